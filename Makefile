@@ -1,0 +1,42 @@
+# Every target starts from the locked virtual environment; see docs/running.md.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+SOURCE ?=
+PEOPLE ?=
+SEED   ?=
+STAMP  := $(VENV)/.installed
+
+.PHONY: help install nightly test airflow check lock docs bench clean
+.DEFAULT_GOAL := help
+
+help:  ## show this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+install: $(STAMP)  ## build .venv from the lock
+
+$(STAMP): requirements.txt pyproject.toml .ci/install
+	@PYTHON="$(PYTHON)" VENV="$(VENV)" bash .ci/install
+	@touch $(STAMP)
+
+nightly: $(STAMP)  ## one real night on the embedded default (SOURCE=DIR: your own FHIR files; PEOPLE=N SEED=S: generated people)
+	@$(BIN)/charthouse nightly $(if $(SOURCE),--source "$(SOURCE)") $(if $(PEOPLE),--people $(PEOPLE)) $(if $(SEED),--seed $(SEED))
+
+test: $(STAMP)  ## lint, types, import arrows, then every test
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check -q . && $(BIN)/mypy && $(BIN)/lint-imports --no-cache >/dev/null || { $(BIN)/lint-imports --no-cache; exit 1; }
+	@$(BIN)/python -m pytest
+
+airflow: $(STAMP)  ## Airflow with its web page, the sandbox beside it, and a printed login
+	@$(BIN)/charthouse airflow
+
+check: $(STAMP)  ## lint, types and import arrows only
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports --no-cache
+
+lock: $(STAMP)  ## recompile requirements.txt from pyproject.toml
+	@$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --extra dev --no-header --quiet pyproject.toml -o requirements.txt
+
+bench: $(STAMP)  ## the benchmarks, as ratios
+	@$(BIN)/python -m benchmarks.night
+
+clean:  ## remove the run-time files (asks nothing: the sandbox can make them again)
+	rm -rf var

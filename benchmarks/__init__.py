@@ -1,0 +1,1 @@
+"""How fast, against whom: every figure a ratio within one run."""

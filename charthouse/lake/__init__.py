@@ -1,0 +1,1 @@
+"""The vault and the records: DuckLake sessions, commits, maintenance."""

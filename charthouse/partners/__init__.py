@@ -1,0 +1,1 @@
+"""One client a protocol, and the HTTP they share."""

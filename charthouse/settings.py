@@ -1,0 +1,101 @@
+"""One typed settings object, read from the environment (`CHARTHOUSE_*`) and from nowhere else.
+
+No other module reads the environment. Paths that are not set follow `home`, so two homes run side by side.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from charthouse.errors import SetupError
+
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+
+Count = Annotated[int, Field(ge=1)]
+
+
+class Settings(BaseSettings):
+    """Every knob of an installation. Each field is set by `CHARTHOUSE_<FIELD>` in upper case."""
+
+    model_config = SettingsConfigDict(env_prefix="CHARTHOUSE_", extra="ignore", frozen=True)
+
+    home: Path = Field(default=PROJECT_ROOT / "var", description="The folder of all run-time files.")
+    state_url: str = Field(default="", description="SQLAlchemy URL of the state database; empty = SQLite under home.")
+    vault_catalog: str = Field(
+        default="",
+        description="DuckLake catalog of the vault (`sqlite:FILE` or `postgres:DSN`); empty = SQLite.",
+    )
+    records_catalog: str = Field(default="", description="DuckLake catalog of the records; empty = SQLite under home.")
+    vault_data: str = Field(default="", description="Folder or object-store prefix of the vault's files.")
+    records_data: str = Field(default="", description="Folder or object-store prefix of the records' files.")
+    key_file: Path | None = Field(
+        default=None, description="The key that seals credentials; empty = home/keys/credentials.key."
+    )
+
+    batch_links: Count = Field(default=25, description="Links in one mapped batch of the nightly run.")
+    max_batches: Count = Field(
+        default=300, description="Most mapped batches in one run; batches grow beyond batch_links to keep it."
+    )
+    fetch_threads: Count = Field(default=8, description="Concurrent links within one batch.")
+    page_size: Count = Field(default=500, description="`_count` asked of a search page.")
+    requests_per_second: float = Field(default=200.0, gt=0, description="Token bucket per provider host.")
+    request_timeout: float = Field(default=30.0, gt=0, description="Seconds for one HTTP answer.")
+    request_tries: Count = Field(default=4, description="Tries for one request on 429, 5xx or a lost line.")
+    retry_wait_max: float = Field(
+        default=30.0, ge=0, description="Most seconds to wait between tries, whatever Retry-After says."
+    )
+    max_pages: Count = Field(default=10_000, description="Most pages of one search before it is given up.")
+
+    duckdb_memory: str = Field(default="384MB", description="DuckDB's memory_limit in each task.")
+    duckdb_threads: Count = Field(default=2, description="DuckDB's threads in each task.")
+    failure_threshold: float = Field(
+        default=0.5, ge=0, le=1, description="Share of links that may fail before the run itself fails."
+    )
+
+    airflow_port: int | None = Field(default=None, description="Port of Airflow's web server; empty = a free one.")
+    sandbox_port: int | None = Field(default=None, description="Port of the sandbox; empty = a free one.")
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    crash_at: str = Field(
+        default="", description="Crash tests only: the named fault point at which the process kills itself."
+    )
+
+    @property
+    def state_database(self) -> str:
+        """SQLAlchemy URL of the state database."""
+        return self.state_url or f"sqlite:///{self.home / 'state.sqlite'}"
+
+    @property
+    def credentials_key(self) -> Path:
+        """The file that holds the key which seals tokens."""
+        return self.key_file or self.home / "keys" / "credentials.key"
+
+    @property
+    def landing(self) -> Path:
+        """Where fetched pages wait; a folder a run."""
+        return self.home / "landing"
+
+    @property
+    def staging(self) -> Path:
+        """Where built rows wait for the audit; a folder a run."""
+        return self.home / "staging"
+
+
+@cache
+def get_settings() -> Settings:
+    """The settings of this process.
+
+    Raises:
+        SetupError: CH001 for a variable that does not fit its type.
+    """
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        name = "CHARTHOUSE_" + "_".join(str(part) for part in first["loc"]).upper()
+        raise SetupError("CH001", where=name, what=first["msg"]) from None
+    return settings.model_copy(update={"home": settings.home.expanduser().resolve()})

@@ -1,0 +1,1 @@
+"""The state database: links, credentials, runs. SQLAlchemy models and Alembic migrations."""

@@ -1,0 +1,1 @@
+"""The work of a night: plan, fetch, check, store, build, audit, publish; each step resumable by itself."""

@@ -1,0 +1,1 @@
+"""What data must satisfy: one Great Expectations suite a table, as JSON. Data files only."""

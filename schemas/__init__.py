@@ -1,0 +1,1 @@
+"""What data looks like: ViewDefinitions, the FHIR R4 structure table, code lists. Data files only."""
