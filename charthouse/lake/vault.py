@@ -1,0 +1,136 @@
+"""The vault: every version of every resource ever accepted, as received, and what had to be quarantined.
+
+Append only. The current version of a resource is the one with the greatest `stored_seq` among those of the same
+(link_id, resource_type, resource_id): arrival decides, since a provider may restore an older text.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from charthouse.lake.session import VAULT, maintain, quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    import duckdb
+
+BUCKETS = 16
+
+_TABLES = f"""
+CREATE TABLE IF NOT EXISTS vault.resources (
+    stored_seq BIGINT, run_id VARCHAR, stored_at TIMESTAMPTZ,
+    person_key VARCHAR, link_id VARCHAR, resource_type VARCHAR, resource_id VARCHAR,
+    content_hash VARCHAR, last_updated VARCHAR, remarks VARCHAR[], resource VARCHAR
+);
+ALTER TABLE vault.resources SET PARTITIONED BY (bucket({BUCKETS}, person_key));
+ALTER TABLE vault.resources SET SORTED BY (person_key ASC);
+CREATE TABLE IF NOT EXISTS vault.quarantine (
+    run_id VARCHAR, stored_at TIMESTAMPTZ,
+    person_key VARCHAR, link_id VARCHAR, resource_type VARCHAR, resource_id VARCHAR,
+    content_hash VARCHAR, rules VARCHAR[], resource BLOB
+);
+CREATE VIEW IF NOT EXISTS vault.current_resources AS
+SELECT person_key, link_id, resource_type, resource_id, last_updated, content_hash, stored_seq, resource
+FROM vault.resources
+QUALIFY row_number() OVER (
+    PARTITION BY person_key, link_id, resource_type, resource_id ORDER BY stored_seq DESC
+) = 1;
+"""
+# person_key stands in the window's partition, though link_id implies it, so that a filter on people is pushed below it.
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What one batch changed: new versions appended, resources that were there already, newly quarantined."""
+
+    new: int
+    unchanged: int
+    quarantined: int
+
+
+def create(connection: duckdb.DuckDBPyConnection) -> None:
+    """Make the vault's tables where they are missing."""
+    known = connection.execute(
+        "SELECT count(*) FROM duckdb_views() WHERE database_name = ? AND view_name = 'current_resources'", [VAULT]
+    ).fetchone()
+    if known == (0,):
+        connection.execute(_TABLES)
+
+
+def append(connection: duckdb.DuckDBPyConnection, checked: Path, quarantined: Path, run_id: str) -> Stored:
+    """Append the versions of `checked` that differ from the current ones, and what `quarantined` newly holds.
+
+    Run twice, it appends nothing the second time: the content hash of the current version decides.
+
+    Args:
+        checked: a Parquet file as docs/architecture.md describes under "Checked".
+        quarantined: its twin of resources that cannot be used.
+        run_id: the run that received them.
+    """
+    incoming = f"read_parquet({quoted(str(checked))})"
+    refused = f"read_parquet({quoted(str(quarantined))})"
+    connection.execute("BEGIN")
+    try:
+        sequence = connection.execute("SELECT coalesce(max(stored_seq), 0) + 1 FROM vault.resources").fetchone()
+        connection.execute(
+            f"""
+            CREATE OR REPLACE TEMP TABLE known AS
+            SELECT link_id, resource_type, resource_id, arg_max(content_hash, stored_seq) AS content_hash
+            FROM vault.resources
+            WHERE person_key IN (SELECT DISTINCT person_key FROM {incoming}) GROUP BY ALL
+            """
+        )
+        new = connection.execute(
+            f"""
+            INSERT INTO vault.resources
+            SELECT ?, ?, now(), person_key, link_id, resource_type, resource_id, content_hash, last_updated, remarks,
+                   resource
+            FROM {incoming} AS incoming
+            ANTI JOIN known USING (link_id, resource_type, resource_id, content_hash)
+            """,
+            [sequence[0] if sequence else 1, run_id],
+        ).fetchone()
+        kept = connection.execute(
+            f"""
+            INSERT INTO vault.quarantine
+            SELECT ?, now(), person_key, link_id, resource_type, resource_id, content_hash, rules, resource
+            FROM {refused} AS refused
+            ANTI JOIN vault.quarantine AS there ON refused.link_id = there.link_id
+                  AND refused.content_hash = there.content_hash
+            """,
+            [run_id],
+        ).fetchone()
+        total = connection.execute(f"SELECT count(*) FROM {incoming}").fetchone()
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    appended = new[0] if new else 0
+    return Stored(new=appended, unchanged=(total[0] if total else 0) - appended, quarantined=kept[0] if kept else 0)
+
+
+def heads(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
+    """The newest `stored_seq` of each person: what a build must have seen to be current."""
+    return dict(
+        connection.execute("SELECT person_key, max(stored_seq) FROM vault.resources GROUP BY ALL").fetchall()
+    )
+
+
+def stage_current(connection: duckdb.DuckDBPyConnection, people: Sequence[str], types: Sequence[str]) -> None:
+    """Make the temporary table `resources`: the current versions of `types` of `people`, what a build reads."""
+    connection.execute(
+        """
+        CREATE OR REPLACE TEMP TABLE resources AS
+        SELECT person_key, link_id, resource_type, resource_id, last_updated, resource FROM vault.current_resources
+        WHERE person_key IN (SELECT unnest(?)) AND resource_type IN (SELECT unnest(?))
+        """,
+        [list(people), list(types)],
+    )
+
+
+def compact(connection: duckdb.DuckDBPyConnection) -> None:
+    """Merge the small files that the night's batches left."""
+    maintain(connection, VAULT)
