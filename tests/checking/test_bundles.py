@@ -1,0 +1,122 @@
+"""Bundles as pages: tolerant to what servers send, exact about the bytes they sent."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+
+from transforms.bundles import PageError, read_page, references, resource_stub
+
+OBSERVATION = b'{"resourceType" : "Observation",  "id":"o1", "valueQuantity":{"value":1.50}, "zz":"\xc3\xa9"}'
+
+
+def bundle(*entries: bytes, rest: bytes = b"") -> bytes:
+    return b'{"resourceType":"Bundle","type":"searchset","entry":[' + b",".join(entries) + b"]" + rest + b"}"
+
+
+def test_a_resource_keeps_its_bytes() -> None:
+    body = b"\xef\xbb\xbf\n " + bundle(
+        b'{"fullUrl":"http://x/Observation/o1","resource": ' + OBSERVATION + b' ,"search":{"mode":"match"}}',
+        b'{"resource":' + OBSERVATION + b',"search":{"mode":"include"}}',
+        rest=b',"total":7,"meta":{"lastUpdated":"2026-01-02T03:04:05Z"},"link":['
+        b'{"relation":"self","url":"http://x/a"},{"relation":"next","url":"http://x/b?p=\\u0026"}]',
+    )
+    page = read_page(body)
+    assert [entry.raw for entry in page.entries] == [OBSERVATION, OBSERVATION]
+    assert [entry.mode for entry in page.entries] == ["match", "include"]
+    assert page.entries[0].full_url == "http://x/Observation/o1"
+    assert page.entries[1].full_url is None
+    assert (page.next_url, page.total, page.last_updated) == ("http://x/b?p=&", 7, "2026-01-02T03:04:05Z")
+    assert (page.skipped, page.type) == (0, "searchset")
+
+
+def test_what_servers_get_wrong_costs_only_itself() -> None:
+    assert read_page(b'{"resourceType":"Bundle","type":"searchset","total":0}').entries == ()
+    page = read_page(
+        bundle(
+            b"null",
+            b"7",
+            b'{"search":{"mode":"match"}}',
+            b'{"resource":null}',
+            b'{"resource":' + OBSERVATION + b',"fullUrl":5,"search":"match"}',
+            b'{"resource":"text"}',
+            b'{"resource":{"resourceType":"OperationOutcome","issue":[]}}',
+            rest=b',"total":"many","meta":[],"link":[null,{"relation":["next"]},{"relation":"next","url":3}]',
+        )
+    )
+    assert [(entry.raw, entry.mode) for entry in page.entries] == [
+        (OBSERVATION, "match"),
+        (b'"text"', "match"),
+        (b'{"resourceType":"OperationOutcome","issue":[]}', "outcome"),
+    ]
+    assert page.skipped == 4
+    assert (page.total, page.next_url, page.last_updated) == (None, None, None)
+    assert read_page(b'{"resourceType":"Bundle","entry":{"resource":{}}}').entries == ()
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b"", "empty"),
+        (b" \n", "empty"),
+        (b"<!doctype html><html>Sign in", "html"),
+        (b'<?xml version="1.0"?><Bundle/>', "xml"),
+        (b'{"resourceType":"Bundle","entry":[{"resource":{"id":"secret-value"', "not_json"),
+        (b'{"resourceType":"Bundle","entry":[{"resource":{"value":NaN}}]}', "not_json"),
+        (b"secret-value", "not_json"),
+        (b"[1,2]", "not_a_bundle"),
+        (b'"text"', "not_a_bundle"),
+        (b'{"resourceType":["Bundle"]}', "not_a_bundle"),
+        (b'{"resourceType":"Patient","id":"secret-value"}', "not_a_bundle"),
+        (b'{"resourceType":"OperationOutcome","issue":[]}', "operation_outcome"),
+    ],
+)
+def test_what_is_no_page_says_why_and_no_more(body: bytes, reason: str) -> None:
+    with pytest.raises(PageError) as caught:
+        read_page(body)
+    assert caught.value.reason == reason
+    assert "secret" not in str(caught.value)
+    assert caught.value.__context__ is None or caught.value.__suppress_context__
+
+
+def test_a_stub_is_what_is_readable() -> None:
+    assert resource_stub(OBSERVATION) == ("Observation", "o1", None)
+    assert resource_stub(b'{"meta":{"lastUpdated":"2026-01-01"},"id":"a"}') == (None, "a", "2026-01-01")
+    assert resource_stub(b'{"resourceType":"Patient","id":7,"meta":{"lastUpdated":8}}') == ("Patient", None, None)
+    assert resource_stub(b'{"resourceType":"Patient","id":"p","meta":[]}') == ("Patient", "p", None)
+    for raw in (b"", b"{", b"[]", b"null", b"\xff\xfe"):
+        assert resource_stub(raw) == (None, None, None)
+
+
+def test_references_are_those_this_server_can_be_asked_for() -> None:
+    raw = json.dumps(
+        {
+            "a": {"reference": "Patient/p-1"},
+            "b": [{"reference": "Observation/o.1/_history/3"}],
+            "c": {"reference": "https://fhir.example/r4/Medication/m1"},
+            "d": {"reference": "https://other.example/r4/Medication/m2"},
+            "e": {"reference": "#inside"},
+            "f": {"reference": "urn:uuid:0c3151bd-1cbf-4d64-b04d-cd9187a4c6e0"},
+            "g": {"reference": "Practitioner?identifier=x|1"},
+            "h": {"display": '"reference": "Patient/quoted"'},
+            "i": {"reference": 7},
+        },
+        indent=2,
+    ).encode()
+    local = {"Patient/p-1", "Observation/o.1"}
+    assert references(raw) == local
+    assert references(raw, "https://fhir.example/r4") == local | {"Medication/m1"}
+    assert references(b'{"reference":"Patient\\/p-1"}') == {"Patient/p-1"}
+    assert references(b'{"reference":"Patient/\xff"}') == set()
+
+
+def test_reading_is_quick() -> None:
+    """A floor far below what is measured (hundreds of MB/s), so that only a real regression trips it."""
+    body = bundle(
+        *[b'{"resource":' + OBSERVATION.replace(b'"zz"', b'"pad":"' + b"x" * 800 + b'","zz"') + b"}"] * 20_000
+    )
+    started = time.perf_counter()
+    assert len(read_page(body).entries) == 20_000
+    assert len(body) / (time.perf_counter() - started) > 30e6

@@ -1,0 +1,260 @@
+"""FHIR Bundles as pages: what came, cut into resources that keep their own bytes.
+
+A resource is a slice of the page's bytes and is never written again by us, so decimals, key order and unknown fields
+stay as the provider sent them. Reading costs one pass over the bytes (FHIR R4 §3.1.1.4 search, §2.36 Bundle).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any, Final, Literal, TypeVar
+
+import msgspec
+
+Mode = Literal["match", "include", "outcome"]
+PageFault = Literal["empty", "html", "xml", "not_json", "operation_outcome", "not_a_bundle"]
+
+_BOM: Final = b"\xef\xbb\xbf"
+_ABSENT: Final = msgspec.Raw(b"")
+_T = TypeVar("_T")
+
+
+class PageError(Exception):
+    """A body that is no page. It knows why and holds nothing of the body."""
+
+    def __init__(self, reason: PageFault) -> None:
+        self.reason: PageFault = reason
+        super().__init__(reason)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One resource of a page: its bytes as received, why it is there, and its `fullUrl` if it has one."""
+
+    raw: bytes
+    mode: Mode
+    full_url: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A Bundle, read.
+
+    `next_url` is the link to the page that follows, `total` the server's count of matches over all pages,
+    `last_updated` the Bundle's own `meta.lastUpdated`, `skipped` the number of entries that hold no resource, and
+    `type` the Bundle's type (`searchset` for a search).
+    """
+
+    entries: tuple[Entry, ...]
+    next_url: str | None
+    total: int | None
+    last_updated: str | None
+    skipped: int = 0
+    type: str | None = None
+
+
+class _Fields(msgspec.Struct):
+    """A Bundle whose parts are not looked at yet: one part of a wrong type must not cost the others."""
+
+    resourceType: msgspec.Raw = _ABSENT  # noqa: N815
+    type: msgspec.Raw = _ABSENT
+    meta: msgspec.Raw = _ABSENT
+    total: msgspec.Raw = _ABSENT
+    link: msgspec.Raw = _ABSENT
+    entry: msgspec.Raw = _ABSENT
+
+
+class _Search(msgspec.Struct):
+    mode: Any = None
+
+
+class _Entry(msgspec.Struct):
+    resource: msgspec.Raw = _ABSENT
+    fullUrl: str | None = None  # noqa: N815
+    search: _Search | None = None
+
+
+class _LooseEntry(msgspec.Struct):
+    resource: msgspec.Raw = _ABSENT
+    fullUrl: Any = None  # noqa: N815
+    search: Any = None
+
+
+class _Link(msgspec.Struct):
+    relation: Any = None
+    url: Any = None
+
+
+class _Meta(msgspec.Struct):
+    lastUpdated: str | None = None  # noqa: N815
+
+
+class _Stub(msgspec.Struct):
+    resourceType: str | None = None  # noqa: N815
+    id: str | None = None
+    meta: _Meta | None = None
+
+
+class _LooseStub(msgspec.Struct):
+    resourceType: Any = None  # noqa: N815
+    id: Any = None
+    meta: Any = None
+
+
+_FIELDS: Final = msgspec.json.Decoder(_Fields)
+_ENTRIES: Final = msgspec.json.Decoder(list[_Entry])
+_PARTS: Final = msgspec.json.Decoder(list[msgspec.Raw])
+_LOOSE_ENTRY: Final = msgspec.json.Decoder(_LooseEntry)
+_LINK: Final = msgspec.json.Decoder(_Link)
+_META: Final = msgspec.json.Decoder(_Meta)
+_INTEGER: Final = msgspec.json.Decoder(int)
+_TEXT: Final = msgspec.json.Decoder(str)
+_STUB: Final = msgspec.json.Decoder(_Stub)
+_LOOSE_STUB: Final = msgspec.json.Decoder(_LooseStub)
+
+
+def read_page(body: bytes) -> Page:
+    """Cut a Bundle into its entries.
+
+    Tolerates a byte order mark, white space, a missing `entry`, entries without `resource` (counted in `skipped`) and
+    parts of a wrong type (treated as absent). Any type of Bundle is read; `Page.type` says which it was.
+
+    Raises:
+        PageError: the body is no Bundle; `reason` says what it is instead.
+    """
+    text = body.removeprefix(_BOM)
+    try:
+        fields = _FIELDS.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise PageError(_what_it_is(text)) from None
+    kind = _lenient(_TEXT, fields.resourceType)
+    if kind != "Bundle":
+        raise PageError("operation_outcome" if kind == "OperationOutcome" else "not_a_bundle")
+    entries, skipped = _entries(fields.entry)
+    meta = _lenient(_META, fields.meta)
+    return Page(
+        entries=entries,
+        next_url=_next_url(fields.link),
+        total=_lenient(_INTEGER, fields.total),
+        last_updated=meta.lastUpdated if meta else None,
+        skipped=skipped,
+        type=_lenient(_TEXT, fields.type),
+    )
+
+
+def resource_stub(raw: bytes) -> tuple[str | None, str | None, str | None]:
+    """Peek at a resource: (resourceType, id, meta.lastUpdated), each None where absent or not a string.
+
+    Never raises: what is no JSON object has no stub.
+    """
+    try:
+        stub = _STUB.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _loose_stub(raw)
+    return stub.resourceType, stub.id, stub.meta.lastUpdated if stub.meta else None
+
+
+_REFERENCE: Final = re.compile(rb'"reference"\s*:\s*"([^"\\]*(?:\\.[^"\\]*)*)"')
+_LITERAL: Final = re.compile(r"([A-Z][A-Za-z]{1,63}/[A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?")
+
+
+def references(raw: bytes, base_url: str = "") -> set[str]:
+    """The literal references of a resource, as `Type/id` (FHIR R4 §2.3.0).
+
+    Relative references count, and absolute ones below `base_url`; versions are dropped; fragments, `urn:` references,
+    conditional references and those to other servers are left out.
+    """
+    found = set()
+    prefix = base_url.rstrip("/") + "/" if base_url else ""
+    for match in _REFERENCE.findall(raw):
+        text = _unescaped(match)
+        if prefix and text.startswith(prefix):
+            text = text[len(prefix) :]
+        literal = _LITERAL.fullmatch(text)
+        if literal:
+            found.add(literal[1])
+    return found
+
+
+def _unescaped(text: bytes) -> str:
+    """A JSON string's content without its escapes; some writers escape every `/`."""
+    if b"\\" in text:
+        try:
+            return _TEXT.decode(b'"' + text + b'"')
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return ""
+    return text.decode("utf-8", "replace")
+
+
+def _entries(raw: msgspec.Raw) -> tuple[tuple[Entry, ...], int]:
+    if not len(memoryview(raw)):
+        return (), 0
+    try:
+        # `null` in the list, or a part of a wrong type, makes the typed read fail: then each entry is read alone.
+        parts: list[Any] = list(_ENTRIES.decode(raw))
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        alone = _lenient(_PARTS, raw) or []
+        parts = [_lenient(_LOOSE_ENTRY, part) for part in alone]
+    read = [_entry(part) for part in parts]
+    kept = tuple(entry for entry in read if entry is not None)
+    return kept, len(read) - len(kept)
+
+
+def _entry(part: _Entry | _LooseEntry | None) -> Entry | None:
+    raw = bytes(part.resource) if part is not None else b""
+    if part is None or not raw or raw == b"null":
+        return None
+    search = part.search
+    mode = search.get("mode") if isinstance(search, dict) else search.mode if isinstance(search, _Search) else None
+    url = part.fullUrl if isinstance(part.fullUrl, str) else None
+    return Entry(raw=raw, mode=_mode(mode, raw), full_url=url)
+
+
+def _mode(sent: object, raw: bytes) -> Mode:
+    if sent == "include":
+        return "include"
+    # Some servers put their OperationOutcome among the matches, without a search mode.
+    if sent == "outcome" or (b'"OperationOutcome"' in raw and resource_stub(raw)[0] == "OperationOutcome"):
+        return "outcome"
+    return "match"
+
+
+def _next_url(raw: msgspec.Raw) -> str | None:
+    for part in _lenient(_PARTS, raw) or []:
+        link = _lenient(_LINK, part)
+        if link and link.relation == "next" and isinstance(link.url, str) and link.url:
+            return link.url
+    return None
+
+
+def _lenient(decoder: msgspec.json.Decoder[_T], raw: msgspec.Raw) -> _T | None:
+    try:
+        return decoder.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def _loose_stub(raw: bytes) -> tuple[str | None, str | None, str | None]:
+    try:
+        loose = _LOOSE_STUB.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None, None, None
+    updated = loose.meta.get("lastUpdated") if isinstance(loose.meta, dict) else None
+    kind, name = (value if isinstance(value, str) else None for value in (loose.resourceType, loose.id))
+    return kind, name, updated if isinstance(updated, str) else None
+
+
+def _what_it_is(text: bytes) -> PageFault:
+    head = text.lstrip()[:64].lower()
+    if not head:
+        return "empty"
+    if head.startswith(b"<"):
+        return "xml" if head.startswith((b"<?xml", b"<bundle", b"<operationoutcome")) else "html"
+    if head.startswith(b"{"):
+        return "not_json"
+    try:
+        msgspec.json.decode(text, type=msgspec.Raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return "not_json"
+    return "not_a_bundle"
