@@ -1,0 +1,113 @@
+"""Airflow as a program of its own: the environment it runs in, and the commands the CLI starts.
+
+The domain does not import Airflow; it starts it, as an operator would.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import secrets
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import orjson
+
+from charthouse.errors import SetupError
+from charthouse.settings import PROJECT_ROOT, get_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import IO
+
+AIRFLOW = str(Path(sys.executable).parent / "airflow")
+ADMIN = "admin"
+
+
+def environment(port: int | None = None) -> dict[str, str]:
+    """The environment of every Airflow process of this home. `port` is where its web server listens."""
+    settings = get_settings()
+    folder = settings.home / "airflow"
+    web = f"http://127.0.0.1:{port or 0}"
+    return os.environ | {
+        "CHARTHOUSE_HOME": str(settings.home),
+        "PYTHONPATH": str(PROJECT_ROOT),
+        "AIRFLOW_HOME": str(folder),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(PROJECT_ROOT / "dags"),
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(PROJECT_ROOT / "plugins"),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+        # Each LocalExecutor worker is a fork of the scheduler; the default of 32 costs a gigabyte.
+        "AIRFLOW__CORE__PARALLELISM": "4",
+        "AIRFLOW__CORE__FERNET_KEY": _kept_secret("fernet.key"),
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{ADMIN}:admin",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(_passwords()),
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{web}/execution/",
+        "AIRFLOW__API__HOST": "127.0.0.1",
+        "AIRFLOW__API__PORT": str(port or 0),
+        "AIRFLOW__API__BASE_URL": web,
+        "AIRFLOW__API__SECRET_KEY": _kept_secret("api-secret.key"),
+        "AIRFLOW__API_AUTH__JWT_SECRET": _kept_secret("jwt.key"),
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{folder / 'airflow.db'}",
+        "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(settings.home / "logs" / "airflow"),
+        "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": "0",
+        "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.25",
+        # A finished task keeps its slot for up to this long (docs/running.md, "Airflow settings that matter").
+        "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
+        "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "60",
+        "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+        "GX_ANALYTICS_ENABLED": "false",
+    }
+
+
+def make_ready(log: Path) -> None:
+    """Migrate Airflow's own database and declare the pools.
+
+    Raises:
+        SetupError: CH011 when Airflow refuses; its words are in `log`.
+    """
+    for command in (["db", "migrate"], ["pools", "import", str(PROJECT_ROOT / "dags" / "pools.json")]):
+        with log.open("ab") as out:
+            done = subprocess.run([AIRFLOW, *command], env=environment(), stdout=out, stderr=out, check=False)  # noqa: S603
+        if done.returncode:
+            raise SetupError("CH011", where=str(log), what=f"airflow {command[0]} ended with {done.returncode}")
+
+
+def start(arguments: Sequence[str], out: IO[bytes], port: int | None = None) -> subprocess.Popen[bytes]:
+    """Start an Airflow command in the environment of this home; its output goes to `out`."""
+    return subprocess.Popen(  # noqa: S603
+        [AIRFLOW, *arguments], env=environment(port), stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL
+    )
+
+
+def dag_test(dag: str, conf: Mapping[str, object], out: IO[bytes]) -> subprocess.Popen[bytes]:
+    """Run one DAG run to its end in a single process, without a scheduler (`airflow dags test`)."""
+    return start(["dags", "test", dag, "--conf", orjson.dumps(conf).decode()], out)
+
+
+def admin_password() -> str:
+    """The password of the web page's login, made once a home."""
+    return str(orjson.loads(_passwords().read_bytes())[ADMIN])
+
+
+def _passwords() -> Path:
+    file = get_settings().home / "airflow" / "passwords.json"
+    if not file.exists():
+        _write_private(file, orjson.dumps({ADMIN: secrets.token_urlsafe(12)}))
+    return file
+
+
+def _kept_secret(name: str) -> str:
+    file = get_settings().home / "keys" / f"airflow-{name}"
+    if not file.exists():
+        _write_private(file, base64.urlsafe_b64encode(secrets.token_bytes(32)))
+    return file.read_text()
+
+
+def _write_private(file: Path, content: bytes) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as out:
+        out.write(content)

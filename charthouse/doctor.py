@@ -1,0 +1,148 @@
+"""The doctor: looks at everything a night needs, and says how to mend what it finds."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
+
+import duckdb
+import requests
+from sqlalchemy import text
+
+from charthouse.credentials import check_key
+from charthouse.errors import CharthouseError
+from charthouse.lake.session import EXTENSIONS, connect, open_records, open_vault
+from charthouse.providers import list_providers
+from charthouse.settings import PROJECT_ROOT, get_settings
+from charthouse.state import current_version, head_version, session
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+GIBIBYTE = 2**30
+PINNED = ("apache-airflow", "duckdb", "duckdb-extension-ducklake", "great-expectations", "pandas", "pyarrow")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at. `mend` is empty when all is well."""
+
+    what: str
+    healthy: bool
+    detail: str
+    mend: str = ""
+
+
+def examine() -> list[Finding]:
+    """Look at versions, extensions, folders, keys, databases, lakes and providers, each on its own."""
+    return [finding for look in _LOOKS for finding in look()]
+
+
+def _python() -> Iterator[Finding]:
+    fits = (3, 11) <= sys.version_info[:2] < (3, 14)
+    yield Finding("python", fits, sys.version.split()[0], "" if fits else "Use Python 3.11, 3.12 or 3.13.")
+
+
+def _versions() -> Iterator[Finding]:
+    locked = {}
+    for line in (PROJECT_ROOT / "requirements.txt").read_text().splitlines():
+        name, separator, rest = line.partition("==")
+        if separator and not line.startswith(" "):
+            locked[name] = rest.split()[0]
+    for package in PINNED:
+        try:
+            installed = version(package)
+        except PackageNotFoundError:
+            installed = "missing"
+        same = installed == locked.get(package)
+        yield Finding(package, same, installed, "" if same else f"Run: make install (the lock says {locked[package]})")
+
+
+def _extensions() -> Iterator[Finding]:
+    try:
+        with connect() as connection:
+            loaded = {
+                row[0] for row in connection.execute("SELECT extension_name FROM duckdb_extensions() WHERE loaded").fetchall()
+            }
+    except (duckdb.Error, OSError) as error:
+        yield Finding("DuckDB extensions", False, type(error).__name__, "Run: make install")
+        return
+    missing = [name for name in EXTENSIONS if name not in loaded]
+    yield Finding("DuckDB extensions", not missing, ", ".join(missing or EXTENSIONS), "Run: make install" if missing else "")
+
+
+def _folders() -> Iterator[Finding]:
+    home = get_settings().home
+    try:
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        (home / ".writable").touch()
+        (home / ".writable").unlink()
+        free = shutil.disk_usage(home).free
+    except OSError as error:
+        yield Finding("home", False, f"{home}: {error.strerror}", "Give this user the right to write, or set CHARTHOUSE_HOME.")
+        return
+    enough = free > GIBIBYTE
+    yield Finding("home", enough, f"{home}, {free / GIBIBYTE:.1f} GiB free", "" if enough else "Free some disk space.")
+
+
+def _key() -> Iterator[Finding]:
+    file = get_settings().credentials_key
+    yield _guard("credentials key", lambda: (check_key(), str(file))[1])
+
+
+def _state() -> Iterator[Finding]:
+    def look() -> str:
+        with session() as state:
+            state.execute(text("SELECT 1"))
+        now, head = current_version(), head_version()
+        return f"at {now}" if now == head else f"at {now}, this code wants {head}: run charthouse init"
+
+    yield _guard("state database", look)
+
+
+def _lakes() -> Iterator[Finding]:
+    def rows(open_lake: Callable[..., object], query: str) -> str:
+        with open_lake(read_only=True) as connection:  # type: ignore[attr-defined]
+            return f"{connection.execute(query).fetchone()[0]:,} rows"
+
+    yield _guard("vault", lambda: rows(open_vault, "SELECT count(*) FROM vault.resources"))
+    yield _guard("records", lambda: rows(open_records, "SELECT count(*) FROM records.built_people"))
+
+
+def _providers() -> Iterator[Finding]:
+    try:
+        with session() as state:
+            known = [(provider.slug, provider.fhir_base_url) for provider in list_providers(state)]
+    except Exception as error:  # the state database has its own finding
+        yield Finding("providers", False, type(error).__name__, "Mend the state database first.")
+        return
+    for slug, base in known:
+        if slug_is_sandbox(base):
+            yield Finding(f"provider {slug}", True, "sandbox: runs only while a night or make airflow runs")
+            continue
+        try:
+            answer = requests.get(f"{base}/metadata", timeout=10, headers={"Accept": "application/fhir+json"})
+            healthy, detail = answer.ok, f"HTTP {answer.status_code}"
+        except requests.RequestException as error:
+            healthy, detail = False, type(error).__name__
+        yield Finding(f"provider {slug}", healthy, detail, "" if healthy else "Check its endpoint and your network.")
+
+
+def slug_is_sandbox(base: str) -> bool:
+    """Whether an endpoint is the embedded sandbox, which is not up between nights."""
+    return base.startswith("http://127.0.0.1:")
+
+
+def _guard(what: str, look: Callable[[], str]) -> Finding:
+    try:
+        return Finding(what, True, look())
+    except CharthouseError as error:
+        return Finding(what, False, error.entry.title, error.entry.mend)
+    except Exception as error:  # a doctor reports what it did not expect, too
+        return Finding(what, False, type(error).__name__, "Run: charthouse init")
+
+
+_LOOKS = (_python, _versions, _extensions, _folders, _key, _state, _lakes, _providers)

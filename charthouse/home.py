@@ -1,0 +1,67 @@
+"""The home: the one folder of all run-time files, made ready and held by one night at a time."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from filelock import FileLock, Timeout
+
+from charthouse.credentials import ensure_key
+from charthouse.errors import SetupError
+from charthouse.lake import records, vault
+from charthouse.lake.session import open_records, open_vault
+from charthouse.settings import get_settings
+from charthouse.state import migrate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+FOLDERS = ("keys", "landing", "staging", "logs", "airflow", "sandbox", "vault", "records")
+
+
+def prepare() -> Path:
+    """Make the home ready to run: folders only this user can read, the key, the state database, both lakes.
+
+    Safe to repeat. Returns the home.
+
+    Raises:
+        SetupError: CH005 when a folder cannot be written, CH006 when the key is lost.
+    """
+    home = get_settings().home
+    try:
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for name in FOLDERS:
+            (home / name).mkdir(exist_ok=True, mode=0o700)
+        probe = home / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise SetupError("CH005", where=str(error.filename or home), what=error.strerror or "") from None
+    ensure_key()
+    migrate()
+    with open_vault() as connection:
+        vault.create(connection)
+    with open_records() as connection:
+        records.create(connection)
+    return home
+
+
+@contextmanager
+def held() -> Iterator[None]:
+    """Hold the home for one night or one Airflow: two at once would write to the same embedded lakes.
+
+    Raises:
+        SetupError: CH007 when another process holds it.
+    """
+    home = get_settings().home
+    lock = FileLock(home / "home.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise SetupError("CH007", where=str(home)) from None
+    try:
+        yield
+    finally:
+        lock.release()

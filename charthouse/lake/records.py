@@ -1,0 +1,165 @@
+"""The records: the ten category tables and two helpers, published in one transaction for the people rebuilt.
+
+Helpers: `built_people` says up to which version of the vault each person's rows stand (and by which declaration of the
+tables), so a night knows who is due without trusting any file; `withheld_rows` names the rows that an audit rule kept
+out of the tables, by key and rule alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from charthouse.lake.session import RECORDS, maintain, quoted
+from charthouse.lake.vault import BUCKETS
+from transforms.tables import tables
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    import duckdb
+
+    from transforms.tables import Table
+
+_HELPERS = """
+CREATE TABLE IF NOT EXISTS records.built_people (person_key VARCHAR, vault_seq BIGINT, declaration VARCHAR);
+CREATE TABLE IF NOT EXISTS records.withheld_rows (
+    person_key VARCHAR, table_name VARCHAR, row_key VARCHAR, rule VARCHAR
+);
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class TableChange:
+    """What a publication did to one table."""
+
+    table: str
+    rows: int
+    removed: int
+    inserted: int
+    withheld: int
+
+
+def declaration() -> str:
+    """A fingerprint of how the tables are declared: when it changes, everyone is due for a rebuild."""
+    text = "\n".join(f"{table.create_sql(table.name)}\n{table.select_sql('resources')}" for table in tables())
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def create(connection: duckdb.DuckDBPyConnection) -> None:
+    """Make the tables where they are missing."""
+    connection.execute(_HELPERS)
+    for table in tables():
+        if not _standing_columns(connection, table):
+            _make(connection, table)
+
+
+def built(connection: duckdb.DuckDBPyConnection) -> dict[str, tuple[int, str]]:
+    """For each person: the vault sequence and the declaration that their published rows were built from."""
+    rows = connection.execute("SELECT person_key, vault_seq, declaration FROM records.built_people").fetchall()
+    return {person: (sequence, fingerprint) for person, sequence, fingerprint in rows}
+
+
+def publish(
+    connection: duckdb.DuckDBPyConnection,
+    staged: Path,
+    withheld: Path,
+    people: Mapping[str, int],
+) -> list[TableChange]:
+    """Replace the rows of `people` in all tables with the staged ones, in one transaction.
+
+    Args:
+        staged: a folder with `<table>/*.parquet`, each file having exactly the table's columns.
+        withheld: a Parquet file `table_name, row_key, rule`: rows that the audit keeps out.
+        people: person_key -> the vault sequence that the staged rows were built from.
+    """
+    connection.execute("CREATE OR REPLACE TEMP TABLE due (person_key VARCHAR, vault_seq BIGINT)")
+    connection.execute("INSERT INTO due SELECT unnest(?), unnest(?)", [list(people), list(people.values())])
+    connection.execute(
+        f"CREATE OR REPLACE TEMP TABLE withheld AS SELECT DISTINCT * FROM read_parquet({quoted(str(withheld))})"
+    )
+    changes = []
+    connection.execute("BEGIN")
+    try:
+        for table in tables():
+            if _standing_columns(connection, table) != [column.name for column in table.columns]:
+                # Its declaration changed, so everyone is due: analysts see the old table until this commits.
+                connection.execute(f"DROP TABLE IF EXISTS records.{table.name}")
+                _make(connection, table)
+            changes.append(_replace(connection, table, sorted((staged / table.name).glob("*.parquet"))))
+        connection.execute("DELETE FROM records.built_people WHERE person_key IN (SELECT person_key FROM due)")
+        connection.execute("INSERT INTO records.built_people SELECT person_key, vault_seq, ? FROM due", [declaration()])
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    return changes
+
+
+def counts(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
+    """Rows of each category table in the attached snapshot."""
+    found = {}
+    for table in tables():
+        row = connection.execute(f"SELECT count(*) FROM records.{table.name}").fetchone()
+        found[table.name] = row[0] if row else 0
+    return found
+
+
+def compact(connection: duckdb.DuckDBPyConnection) -> None:
+    """Merge what a night of rebuilds left."""
+    maintain(connection, RECORDS)
+
+
+def bare_names(connection: duckdb.DuckDBPyConnection) -> None:
+    """Let the tables answer to their bare names: `SELECT count(*) FROM vaccines`."""
+    connection.execute("USE records")
+
+
+def _replace(connection: duckdb.DuckDBPyConnection, table: Table, files: Sequence[Path]) -> TableChange:
+    name = f"records.{table.name}"
+    removed = _changed(connection, f"DELETE FROM {name} WHERE person_key IN (SELECT person_key FROM due)")
+    connection.execute(
+        "DELETE FROM records.withheld_rows WHERE table_name = ? AND person_key IN (SELECT person_key FROM due)",
+        [table.name],
+    )
+    inserted = withheld = 0
+    if files:
+        listed = "[" + ", ".join(quoted(str(file)) for file in files) + "]"
+        columns = ", ".join(f'"{column.name}"' for column in table.columns)
+        kept_out = f"SELECT row_key FROM withheld WHERE table_name = {quoted(table.name)}"
+        inserted = _changed(
+            connection,
+            f"INSERT INTO {name} SELECT {columns} FROM read_parquet({listed}) WHERE row_key NOT IN ({kept_out})",
+        )
+        withheld = _changed(
+            connection,
+            f"""
+            INSERT INTO records.withheld_rows
+            SELECT DISTINCT staged.person_key, withheld.table_name, withheld.row_key, withheld.rule
+            FROM read_parquet({listed}) AS staged JOIN withheld USING (row_key)
+            WHERE withheld.table_name = {quoted(table.name)}
+            """,
+        )
+    rows = connection.execute(f"SELECT count(*) FROM {name}").fetchone()
+    return TableChange(table.name, rows[0] if rows else 0, removed, inserted, withheld)
+
+
+def _changed(connection: duckdb.DuckDBPyConnection, statement: str) -> int:
+    row = connection.execute(statement).fetchone()
+    return int(row[0]) if row else 0
+
+
+def _make(connection: duckdb.DuckDBPyConnection, table: Table) -> None:
+    connection.execute(table.create_sql(f"records.{table.name}"))
+    connection.execute(f"ALTER TABLE records.{table.name} SET PARTITIONED BY (bucket({BUCKETS}, person_key))")
+    connection.execute(f"ALTER TABLE records.{table.name} SET SORTED BY (person_key ASC)")
+
+
+def _standing_columns(connection: duckdb.DuckDBPyConnection, table: Table) -> list[str]:
+    rows = connection.execute(
+        "SELECT column_name FROM duckdb_columns() WHERE database_name = ? AND table_name = ? ORDER BY column_index",
+        [RECORDS, table.name],
+    ).fetchall()
+    return [name for (name,) in rows]

@@ -1,0 +1,149 @@
+"""The sandbox provider as a program of its own, and the links that the embedded night makes with its people.
+
+The sandbox knows the standards and nothing of us, so everything here goes over its command line and HTTP: people are
+linked by the same sign-in that a real provider would be asked for.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import requests
+
+from charthouse import credentials, links, people, providers
+from charthouse.errors import SetupError
+from charthouse.partners import smart
+from charthouse.settings import PROJECT_ROOT, get_settings
+from charthouse.state import session
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+CLIENT_ID = "charthouse-sandbox"
+REDIRECT_URI = "http://127.0.0.1/charthouse/callback"
+STORES = "*.sqlite"
+
+
+@dataclass(frozen=True, slots=True)
+class Sandbox:
+    """A running sandbox: its address, and the FHIR base of each provider it plays."""
+
+    url: str
+    bases: Mapping[str, str]
+
+    def ask(self, provider: str, what: str) -> Any:
+        """What the sandbox itself says of a provider: `people`, `inventory` or `requests`."""
+        answer = requests.get(f"{self.url}/{provider}/sandbox/{what}", timeout=60)
+        answer.raise_for_status()
+        return answer.json()
+
+
+def slug_of(source: Path) -> str:
+    """The provider's short name for a SOURCE folder."""
+    return re.sub(r"[^a-z0-9]+", "-", source.resolve().name.lower()).strip("-") or "source"
+
+
+def store_of(provider: str) -> Path:
+    """Where the sandbox keeps what a provider serves."""
+    return get_settings().home / "sandbox" / f"{provider}.sqlite"
+
+
+def load(source: Path, provider: str) -> None:
+    """Let the sandbox read a folder of FHIR files.
+
+    Raises:
+        SetupError: CH002 for a folder that cannot be read, CH003 for one without FHIR resources.
+    """
+    if not source.is_dir():
+        raise SetupError("CH002", where=str(source), what="there is no such folder")
+    _command(["load", "--source", str(source), "--store", str(store_of(provider))], refused="CH003", where=str(source))
+
+
+def generate(count: int, seed: int, provider: str) -> None:
+    """Let the sandbox make `count` people up."""
+    arguments = ["generate", "--people", str(count), "--seed", str(seed), "--store", str(store_of(provider))]
+    _command(arguments, refused="CH008", where="generate")
+
+
+def known_providers() -> list[str]:
+    """Every provider that this home's sandbox can play."""
+    return sorted(file.stem for file in (get_settings().home / "sandbox").glob(STORES))
+
+
+@contextmanager
+def serving(names: list[str]) -> Iterator[Sandbox]:
+    """The sandbox, serving `names` on loopback until the block ends.
+
+    Raises:
+        SetupError: CH004 when the port is in use, CH008 when it does not start.
+    """
+    settings = get_settings()
+    log = settings.home / "logs" / "sandbox.log"
+    chosen = [part for name in names for part in ("--provider", f"{name}={store_of(name)}")]
+    with log.open("ab") as noise:
+        process = subprocess.Popen(  # noqa: S603
+            [sys.executable, "-m", "sandbox", "serve", "--port", str(settings.sandbox_port or 0), *chosen],
+            cwd=PROJECT_ROOT,
+            stdout=subprocess.PIPE,
+            stderr=noise,
+            stdin=subprocess.DEVNULL,
+            text=True,
+        )
+    try:
+        ready = process.stdout.readline() if process.stdout else ""
+        if not ready.startswith("{"):
+            code = "CH004" if settings.sandbox_port else "CH008"
+            raise SetupError(code, where=str(settings.sandbox_port or log))
+        said = orjson.loads(ready)
+        yield Sandbox(f"http://127.0.0.1:{said['port']}", said["providers"])
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+def link_everyone(sandbox: Sandbox, provider: str, on_linked: Callable[[], None] = lambda: None) -> int:
+    """Make an account and a link for each of the provider's people who has none. Returns how many are new.
+
+    Each signs in at the provider (SMART standalone launch, PKCE), without a page to click on.
+    """
+    base = sandbox.bases[provider]
+    with session() as state:
+        providers.register_provider(state, slug=provider, name=f"Sandbox: {provider}", fhir_base_url=base)
+        linked = links.linked_patients(state, provider)
+    new = 0
+    for patient in sandbox.ask(provider, "people"):
+        if patient["patient"] in linked:
+            continue
+        tokens = smart.sign_in_unattended(
+            base, login_hint=patient["patient"], client_id=CLIENT_ID, redirect_uri=REDIRECT_URI
+        )
+        with session() as state:
+            person = people.create_person(state)
+            link = links.start_link(state, person.person_key, provider, "direct", patient_id=tokens.patient)
+            credentials.store_tokens(state, link.id, tokens)
+        new += 1
+        on_linked()
+    return new
+
+
+def _command(arguments: list[str], *, refused: str, where: str) -> None:
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-m", "sandbox", *arguments],
+        cwd=PROJECT_ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or [""])[-1]
+        raise SetupError(refused, where=where, what=last.removesuffix("."))

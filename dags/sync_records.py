@@ -1,0 +1,123 @@
+"""
+### sync_records: one night
+
+Refreshes every due link and publishes what came: **plan → fetch → check → store** (a mapped batch of links each),
+then **build → audit → publish** for the people whose vault moved on, then **finish**.
+
+* *Run it for some providers only:* trigger it with `{"providers": ["a-slug"]}`.
+* *A task failed:* clear it. Every step may run twice; a killed fetch goes on where it was.
+* *The run is red:* `charthouse status` says which links failed and why, by error code (docs/errors.md).
+
+Tasks hand over names and counts only; nothing about a person is in XCom, logs or map labels.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from airflow.sdk import Asset, AssetAlias, Param, dag, get_current_context, task, task_group
+
+PUBLISHED = AssetAlias("published_tables")
+QUIET = {"show_return_value_in_logs": False}
+
+
+@dag(
+    schedule="0 2 * * *",
+    start_date=datetime(2026, 1, 1, tzinfo=UTC),
+    catchup=False,
+    max_active_runs=1,
+    dagrun_timeout=timedelta(hours=12),
+    doc_md=__doc__,
+    tags=["sync", "nightly"],
+    params={
+        "providers": Param([], type="array", items={"type": "string"}, description="Provider slugs; empty = all.")
+    },
+    default_args={
+        "owner": "charthouse",
+        "retries": 2,
+        "retry_delay": timedelta(seconds=15),
+        "retry_exponential_backoff": True,
+        "execution_timeout": timedelta(hours=3),
+    },
+)
+def sync_records() -> None:
+    """Wire the night together; what each step does is in `charthouse.sync`."""
+
+    @task(**QUIET)
+    def plan() -> list[str]:
+        """Open the run (or resume the one that was killed) and cut the due links into batches."""
+        from charthouse.sync.plan import plan_run
+
+        context = get_current_context()
+        return plan_run(context["params"]["providers"], airflow_run_id=context["run_id"])
+
+    @task(pool="providers", **QUIET)
+    def fetch(batch: str) -> str:
+        """Land the pages of every link of the batch."""
+        from charthouse.sync.collect import fetch_planned
+
+        return fetch_planned(batch)
+
+    @task(pool="duckdb", **QUIET)
+    def check(batch: str) -> str:
+        """Give every resource its verdict."""
+        from charthouse.sync.check import check_batch
+
+        return check_batch(batch)
+
+    @task(pool="vault_writer", **QUIET)
+    def store(batch: str) -> str:
+        """Append what is new to the vault and note the batch in the ledger."""
+        from charthouse.sync.store import store_batch
+
+        return store_batch(batch)
+
+    @task_group
+    def batches(batch: str) -> None:
+        """One batch of links, from the provider to the vault."""
+        store(check(fetch(batch)))
+
+    @task(trigger_rule="all_done", **QUIET)
+    def plan_build() -> list[str]:
+        """Find the people whose vault moved on, whatever became of single batches."""
+        from charthouse.sync.build import plan_build
+
+        return plan_build()
+
+    @task(pool="duckdb", **QUIET)
+    def build(group: str) -> int:
+        """Stage the category rows of one group of people."""
+        from charthouse.sync.build import build_group
+
+        return build_group(group)
+
+    @task(trigger_rule="all_done", **QUIET)
+    def audit() -> None:
+        """Run Great Expectations on the staged rows."""
+        from charthouse.sync.audit import audit_run
+
+        audit_run()
+
+    @task(pool="records_writer", outlets=[PUBLISHED], **QUIET)
+    def publish() -> None:
+        """Commit all tables in one transaction, compact, and announce the tables that changed."""
+        from charthouse.sync.publish import publish_run
+
+        events = get_current_context()["outlet_events"][PUBLISHED]
+        for table in publish_run():
+            events.add(Asset(name=table, uri=f"x-charthouse://records/{table}"))
+
+    @task(trigger_rule="all_done", **QUIET)
+    def finish() -> None:
+        """Close the run; fail it when nothing was published or too many links failed."""
+        from charthouse.sync.finish import finish_run
+
+        finish_run()
+
+    stored = batches.expand(batch=plan())
+    groups = plan_build()
+    stored >> groups
+    build.expand(group=groups) >> audit() >> publish() >> finish()
+
+
+sync_records()
