@@ -1,0 +1,153 @@
+"""Whose resource is it? What a resource says about its patient, by the references of the Patient compartment.
+
+The elements that say whom a resource is *about* (subject, patient, beneficiary …) decide where they name a patient;
+those in a minor role (performer, author, subscriber …) count only where no subject does. Only a contradiction stops a
+resource: a reference that this server cannot resolve (`urn:`, another server, contained, logical) is a remark.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from transforms.checking.verdict import Finding
+from transforms.fhir_r4 import r4
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from transforms.checking.verdict import Owner
+
+Says = Literal["this", "other", "unresolved"]
+Steps = tuple[str, ...]
+
+SUBJECT_NAMES: Final = ("subject", "patient")
+
+SUBJECT_PATHS: Final[dict[str, tuple[str, ...]]] = {
+    "AppointmentResponse": ("actor",),
+    "Appointment": ("participant.actor",),
+    "Coverage": ("beneficiary",),
+    "EnrollmentRequest": ("candidate",),
+    "Group": ("member.entity",),
+    "Linkage": ("item.resource",),
+    "Person": ("link.target",),
+    "Provenance": ("target",),
+    "ResearchSubject": ("individual",),
+    "Schedule": ("actor",),
+    "Task": ("for",),
+}
+"""Where the subject of a type goes by another name than `subject` or `patient`."""
+
+INDIRECT: Final = frozenset(
+    # Whose they are follows from what they point at, or from nothing: silence about the patient is no remark.
+    {
+        "Appointment",
+        "AppointmentResponse",
+        "AuditEvent",
+        "Device",
+        "Group",
+        "Linkage",
+        "Person",
+        "Provenance",
+        "Schedule",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Compartment:
+    """How one type points at patients: the subject's elements, all elements that may, and whether one is expected."""
+
+    subject: tuple[Steps, ...]
+    minor: tuple[Steps, ...]
+    expected: bool
+
+
+@cache
+def compartment(resource_type: str) -> Compartment:
+    """The compartment of a type, from the element table. A shared type (Practitioner, Medication …) has no subject."""
+    definition = r4().types[resource_type]
+    pointing = [
+        element.path
+        for element in definition.elements.values()
+        if "Reference" in element.types and (not element.targets or "Patient" in element.targets)
+    ]
+    declared = SUBJECT_PATHS.get(resource_type, SUBJECT_NAMES)
+    subject = [path for path in pointing if path.removesuffix("[x]") in declared]
+    if resource_type not in r4().patient_search or resource_type == "Patient":
+        # A definition (Library, Measure …) may have a subject, but it is about no one.
+        subject = []
+    explicit = [path for path in pointing if path not in subject and "Patient" in definition.elements[path].targets]
+    return Compartment(
+        subject=tuple(_steps(path) for path in subject),
+        minor=tuple(_steps(path) for path in explicit) if subject else (),
+        expected=bool(subject) and resource_type not in INDIRECT,
+    )
+
+
+def ownership(resource: dict[str, Any], resource_type: str, owner: Owner) -> Finding | None:
+    """None where the resource is this patient's or nobody's; otherwise CH207, or a remark CH240 to CH242."""
+    if resource_type == "Patient":
+        return None if resource.get("id") == owner.patient_id else Finding("CH207", "Patient.id")
+    where = compartment(resource_type)
+    if not where.subject:
+        return None
+    says: dict[Says, str] = {}
+    for steps in where.subject:
+        for text in _references(resource, steps):
+            answer = resolve(text, owner)
+            if answer == "this":
+                return None
+            if answer:
+                says.setdefault(answer, ".".join((resource_type, *steps)))
+    if "other" in says:
+        return Finding("CH207", says["other"])
+    minor = {resolve(text, owner) for steps in where.minor for text in _references(resource, steps)}
+    if "this" in minor:
+        return None
+    if "unresolved" in says:
+        return Finding("CH241", says["unresolved"])
+    if "other" in minor:
+        return Finding("CH242", resource_type)
+    return Finding("CH240", resource_type) if where.expected else None
+
+
+_PATIENT: Final = re.compile(r"(?:(.*)/)?Patient/([A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?(?:#.*)?")
+
+
+@cache
+def _own(base_url: str) -> str:
+    """A FHIR base for comparison: servers behind a proxy write `http` where they were asked with `https`."""
+    return re.sub(r"^https?://", "", base_url.rstrip("/")).lower()
+
+
+def resolve(reference: str, owner: Owner) -> Says | None:
+    """What one reference says: this patient, another one of this server, one that cannot be told; None: no patient."""
+    if reference == "Patient/" + owner.patient_id:
+        return "this"
+    literal = _PATIENT.fullmatch(reference)
+    if literal:
+        base, name = literal.groups()
+        if base is not None and (not owner.base_url or _own(base) != _own(owner.base_url)):
+            return "unresolved"
+        return "this" if name == owner.patient_id else "other"
+    return "unresolved" if reference.startswith(("#", "urn:", "Patient?")) or "/Patient?" in reference else None
+
+
+def _references(node: Any, steps: Steps) -> Iterator[str]:
+    """The texts of the references at a path, through lists; what has another shape is passed over."""
+    if isinstance(node, list):
+        for item in node:
+            yield from _references(item, steps)
+    elif isinstance(node, dict):
+        if steps:
+            yield from _references(node.get(steps[0]), steps[1:])
+        elif isinstance(text := node.get("reference"), str):
+            yield text
+
+
+def _steps(path: str) -> Steps:
+    """JSON names on the way to a Reference (`value[x]` is `valueReference`)."""
+    return tuple(step.removesuffix("[x]") + "Reference" if step.endswith("[x]") else step for step in path.split("."))
