@@ -77,6 +77,7 @@ RULES: Final[dict[str, Rule]] = {
         Rule("CH232", "An element is null", "remark", _KEPT),
         Rule("CH233", "The narrative is no XHTML div", "remark", _KEPT),
         Rule("CH234", "A contained resource is not of FHIR R4", "remark", _KEPT),
+        Rule("CH235", "A text holds control characters", "remark", _KEPT),
         # -- CH24x: ownership and meaning --------------------------------------------------------------------------
         Rule(
             "CH240",

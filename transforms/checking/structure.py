@@ -32,13 +32,12 @@ def validator(resource_type: str) -> jsonschema_rs.Draft202012Validator:
     )
 
 
-def fits(resource: dict[str, Any], resource_type: str) -> bool:
-    """Whether the resource and all that it contains fit their schemas."""
-    if not validator(resource_type).is_valid(resource):
-        return False
+def contained_fit(resource: dict[str, Any]) -> bool:
+    """Whether all that a resource contains fits its schemas; the resource itself must."""
+    types = r4().resources
     return all(
-        (kind := part["resourceType"]) in r4().resources and validator(kind).is_valid(part)
-        for part in resource.get("contained", ())
+        isinstance(kind := part["resourceType"], str) and kind in types and validator(kind).is_valid(part)
+        for part in resource["contained"]
     )
 
 
@@ -80,7 +79,9 @@ def _translate(error: jsonschema_rs.ValidationError, root: str) -> Iterator[Find
             yield Finding(_wrong_text(error.instance, kind.pattern), path)
         case jsonschema_rs.ValidationErrorKind.Minimum() | jsonschema_rs.ValidationErrorKind.Maximum():
             yield Finding("CH227", path)
-        case jsonschema_rs.ValidationErrorKind.MinItems() | jsonschema_rs.ValidationErrorKind.MinProperties():
+        case jsonschema_rs.ValidationErrorKind.MinItems():
+            yield Finding("CH231", path)
+        case jsonschema_rs.ValidationErrorKind.MinProperties() | jsonschema_rs.ValidationErrorKind.MinLength():
             yield Finding("CH231", path)
         case jsonschema_rs.ValidationErrorKind.FalseSchema():
             yield Finding("CH228", _choice(path))
