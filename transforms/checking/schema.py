@@ -7,7 +7,6 @@ types that a literal reference may name. `contained` is left open: the checker c
 
 from __future__ import annotations
 
-from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from transforms.fhir_r4 import Element, r4
@@ -60,7 +59,6 @@ PRIMITIVES: Final[Mapping[str, Schema]] = {
 }
 
 
-@cache
 def resource_schema(resource_type: str) -> Schema:
     """The self-contained schema of one resource type. Raises KeyError for what R4 does not know."""
     if resource_type not in r4().resources:
@@ -120,7 +118,7 @@ class _Builder:
                 properties[name] = {"type": "array", "minItems": 1, "items": _or_null(one)}
             else:
                 properties[name] = {"type": "array", "minItems": 1, "items": one}
-            if primitive and kind != "xhtml":
+            if primitive and kind != "xhtml" and name != "id":
                 sibling = self._reference("Element", lambda: self.type_schema("Element"))
                 properties["_" + name] = (
                     {"type": "array", "minItems": 1, "items": {"anyOf": [{"type": "null"}, sibling]}}
