@@ -1,0 +1,86 @@
+"""What can be wrong with a view (CH301 to CH319) and with what it reads (CH320 on): the codes and the one exception."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class ViewCode:
+    """One entry of the catalogue: what it means, and what the author of the view can do."""
+
+    code: str
+    title: str
+    mend: str
+
+
+CODES: dict[str, ViewCode] = {
+    entry.code: entry
+    for entry in (
+        ViewCode("CH301", "Not a ViewDefinition", "Correct the property that the JSON path names."),
+        ViewCode("CH302", "The expression is not FHIRPath", "Correct it at the column named."),
+        ViewCode("CH303", "There is no such element", "Use an element of FHIR R4; a choice is read with ofType()."),
+        ViewCode("CH304", "The type does not fit", "Compare with the type that R4 gives the element."),
+        ViewCode("CH305", "Not part of the supported FHIRPath", "See the list of functions in docs/views.md."),
+        ViewCode("CH306", "The constant cannot be used", "Declare it once, with a name and one value[x]."),
+        ViewCode("CH307", "Several values where one belongs", "Use first(), join() or `collection: true`."),
+        ViewCode("CH308", "The columns do not fit together", "Names are unique; every branch of a union has the same."),
+        ViewCode("CH309", "The source cannot be read", "Name FHIR NDJSON files, or a relation with a `resource` column."),
+        ViewCode("CH310", "There is no such resource type", "Name a resource of FHIR R4."),
+        ViewCode("CH311", "The view could not be run", "Give it more memory, or report it with the view."),
+        # -- remarks about rows: counted, never raised --------------------------------------------------------------
+        ViewCode("CH320", "A resource does not fit its type there", "The column is NULL; the row is kept."),
+        ViewCode("CH321", "A line holds no JSON object", "It was left out; correct the file."),
+    )
+}
+
+
+class ViewError(Exception):
+    """A view that cannot be run, as one numbered fault.
+
+    `path` is the JSON path of the fault in the definition (`$.select[0].column[1].path`), `expression` the FHIRPath
+    expression there (or None), `position` the offset of the fault in it, from 0. `str()` is one sentence for a person;
+    it holds text of the view only, never a value of a resource.
+    """
+
+    def __init__(
+        self, code: str, path: str = "$", expression: str | None = None, position: int | None = None, message: str = ""
+    ) -> None:
+        self.code = code
+        self.path = path
+        self.expression = expression
+        self.position = position
+        self.message = message or CODES[code].title
+        super().__init__(code, path, expression, position, self.message)
+
+    @property
+    def column(self) -> int | None:
+        """The column of the fault in the expression, from 1, as editors count."""
+        return None if self.position is None else self.position + 1
+
+    def __str__(self) -> str:
+        where = self.path
+        if self.expression is not None:
+            where += f" `{_short(self.expression)}`"
+        if self.column is not None:
+            where += f" column {self.column}"
+        return f"{self.code} {CODES[self.code].title}: {where}: {self.message}. {CODES[self.code].mend}"
+
+
+class ExpressionFault(Exception):  # noqa: N818 - travels inside the compiler only
+    """A fault inside one expression; whoever knows the place of the expression makes a ViewError of it."""
+
+    def __init__(self, code: str, position: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.position = position
+        self.message = message
+
+    def at(self, path: str, expression: str) -> ViewError:
+        """The same fault, with the place of the expression in the view."""
+        return ViewError(self.code, path, expression, self.position, self.message)
+
+
+def _short(text: str, most: int = 120) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= most else line[: most - 1] + "…"
