@@ -85,6 +85,12 @@ CATALOGUE: dict[str, ErrorCode] = {
         ),
         ErrorCode("CH115", "The provider sent a warning with the results", "Nothing to do: it is kept as a remark."),
         ErrorCode("CH116", "A referenced resource could not be read", "Nothing to do: the next night tries again."),
+        ErrorCode("CH117", "An answer is larger than permitted", "Tell the provider, or lower CHARTHOUSE_PAGE_SIZE."),
+        ErrorCode(
+            "CH118",
+            "The provider redirects to another host",
+            "Check the endpoint of the provider; tokens are never sent elsewhere.",
+        ),
         # -- CH4xx: auditing -------------------------------------------------------------------------------------
         ErrorCode(
             "CH401",

@@ -1,0 +1,299 @@
+"""HTTP towards FHIR servers: it can read, and nothing else.
+
+Every failure becomes a `FetchError` (CH1xx) that names the host and never the path or query, which may say who a
+patient is. The bytes of an answer are handed on as received; a body that came as one gzip member keeps that form too.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import threading
+import time
+import zlib
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urljoin, urlsplit
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+from requests.auth import AuthBase
+
+from charthouse.errors import FetchError
+from charthouse.partners.pacing import TokenBucket, backoff, retry_after
+
+if TYPE_CHECKING:
+    from charthouse.settings import Settings
+
+FHIR_JSON: Final = "application/fhir+json, application/json;q=0.9, application/json+fhir;q=0.8"
+MAX_BODY: Final = 256 * 2**20
+"""Most bytes of one answer, unpacked."""
+MAX_ERROR_BODY: Final = 64 * 2**10
+MAX_REDIRECTS: Final = 5
+CONNECT_TIMEOUT: Final = 10.0
+PATIENCE: Final = 10
+"""A body may take this many times `request_timeout` in all, as long as its bytes keep coming."""
+_CHUNK: Final = 2**18
+_TRY_AGAIN: Final = frozenset({408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524})
+_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+_CODES: Final = {401: "CH102", 403: "CH103", 404: "CH104", 410: "CH104"}
+
+# urllib3 writes whole URLs into its log lines, and a search URL says who the patient is.
+logging.getLogger("urllib3").setLevel(logging.CRITICAL)
+
+
+class ReadOnlyError(RuntimeError):
+    """Somebody tried to send something else than a GET to a FHIR server. It is a fault of ours, not an outcome."""
+
+
+class _LineLost(Exception):
+    """The answer did not come, or not whole. Another try may help."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer of status 2xx: the body, unpacked, and the gzip member it came as, if it came as exactly one."""
+
+    body: bytes = field(repr=False)
+    member: bytes | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Received:
+    status: int
+    location: str | None
+    retry_after: str | None
+    answer: Answer
+
+
+class BearerToken(AuthBase):
+    """The access token of a request; also keeps `.netrc` out of it."""
+
+    def __init__(self, token: str | None) -> None:
+        self._token = token
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        if self._token:
+            request.headers["Authorization"] = f"Bearer {self._token}"
+        return request
+
+
+class ReadOnlySession(requests.Session):
+    """A session that sends GET without a body, and refuses anything else."""
+
+    def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
+        """Send a GET.
+
+        Raises:
+            ReadOnlyError: the request is no GET, or has a body.
+        """
+        if request.method != "GET" or request.body:
+            raise ReadOnlyError("providers are only read: a FHIR base is sent nothing but GET")
+        return super().send(request, **kwargs)
+
+
+class HttpClient:
+    """Reads from FHIR servers; one for all threads of a batch.
+
+    Each thread has its own connections; all share one token bucket a host. `requests` counts what was sent.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._local = threading.local()
+        self._buckets: dict[str, TokenBucket] = {}
+        self._sessions: list[ReadOnlySession] = []
+        self._lock = threading.Lock()
+        self.requests = 0
+
+    def get(self, url: str, *, token: str | None = None, accept: str = FHIR_JSON) -> Answer:
+        """Read one URL, with as many tries as the settings permit. Redirects are followed within the origin only.
+
+        Raises:
+            FetchError: CH101, CH102 (401), CH103 (403), CH104 (404, 410, no such URL), CH109, CH111 (other 4xx),
+                CH117 (too large), CH118 (redirected elsewhere).
+        """
+        home = origin(url)
+        if home is None or (token is not None and not _is_token(token)):
+            raise FetchError("CH104" if home is None else "CH102")
+        host = host_of(home)
+        for _ in range(MAX_REDIRECTS):
+            received = self._with_tries(url, host, token, accept)
+            if received.status in _REDIRECTS and received.location:
+                url = urljoin(url, received.location)
+                if origin(url) != home:
+                    break
+                continue
+            if 200 <= received.status < 300:
+                return received.answer
+            if 300 <= received.status < 400:
+                break
+            raise FetchError(_CODES.get(received.status, "CH111"), where=host, what=f"HTTP {received.status}")
+        raise FetchError("CH118", where=host)
+
+    def close(self) -> None:
+        """Close the connections of all threads."""
+        with self._lock:
+            for session in self._sessions:
+                session.close()
+            self._sessions.clear()
+            self._local = threading.local()
+
+    def __enter__(self) -> HttpClient:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _with_tries(self, url: str, host: str, token: str | None, accept: str) -> _Received:
+        bucket = self._bucket(host)
+        tries = self._settings.request_tries
+        code = "CH101"
+        for attempt in range(1, tries + 1):
+            bucket.take()
+            wait: float | None = None
+            try:
+                received = self._once(url, host, token, accept)
+            except _LineLost:
+                code = "CH101"
+            else:
+                if received.status not in _TRY_AGAIN:
+                    return received
+                code = "CH109"
+                wait = retry_after(received.retry_after)
+            if attempt == tries:
+                break
+            asked = wait is not None
+            wait = min(backoff(attempt) if wait is None else wait, self._settings.retry_wait_max)
+            if asked:
+                bucket.close_for(wait)
+            time.sleep(wait)
+        raise FetchError(code, where=host)
+
+    def _once(self, url: str, host: str, token: str | None, accept: str) -> _Received:
+        with self._lock:
+            self.requests += 1
+        timeout = self._settings.request_timeout
+        try:
+            response = self._session().get(
+                url,
+                auth=BearerToken(token),
+                headers={"Accept": accept, "Accept-Encoding": "gzip"},
+                timeout=(min(CONNECT_TIMEOUT, timeout), timeout),
+                allow_redirects=False,
+                stream=True,
+                # A proxy of the environment is for the world outside, never for this machine itself.
+                proxies={"no_proxy": urlsplit(url).hostname or ""} if _is_loopback(url) else None,
+            )
+        except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, UnicodeError):
+            raise FetchError("CH104", where=host) from None
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError):
+            raise _LineLost from None
+        with closing(response):
+            fine = response.status_code < 300
+            try:
+                packed = _read_body(
+                    response, MAX_BODY if fine else MAX_ERROR_BODY, time.monotonic() + timeout * PATIENCE
+                )
+                answer = _unpack(packed, response.headers.get("Content-Encoding", ""), host) if fine else Answer(b"")
+            except _TooLarge:
+                if fine:
+                    raise FetchError("CH117", where=host) from None
+                answer = Answer(b"")
+            except (requests.RequestException, urllib3.exceptions.HTTPError, OSError):
+                raise _LineLost from None
+            return _Received(
+                status=response.status_code,
+                location=response.headers.get("Location"),
+                retry_after=response.headers.get("Retry-After"),
+                answer=answer,
+            )
+
+    def _session(self) -> ReadOnlySession:
+        session: ReadOnlySession | None = getattr(self._local, "session", None)
+        if session is None:
+            session = ReadOnlySession()
+            session.mount("http://", HTTPAdapter(pool_connections=4, pool_maxsize=2, max_retries=0))
+            session.mount("https://", HTTPAdapter(pool_connections=4, pool_maxsize=2, max_retries=0))
+            session.headers["User-Agent"] = "charthouse"
+            self._local.session = session
+            with self._lock:
+                self._sessions.append(session)
+        return session
+
+    def _bucket(self, host: str) -> TokenBucket:
+        with self._lock:
+            return self._buckets.setdefault(host, TokenBucket(self._settings.requests_per_second))
+
+
+class _TooLarge(Exception):
+    pass
+
+
+def origin(url: str) -> tuple[str, str, int] | None:
+    """Scheme, host and port of an http(s) URL (RFC 6454), or None for anything else. User names in it are ignored."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return None
+    scheme = parts.scheme.lower()
+    if scheme not in {"http", "https"} or not parts.hostname:
+        return None
+    return scheme, parts.hostname.lower(), port or (443 if scheme == "https" else 80)
+
+
+def host_of(home: tuple[str, str, int]) -> str:
+    """`host:port` of an origin, as errors name it."""
+    return f"{home[1]}:{home[2]}"
+
+
+def _is_token(token: str) -> bool:
+    """Whether a header can carry it; an error about one that cannot would quote it."""
+    return bool(token) and token.isascii() and token.isprintable() and " " not in token
+
+
+def _is_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _read_body(response: requests.Response, most: int, deadline: float) -> bytes:
+    """The body, still packed. `read1` returns what is there, so that a dripping server meets the deadline."""
+    parts: list[bytes] = []
+    size = 0
+    while chunk := response.raw.read1(_CHUNK, decode_content=False):
+        size += len(chunk)
+        if size > most:
+            raise _TooLarge
+        if time.monotonic() > deadline:
+            raise _LineLost
+        parts.append(chunk)
+    return b"".join(parts)
+
+
+def _unpack(packed: bytes, encoding: str, host: str) -> Answer:
+    kind = encoding.strip().lower()
+    if kind in {"", "identity"}:
+        return Answer(packed)
+    if kind not in {"gzip", "x-gzip"}:
+        raise FetchError("CH105", where=host, what="an encoding that was not asked for")
+    bodies: list[bytes] = []
+    rest = packed
+    while rest:
+        member = zlib.decompressobj(wbits=31)
+        try:
+            bodies.append(member.decompress(rest, MAX_BODY + 1 - sum(map(len, bodies))))
+        except zlib.error:
+            raise _LineLost from None
+        if sum(map(len, bodies)) > MAX_BODY:
+            raise _TooLarge
+        if not member.eof:
+            raise _LineLost
+        rest = member.unused_data
+    return Answer(b"".join(bodies), packed if len(bodies) == 1 else None)

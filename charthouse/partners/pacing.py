@@ -1,0 +1,67 @@
+"""How fast a provider may be asked: a token bucket a host, and the waits between tries."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+FIRST_WAIT = 0.5
+
+
+class TokenBucket:
+    """A bucket shared by the threads that ask one host: `rate` requests a second, a burst of at most one second's worth."""
+
+    def __init__(self, rate: float) -> None:
+        self._rate = rate
+        self._size = max(1.0, rate)
+        self._tokens = self._size
+        self._filled_at = time.monotonic()
+        self._closed_until = 0.0
+        self._lock = threading.Lock()
+
+    def take(self) -> None:
+        """Wait until one request may be sent."""
+        while (wait := self._try_take()) > 0:
+            time.sleep(wait)
+
+    def close_for(self, seconds: float) -> None:
+        """Let no request through for that long: the host asked everybody to wait."""
+        with self._lock:
+            self._closed_until = max(self._closed_until, time.monotonic() + seconds)
+
+    def _try_take(self) -> float:
+        """Take a token, or say how many seconds to wait before trying again."""
+        with self._lock:
+            now = time.monotonic()
+            if now < self._closed_until:
+                return self._closed_until - now
+            self._tokens = min(self._size, self._tokens + (now - self._filled_at) * self._rate)
+            self._filled_at = now
+            if self._tokens >= 1:
+                self._tokens -= 1
+                return 0.0
+            return (1 - self._tokens) / self._rate
+
+
+def backoff(attempt: int) -> float:
+    """Seconds before the try after `attempt` (1, 2, …): doubling, with jitter so that threads do not march in step."""
+    return float(FIRST_WAIT * 2 ** (attempt - 1) * random.uniform(0.75, 1.25))  # noqa: S311 - no secret
+
+
+def retry_after(header: str | None) -> float | None:
+    """Seconds that a Retry-After header asks for: a number or an HTTP-date (RFC 9110 §10.2.3); None if it says nothing."""
+    if not header:
+        return None
+    text = header.strip()
+    if text.isascii() and text.isdigit():
+        return float(text[:9])
+    try:
+        moment = parsedate_to_datetime(text)
+    except (ValueError, IndexError, TypeError):
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return max(0.0, (moment - datetime.now(UTC)).total_seconds())
