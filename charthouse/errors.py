@@ -111,6 +111,13 @@ CATALOGUE: dict[str, ErrorCode] = {
         ErrorCode("CH602", "There is no such person, provider or link", "List them with: charthouse people list"),
         ErrorCode("CH603", "The state database is of another version", "Run: charthouse init"),
         ErrorCode("CH604", "The provider refused the sign-in", "Start the link again."),
+        ErrorCode("CH605", "The state database cannot be used", "Run: charthouse doctor"),
+        ErrorCode(
+            "CH606", "The sign-in was for another patient than the link", "Start a link of its own for that one."
+        ),
+        ErrorCode(
+            "CH607", "A person's, provider's or partner's details cannot be used", "Correct what is named above."
+        ),
     )
 }
 

@@ -1,0 +1,369 @@
+"""The link: one person at one provider by one route, its state machine, and what it has read so far.
+
+Two independent fields, `status` and `sync_status`; each moves along the declared transitions only, and each move is
+written as an event in the same transaction. The row is locked first, so of two processes that want the same move one
+makes it and the other is refused.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple, cast
+
+from sqlalchemy import delete, exists, func, select
+
+from charthouse.errors import StateError
+from charthouse.people import get_person
+from charthouse.providers import get_provider
+from charthouse.state.base import now
+from charthouse.state.models import Credential, Link, LinkEvent, Provider, Watermark
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
+
+    from sqlalchemy.orm import Session
+
+    from charthouse.state.models import Actor, Route, Status, SyncStatus
+
+
+class Transition(NamedTuple):
+    """One permitted move of a field, and the reason code that its event carries."""
+
+    before: str
+    after: str
+    reason: str
+
+
+TRANSITIONS: tuple[Transition, ...] = (
+    Transition("pending", "confirmed", "records_received"),
+    Transition("pending", "expired", "authorization_ended"),
+    Transition("pending", "failed", "sign_in_refused"),
+    Transition("pending", "failed", "patient_not_readable"),
+    Transition("pending", "failed", "identity_not_matched"),
+    Transition("pending", "failed", "same_patient_linked"),
+    Transition("pending", "failed", "not_confirmed_in_time"),
+    Transition("pending", "disconnected", "access_removed"),
+    Transition("pending", "deleted", "deletion_asked"),
+    Transition("confirmed", "expired", "authorization_ended"),
+    Transition("confirmed", "failed", "patient_not_readable"),
+    Transition("confirmed", "disconnected", "access_removed"),
+    Transition("confirmed", "disconnected", "consent_withdrawn"),
+    Transition("confirmed", "disconnected", "provider_retired"),
+    Transition("confirmed", "deleted", "deletion_asked"),
+    Transition("expired", "pending", "signed_in_again"),
+    Transition("expired", "disconnected", "access_removed"),
+    Transition("expired", "deleted", "deletion_asked"),
+    Transition("disconnected", "pending", "signed_in_again"),
+    Transition("disconnected", "deleted", "deletion_asked"),
+    Transition("failed", "pending", "signed_in_again"),
+    Transition("failed", "disconnected", "access_removed"),
+    Transition("failed", "deleted", "deletion_asked"),
+)
+
+SYNC_TRANSITIONS: tuple[Transition, ...] = (
+    Transition("never", "waiting", "planned"),
+    Transition("complete", "waiting", "planned"),
+    Transition("partial", "waiting", "planned"),
+    Transition("failed", "waiting", "planned"),
+    Transition("waiting", "running", "started"),
+    Transition("waiting", "failed", "not_started"),
+    Transition("running", "waiting", "resumed"),
+    Transition("running", "complete", "everything_received"),
+    Transition("running", "partial", "something_missing"),
+    Transition("running", "failed", "nothing_received"),
+)
+
+DUE: tuple[Status, ...] = ("pending", "confirmed")
+"""The statuses of a link that a night asks for records: the first ones that come confirm a pending link."""
+
+
+@dataclass(frozen=True, slots=True)
+class DueLink:
+    """What a night needs of a link. `watermarks` maps a query's label to the provider's own instant."""
+
+    link_id: str
+    person_key: str
+    provider: str
+    fhir_base_url: str
+    patient_id: str = field(repr=False)
+    granted_scopes: str | None
+    watermarks: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class LinkView:
+    """A link as an operator may see it: no patient id, no scopes."""
+
+    link_id: str
+    person_key: str
+    provider: str
+    route: Route
+    status: Status
+    failed_reason: str | None
+    sync_status: SyncStatus
+    created_at: datetime
+    confirmed_at: datetime | None
+    last_synced_at: datetime | None
+
+
+def start_link(
+    session: Session,
+    person_key: str,
+    provider_slug: str,
+    route: Route,
+    *,
+    patient_id: str | None = None,
+    actor: Actor = "person",
+) -> Link:
+    """Start a link, or take up the one that this person has for this patient at this provider.
+
+    A link that ended but was not deleted goes back to pending under its own id. Without a patient (nobody has signed in
+    yet) a pending link by the same route is taken up.
+
+    Raises:
+        StateError: CH602 when there is no such person or provider.
+    """
+    get_person(session, person_key, lock=True)  # two starts at once must not both find nothing
+    get_provider(session, provider_slug)
+    same = select(Link).where(Link.person_key == person_key, Link.provider == provider_slug)
+    if patient_id is None:
+        same = same.where(Link.patient_id.is_(None), Link.status == "pending", Link.route == route)
+    else:
+        same = same.where(Link.patient_id == patient_id)
+    link = session.scalars(same.order_by(Link.created_at, Link.id).limit(1)).one_or_none()
+    if link is None:
+        link = Link(person_key=person_key, provider=provider_slug, route=route, patient_id=patient_id)
+        session.add(link)
+        session.flush()
+        session.add(_event(link.id, "status", None, "pending", "started", actor))
+    elif link.status not in DUE:
+        link = transition(session, link.id, "pending", "signed_in_again", actor)
+        link.route = route
+    session.flush()
+    return link
+
+
+def identify(session: Session, link_id: str, patient_id: str, *, actor: Actor = "person") -> Link:
+    """Say whose records a pending link is about, once the sign-in has told.
+
+    Where the person has a link for that patient already, that one is taken up and returned, and the new one fails as
+    `same_patient_linked`.
+
+    Raises:
+        StateError: CH602 for an unknown link, CH606 when the link is about another patient.
+    """
+    link = get_link(session, link_id, lock=True)
+    if link.patient_id == patient_id:
+        return link
+    if link.patient_id is not None:
+        raise StateError("CH606", where=f"link {link_id}")
+    get_person(session, link.person_key, lock=True)
+    known = session.scalar(
+        select(Link.id).where(
+            Link.person_key == link.person_key, Link.provider == link.provider, Link.patient_id == patient_id
+        )
+    )
+    if known is None:
+        link.patient_id = patient_id
+        session.flush()
+        return link
+    transition(session, link_id, "failed", "same_patient_linked", actor)
+    return start_link(session, link.person_key, link.provider, link.route, patient_id=patient_id, actor=actor)
+
+
+def transition(session: Session, link_id: str, to: Status, reason: str, actor: Actor) -> Link:
+    """Move a link's status, with its event.
+
+    The tokens of a link that is disconnected or deleted go in the same transaction; a deleted link also forgets whose
+    records it was about and what it had read.
+
+    Raises:
+        StateError: CH601 when the move is not declared, CH602 when there is no such link.
+    """
+    link = get_link(session, link_id, lock=True)
+    if Transition(link.status, to, reason) not in TRANSITIONS:
+        raise StateError("CH601", where=f"link {link_id}", what=f"{link.status} → {to} ({reason})")
+    session.add(_event(link_id, "status", link.status, to, reason, actor))
+    link.status = to
+    link.status_at = now()
+    link.failed_reason = reason if to == "failed" else None
+    if to == "confirmed":
+        link.confirmed_at = link.status_at
+    if to in ("disconnected", "deleted"):
+        session.execute(delete(Credential).where(Credential.link_id == link_id))
+    if to == "deleted":
+        link.patient_id = link.granted_scopes = None
+        clear_watermarks(session, link_id)
+    session.flush()
+    return link
+
+
+def set_sync_status(session: Session, link_id: str, to: SyncStatus, *, actor: Actor = "sync") -> Link:
+    """Move one link's sync status, with its event. Where it already is at `to`, nothing happens: tasks run twice.
+
+    Raises:
+        StateError: CH601 when the move is not declared, CH602 when there is no such link.
+    """
+    return set_sync_statuses(session, {link_id: to}, actor=actor)[0]
+
+
+def set_sync_statuses(session: Session, moves: Mapping[str, SyncStatus], *, actor: Actor = "sync") -> list[Link]:
+    """Move the sync status of many links in few statements, all or none. See `set_sync_status`."""
+    found: dict[str, Link] = {}
+    for ids in _chunks(sorted(moves)):  # sorted: two processes lock in the same order
+        query = select(Link).where(Link.id.in_(ids)).order_by(Link.id)
+        locked = session.scalars(query.with_for_update().execution_options(populate_existing=True))
+        found |= {link.id: link for link in locked}
+    at = now()
+    for link_id, to in moves.items():
+        if link_id not in found:
+            raise StateError("CH602", where=f"link {link_id}")
+        link = found[link_id]
+        if link.sync_status == to:
+            continue
+        reasons = [step.reason for step in SYNC_TRANSITIONS if (step.before, step.after) == (link.sync_status, to)]
+        if not reasons:
+            raise StateError("CH601", where=f"link {link_id}", what=f"sync {link.sync_status} → {to}")
+        session.add(_event(link_id, "sync_status", link.sync_status, to, reasons[0], actor))
+        link.sync_status = to
+        if to in ("complete", "partial"):
+            link.last_synced_at = at
+    session.flush()
+    return [found[link_id] for link_id in moves]
+
+
+def get_link(session: Session, link_id: str, *, lock: bool = False) -> Link:
+    """A link by its id; with `lock`, as it is now and held until the transaction ends.
+
+    Raises:
+        StateError: CH602 when there is none.
+    """
+    query = select(Link).where(Link.id == link_id)
+    if lock:
+        query = query.with_for_update().execution_options(populate_existing=True)
+    link = session.scalars(query).one_or_none()
+    if link is None:
+        raise StateError("CH602", where=f"link {link_id}")
+    return link
+
+
+def due_links(session: Session, providers: Sequence[str] | None = None) -> list[DueLink]:
+    """The links that a night asks for records, in a stable order; of the named providers, or of all when none is named.
+
+    Due is a pending or confirmed link of an active provider, with a known patient and with tokens.
+
+    Raises:
+        StateError: CH602 for a provider that is not registered.
+    """
+    for slug in providers or ():
+        get_provider(session, slug)
+    query = (
+        select(Link, Provider.fhir_base_url)
+        .join(Provider, Provider.slug == Link.provider)
+        .where(Link.status.in_(DUE), Link.patient_id.is_not(None), Provider.active)
+        .where(exists().where(Credential.link_id == Link.id))
+        .order_by(Link.provider, Link.created_at, Link.id)
+    )
+    if providers:
+        query = query.where(Link.provider.in_(providers))
+    rows = session.execute(query).all()
+    marks = _watermarks(session, [link.id for link, _ in rows])
+    return [
+        DueLink(
+            link_id=link.id,
+            person_key=link.person_key,
+            provider=link.provider,
+            fhir_base_url=base,
+            patient_id=cast("str", link.patient_id),
+            granted_scopes=link.granted_scopes,
+            watermarks=marks.get(link.id, {}),
+        )
+        for link, base in rows
+    ]
+
+
+def linked_patients(session: Session, provider_slug: str) -> set[str]:
+    """The patient ids at a provider that somebody's link is about."""
+    known = session.scalars(select(Link.patient_id).where(Link.provider == provider_slug, Link.patient_id.is_not(None)))
+    return {patient for patient in known if patient is not None}
+
+
+def list_links(
+    session: Session, *, provider: str | None = None, person_key: str | None = None, status: Status | None = None
+) -> list[LinkView]:
+    """The links as an operator may see them, oldest first; narrowed by what is given."""
+    query = select(Link).order_by(Link.created_at, Link.id)
+    for column, value in ((Link.provider, provider), (Link.person_key, person_key), (Link.status, status)):
+        if value is not None:
+            query = query.where(column == value)
+    return [
+        LinkView(
+            link_id=link.id,
+            person_key=link.person_key,
+            provider=link.provider,
+            route=link.route,
+            status=link.status,
+            failed_reason=link.failed_reason,
+            sync_status=link.sync_status,
+            created_at=link.created_at,
+            confirmed_at=link.confirmed_at,
+            last_synced_at=link.last_synced_at,
+        )
+        for link in session.scalars(query)
+    ]
+
+
+def count_by_status(session: Session) -> dict[str, int]:
+    """How many links there are in each status that has any."""
+    rows = session.execute(select(Link.status, func.count()).group_by(Link.status))
+    return {row[0]: row[1] for row in rows}
+
+
+def events(session: Session, link_id: str) -> list[LinkEvent]:
+    """Every move that a link made, oldest first."""
+    return list(session.scalars(select(LinkEvent).where(LinkEvent.link_id == link_id).order_by(LinkEvent.id)))
+
+
+def set_watermarks(session: Session, link_id: str, watermarks: Mapping[str, str]) -> None:
+    """Note how far queries have been read. Labels that are not named keep what they had."""
+    at = now()
+    for label, value in watermarks.items():
+        session.merge(Watermark(link_id=link_id, label=label, value=value, moved_at=at))
+    session.flush()
+
+
+def clear_watermarks(session: Session, link_id: str) -> None:
+    """Forget how far a link has been read: its next night asks for everything."""
+    session.execute(delete(Watermark).where(Watermark.link_id == link_id))
+
+
+def diagram() -> str:
+    """Both state machines as Mermaid state diagrams, drawn from the declared transitions."""
+    return "\n\n".join(
+        f"```mermaid\nstateDiagram-v2\n    [*] --> {start}\n{_edges(table)}\n```"
+        for start, table in (("pending", TRANSITIONS), ("never", SYNC_TRANSITIONS))
+    )
+
+
+def _edges(table: Iterable[Transition]) -> str:
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for step in table:
+        reasons.setdefault((step.before, step.after), []).append(step.reason)
+    return "\n".join(f"    {before} --> {after}: {'<br/>'.join(codes)}" for (before, after), codes in reasons.items())
+
+
+def _watermarks(session: Session, link_ids: list[str]) -> dict[str, dict[str, str]]:
+    marks: dict[str, dict[str, str]] = {}
+    for ids in _chunks(link_ids):
+        for mark in session.scalars(select(Watermark).where(Watermark.link_id.in_(ids))):
+            marks.setdefault(mark.link_id, {})[mark.label] = mark.value
+    return marks
+
+
+def _chunks(ids: Sequence[str], size: int = 1_000) -> Iterable[Sequence[str]]:
+    return (ids[start : start + size] for start in range(0, len(ids), size))
+
+
+def _event(link_id: str, what: str, before: str | None, after: str, reason: str, actor: Actor) -> LinkEvent:
+    return LinkEvent(link_id=link_id, field=what, from_state=before, to_state=after, reason=reason, actor=actor)

@@ -1,0 +1,104 @@
+"""Sessions with the state database: one transaction each, on SQLite and on PostgreSQL alike.
+
+A writing session holds SQLite's one write lock from its first statement (`BEGIN IMMEDIATE`): a read that turns into a
+write half-way would fail at once in WAL mode, whatever the busy timeout. PostgreSQL locks rows (`SELECT … FOR UPDATE`)
+where the code asks for it. Keep sessions short; nothing that waits for a network belongs inside.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import create_engine, event, make_url
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
+
+from charthouse.errors import StateError
+from charthouse.settings import Settings, get_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from sqlalchemy import Connection, Engine
+
+BUSY_SECONDS = 30
+
+
+def engine(settings: Settings | None = None) -> Engine:
+    """The engine of this process: a forked child gets one of its own, connections do not survive a fork."""
+    return _engine((settings or get_settings()).state_database, os.getpid())
+
+
+@cache
+def _engine(url: str, pid: int) -> Engine:  # noqa: ARG001  # the process id is part of the cache's key
+    # hide_parameters: what SQLAlchemy raises must not show values.
+    if make_url(url).get_backend_name() != "sqlite":
+        return create_engine(url, hide_parameters=True, pool_pre_ping=True, max_overflow=30)
+    made = create_engine(
+        url,
+        hide_parameters=True,
+        max_overflow=30,
+        connect_args={"timeout": BUSY_SECONDS, "isolation_level": None, "check_same_thread": False},
+    )
+    event.listen(made, "connect", _prepare_sqlite)
+    event.listen(made, "begin", _begin_sqlite)
+    return made
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    # synchronous=FULL: a rotated token that was committed must survive a power cut; the old one is spent.
+    # secure_delete: what is deleted is overwritten, so that an erasure leaves no bytes.
+    for pragma in ("journal_mode=WAL", "foreign_keys=ON", "synchronous=FULL", "secure_delete=ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    read_only = connection.get_execution_options().get("postgresql_readonly", False)
+    connection.exec_driver_sql(f"PRAGMA query_only={'ON' if read_only else 'OFF'}")
+    connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+
+
+@contextmanager
+def session(settings: Settings | None = None, *, read_only: bool = False) -> Iterator[Session]:
+    """One transaction: committed when the block ends, rolled back when it raises.
+
+    Objects keep their loaded values afterwards. A `read_only` session takes no lock and refuses to write.
+
+    Raises:
+        StateError: CH603 when the schema is behind or ahead of this code, CH605 when the database cannot be used. What
+            the database said is left out, for it may quote values; the class and the constraint remain.
+    """
+    from charthouse.state.schema import require_current
+
+    settings = settings or get_settings()
+    require_current(settings)
+    made = engine(settings)
+    options = {"postgresql_readonly": True} if read_only else {}
+    try:
+        with Session(made.execution_options(**options), expire_on_commit=False) as opened, opened.begin():
+            yield opened
+    except DBAPIError as error:
+        raise StateError("CH605", what=describe(error)) from None
+
+
+def describe(error: DBAPIError) -> str:
+    """What went wrong in the database, without the values that its own message may quote."""
+    diagnosis = getattr(error.orig, "diag", None)
+    parts = (
+        type(error.orig).__name__,
+        getattr(error.orig, "sqlite_errorname", None) or getattr(error.orig, "sqlstate", None),
+        getattr(diagnosis, "constraint_name", None),
+    )
+    return " ".join(part for part in parts if part)
+
+
+def sqlite_file(settings: Settings) -> Path | None:
+    """The file of an embedded state database; None where a server holds it."""
+    from pathlib import Path
+
+    url = make_url(settings.state_database)
+    return Path(url.database) if url.get_backend_name() == "sqlite" and url.database else None

@@ -1,0 +1,153 @@
+"""Who is linked to whom: partners, providers, people, links with events, credentials and watermarks, the audit trail.
+
+No table holds a name, a birth date or an address of a person. Two columns are secrets: `link.patient_id` (the person's
+id at the provider) and the sealed tokens of `credential`.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime  # noqa: TC003  # SQLAlchemy reads the annotations
+from typing import Any, Literal, get_args
+
+from sqlalchemy import JSON, ForeignKey, Index, LargeBinary, String, Text, UniqueConstraint, true
+from sqlalchemy.orm import Mapped, mapped_column
+
+from charthouse.state.base import Base, Key, new_key, now, one_of
+
+Route = Literal["direct", "verified", "phone"]
+Status = Literal["pending", "confirmed", "expired", "disconnected", "deleted", "failed"]
+SyncStatus = Literal["never", "waiting", "running", "complete", "partial", "failed"]
+Actor = Literal["person", "operator", "sync", "partner"]
+Field = Literal["status", "sync_status"]
+
+ROUTES: tuple[Route, ...] = get_args(Route)
+STATUSES: tuple[Status, ...] = get_args(Status)
+SYNC_STATUSES: tuple[SyncStatus, ...] = get_args(SyncStatus)
+ACTORS: tuple[Actor, ...] = get_args(Actor)
+FIELDS: tuple[Field, ...] = get_args(Field)
+
+Word = String(16)
+Slug = String(64)
+
+
+class Partner(Base):
+    """Who connects us to the providers of a region. `region` is an ISO 3166-1 alpha-2 country; empty = none."""
+
+    __tablename__ = "partner"
+
+    slug: Mapped[str] = mapped_column(Slug, primary_key=True)
+    name: Mapped[str]
+    region: Mapped[str | None] = mapped_column(String(2))
+
+
+class Provider(Base):
+    """Who holds the records. `partner` is empty where we speak to the provider's own endpoint."""
+
+    __tablename__ = "provider"
+
+    slug: Mapped[str] = mapped_column(Slug, primary_key=True)
+    name: Mapped[str]
+    region: Mapped[str] = mapped_column(String(2))
+    fhir_base_url: Mapped[str] = mapped_column(String(2048))
+    partner: Mapped[str | None] = mapped_column(ForeignKey("partner.slug"))
+    active: Mapped[bool] = mapped_column(default=True, server_default=true())
+    created_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class Person(Base):
+    """An account holder, known by a random key that says nothing."""
+
+    __tablename__ = "person"
+
+    person_key: Mapped[str] = mapped_column(Key, primary_key=True, default=new_key)
+    country: Mapped[str] = mapped_column(String(2))
+    created_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class Link(Base):
+    """One person at one provider by one route. Change its states through `charthouse.links` only."""
+
+    __tablename__ = "link"
+    __table_args__ = (
+        UniqueConstraint("person_key", "provider", "patient_id"),
+        one_of("route", ROUTES),
+        one_of("status", STATUSES),
+        one_of("sync_status", SYNC_STATUSES),
+        Index("ix_link_provider_status", "provider", "status"),
+    )
+
+    id: Mapped[str] = mapped_column(Key, primary_key=True, default=new_key)
+    person_key: Mapped[str] = mapped_column(ForeignKey("person.person_key"))
+    provider: Mapped[str] = mapped_column(ForeignKey("provider.slug"))
+    route: Mapped[Route] = mapped_column(Word)
+    status: Mapped[Status] = mapped_column(Word, default="pending")
+    failed_reason: Mapped[str | None] = mapped_column(String(64))
+    sync_status: Mapped[SyncStatus] = mapped_column(Word, default="never")
+    patient_id: Mapped[str | None]
+    granted_scopes: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    status_at: Mapped[datetime] = mapped_column(default=now)
+    confirmed_at: Mapped[datetime | None]
+    last_synced_at: Mapped[datetime | None]
+
+
+class LinkEvent(Base):
+    """One transition of one field of a link. Written with the transition, never changed."""
+
+    __tablename__ = "link_event"
+    __table_args__ = (one_of("field", FIELDS), one_of("actor", ACTORS))
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    link_id: Mapped[str] = mapped_column(ForeignKey("link.id", ondelete="CASCADE"), index=True)
+    field: Mapped[Field] = mapped_column(Word)
+    from_state: Mapped[str | None] = mapped_column(Word)
+    to_state: Mapped[str] = mapped_column(Word)
+    reason: Mapped[str] = mapped_column(String(64))
+    actor: Mapped[Actor] = mapped_column(Word)
+    at: Mapped[datetime] = mapped_column(default=now)
+
+
+class Credential(Base):
+    """The tokens of a link, sealed. `version` counts what was stored; `renewal_started_at` marks a renewal in flight.
+
+    `refresh_expires_at` is learnt where a provider tells it, and otherwise unknown (never assumed).
+    """
+
+    __tablename__ = "credential"
+
+    link_id: Mapped[str] = mapped_column(ForeignKey("link.id", ondelete="CASCADE"), primary_key=True)
+    sealed_access: Mapped[bytes] = mapped_column(LargeBinary)
+    sealed_refresh: Mapped[bytes | None] = mapped_column(LargeBinary)
+    access_seen_at: Mapped[datetime]
+    access_expires_at: Mapped[datetime | None]
+    refresh_seen_at: Mapped[datetime | None]
+    refresh_expires_at: Mapped[datetime | None]
+    version: Mapped[int] = mapped_column(default=1)
+    renewal_started_at: Mapped[datetime | None]
+    renewal_tries: Mapped[int] = mapped_column(default=0)
+
+
+class Watermark(Base):
+    """How far a query of a link has been read: the provider's own greatest `meta.lastUpdated`, as it wrote it."""
+
+    __tablename__ = "watermark"
+
+    link_id: Mapped[str] = mapped_column(ForeignKey("link.id", ondelete="CASCADE"), primary_key=True)
+    label: Mapped[str] = mapped_column(Text, primary_key=True)
+    value: Mapped[str] = mapped_column(String(64))
+    moved_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class AuditEvent(Base):
+    """Who did what to which thing of ours. `detail` holds codes and ids of ours, nothing of a record."""
+
+    __tablename__ = "audit_event"
+    __table_args__ = (one_of("actor", ACTORS), Index("ix_audit_event_subject", "subject_kind", "subject_id"))
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[datetime] = mapped_column(default=now, index=True)
+    actor: Mapped[Actor] = mapped_column(Word)
+    action: Mapped[str] = mapped_column(Slug)
+    subject_kind: Mapped[str] = mapped_column(Slug)
+    subject_id: Mapped[str] = mapped_column(Slug)
+    detail: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
