@@ -48,8 +48,12 @@ class ReadOnlyError(RuntimeError):
     """Somebody tried to send something else than a GET to a FHIR server. It is a fault of ours, not an outcome."""
 
 
-class _LineLost(Exception):
+class _LineLostError(Exception):
     """The answer did not come, or not whole. Another try may help."""
+
+
+class _TooLargeError(Exception):
+    """The answer is larger than `MAX_BODY`. Another try cannot help."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +160,7 @@ class HttpClient:
             wait: float | None = None
             try:
                 received = self._once(url, host, token, accept)
-            except _LineLost:
+            except _LineLostError:
                 code = "CH101"
             else:
                 if received.status not in _TRY_AGAIN:
@@ -190,7 +194,7 @@ class HttpClient:
         except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, UnicodeError):
             raise FetchError("CH104", where=host) from None
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError):
-            raise _LineLost from None
+            raise _LineLostError from None
         with closing(response):
             fine = response.status_code < 300
             try:
@@ -198,12 +202,12 @@ class HttpClient:
                     response, MAX_BODY if fine else MAX_ERROR_BODY, time.monotonic() + timeout * PATIENCE
                 )
                 answer = _unpack(packed, response.headers.get("Content-Encoding", ""), host) if fine else Answer(b"")
-            except _TooLarge:
+            except _TooLargeError:
                 if fine:
                     raise FetchError("CH117", where=host) from None
                 answer = Answer(b"")
             except (requests.RequestException, urllib3.exceptions.HTTPError, OSError):
-                raise _LineLost from None
+                raise _LineLostError from None
             return _Received(
                 status=response.status_code,
                 location=response.headers.get("Location"),
@@ -226,10 +230,6 @@ class HttpClient:
     def _bucket(self, host: str) -> TokenBucket:
         with self._lock:
             return self._buckets.setdefault(host, TokenBucket(self._settings.requests_per_second))
-
-
-class _TooLarge(Exception):
-    pass
 
 
 def origin(url: str) -> tuple[str, str, int] | None:
@@ -270,9 +270,9 @@ def _read_body(response: requests.Response, most: int, deadline: float) -> bytes
     while chunk := response.raw.read1(_CHUNK, decode_content=False):
         size += len(chunk)
         if size > most:
-            raise _TooLarge
+            raise _TooLargeError
         if time.monotonic() > deadline:
-            raise _LineLost
+            raise _LineLostError
         parts.append(chunk)
     return b"".join(parts)
 
@@ -290,10 +290,10 @@ def _unpack(packed: bytes, encoding: str, host: str) -> Answer:
         try:
             bodies.append(member.decompress(rest, MAX_BODY + 1 - sum(map(len, bodies))))
         except zlib.error:
-            raise _LineLost from None
+            raise _LineLostError from None
         if sum(map(len, bodies)) > MAX_BODY:
-            raise _TooLarge
+            raise _TooLargeError
         if not member.eof:
-            raise _LineLost
+            raise _LineLostError
         rest = member.unused_data
     return Answer(b"".join(bodies), packed if len(bodies) == 1 else None)

@@ -12,7 +12,7 @@ FIRST_WAIT = 0.5
 
 
 class TokenBucket:
-    """A bucket shared by the threads that ask one host: `rate` requests a second, a burst of at most one second's worth."""
+    """A bucket shared by the threads that ask one host: `rate` requests a second, bursts of one second's worth."""
 
     def __init__(self, rate: float) -> None:
         self._rate = rate
@@ -52,7 +52,10 @@ def backoff(attempt: int) -> float:
 
 
 def retry_after(header: str | None) -> float | None:
-    """Seconds that a Retry-After header asks for: a number or an HTTP-date (RFC 9110 §10.2.3); None if it says nothing."""
+    """Seconds that a Retry-After header asks for, None if it says nothing.
+
+    It is a number or an HTTP-date (RFC 9110 §10.2.3); a date is compared with our clock, for want of another.
+    """
     if not header:
         return None
     text = header.strip()
