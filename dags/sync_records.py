@@ -29,9 +29,7 @@ QUIET = {"show_return_value_in_logs": False}
     dagrun_timeout=timedelta(hours=12),
     doc_md=__doc__,
     tags=["sync", "nightly"],
-    params={
-        "providers": Param([], type="array", items={"type": "string"}, description="Provider slugs; empty = all.")
-    },
+    params={"providers": Param([], type="array", items={"type": "string"}, description="Slugs; empty = all.")},
     default_args={
         "owner": "charthouse",
         "retries": 2,
@@ -54,9 +52,9 @@ def sync_records() -> None:
     @task(pool="providers", **QUIET)
     def fetch(batch: str) -> str:
         """Land the pages of every link of the batch."""
-        from charthouse.sync.collect import fetch_planned
+        from charthouse.sync.collect import collect_batch
 
-        return fetch_planned(batch)
+        return collect_batch(batch)
 
     @task(pool="duckdb", **QUIET)
     def check(batch: str) -> str:
@@ -78,45 +76,44 @@ def sync_records() -> None:
         store(check(fetch(batch)))
 
     @task(trigger_rule="all_done", **QUIET)
-    def plan_build() -> list[str]:
+    def plan_build(run_id: str | None = None) -> list[str]:
         """Find the people whose vault moved on, whatever became of single batches."""
         from charthouse.sync.build import plan_build
 
-        return plan_build()
+        return plan_build(run_id)
 
     @task(pool="duckdb", **QUIET)
-    def build(group: str) -> int:
+    def build(group: str) -> str:
         """Stage the category rows of one group of people."""
         from charthouse.sync.build import build_group
 
         return build_group(group)
 
     @task(trigger_rule="all_done", **QUIET)
-    def audit() -> None:
+    def audit(run_id: str | None = None) -> None:
         """Run Great Expectations on the staged rows."""
         from charthouse.sync.audit import audit_run
 
-        audit_run()
+        audit_run(run_id)
 
     @task(pool="records_writer", outlets=[PUBLISHED], **QUIET)
-    def publish() -> None:
+    def publish(run_id: str | None = None) -> None:
         """Commit all tables in one transaction, compact, and announce the tables that changed."""
         from charthouse.sync.publish import publish_run
 
-        events = get_current_context()["outlet_events"][PUBLISHED]
-        for table in publish_run():
-            events.add(Asset(name=table, uri=f"x-charthouse://records/{table}"))
+        for table in publish_run(run_id):
+            asset = Asset(name=table, uri=f"x-charthouse://records/{table}")
+            get_current_context()["outlet_events"][PUBLISHED].add(asset)
 
     @task(trigger_rule="all_done", **QUIET)
-    def finish() -> None:
+    def finish(run_id: str | None = None) -> None:
         """Close the run; fail it when nothing was published or too many links failed."""
         from charthouse.sync.finish import finish_run
 
-        finish_run()
+        finish_run(run_id)
 
-    stored = batches.expand(batch=plan())
     groups = plan_build()
-    stored >> groups
+    batches.expand(batch=plan()) >> groups
     build.expand(group=groups) >> audit() >> publish() >> finish()
 
 

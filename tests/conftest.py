@@ -1,0 +1,79 @@
+"""Fixtures that every room's tests share: a home of their own, and the night as a user starts it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED_DATA = ROOT.parent / "shared" / "data"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what needs the published data sets, or a PostgreSQL, where there is none; say so."""
+    for item in items:
+        if item.get_closest_marker("shared_data") and not SHARED_DATA.is_dir():
+            item.add_marker(pytest.mark.skip(reason="the published data sets are not beside the project"))
+        if item.get_closest_marker("postgres") and not os.environ.get("CHARTHOUSE_TEST_POSTGRES_URL"):
+            item.add_marker(pytest.mark.skip(reason="CHARTHOUSE_TEST_POSTGRES_URL is not set"))
+
+
+@dataclass(frozen=True)
+class Installation:
+    """One home, and the `charthouse` command run against it in a process of its own."""
+
+    home: Path
+
+    def run(
+        self, *arguments: str, env: dict[str, str] | None = None, timeout: float = 300
+    ) -> subprocess.CompletedProcess[str]:
+        """Run `charthouse …` to its end and return what it printed."""
+        return subprocess.run(
+            [sys.executable, "-m", "charthouse", *arguments],
+            cwd=ROOT,
+            env=os.environ | {"CHARTHOUSE_HOME": str(self.home), "NO_COLOR": "1"} | (env or {}),
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    def json(self, *arguments: str) -> Any:
+        """What `charthouse … --json` says, read."""
+        done = self.run(*arguments, "--json")
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    def rows(self, query: str) -> list[dict[str, Any]]:
+        """The rows of a query over the records."""
+        done = self.run("sql", "--format", "json", query)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+
+@pytest.fixture
+def installation(tmp_path: Path) -> Installation:
+    """A home in which nothing has happened yet."""
+    return Installation(tmp_path / "home")
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A prepared home for tests that call the domain in this process."""
+    from charthouse.home import prepare
+    from charthouse.settings import get_settings
+
+    monkeypatch.setenv("CHARTHOUSE_HOME", str(tmp_path / "home"))
+    get_settings.cache_clear()
+    yield prepare()
+    get_settings.cache_clear()

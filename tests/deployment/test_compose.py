@@ -1,0 +1,90 @@
+"""docker-compose.yaml: whole, and in step with the settings, the pools and the images' contents."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import yaml
+
+from charthouse.settings import Settings
+
+if TYPE_CHECKING:
+    import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+COMPOSE = yaml.safe_load((ROOT / "docker-compose.yaml").read_text())
+SERVICES = COMPOSE["services"]
+
+
+def test_every_airflow_service_is_there() -> None:
+    commands = {name: " ".join(service.get("command", [])) for name, service in SERVICES.items()}
+    for name, part in {
+        "apiserver": "airflow api-server",
+        "scheduler": "airflow scheduler",
+        "dag-processor": "airflow dag-processor",
+        "triggerer": "airflow triggerer",
+        "worker": "airflow celery worker",
+        "init": "airflow db migrate",
+        "sandbox": "python -m sandbox",
+    }.items():
+        assert part in commands[name]
+    assert {"postgres", "redis"} <= SERVICES.keys()
+
+
+def test_every_variable_of_ours_is_a_setting() -> None:
+    known = {f"CHARTHOUSE_{name.upper()}" for name in Settings.model_fields}
+    used = {
+        name
+        for service in SERVICES.values()
+        for name in service.get("environment", {})
+        if name.startswith("CHARTHOUSE_")
+    }
+    assert used
+    assert used <= known
+
+
+def test_the_settings_it_gives_are_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in SERVICES["worker"]["environment"].items():
+        if name.startswith("CHARTHOUSE_"):
+            monkeypatch.setenv(name, re.sub(r"\$\{\w+(:-(\w+)|:\?)\}", lambda match: match[2] or "secret", value))
+    settings = Settings()
+    assert settings.state_database.startswith("postgresql+psycopg://")
+    assert settings.vault_catalog != settings.records_catalog
+
+
+def test_secrets_are_never_written_down() -> None:
+    text = (ROOT / "docker-compose.yaml").read_text()
+    for line in text.splitlines():
+        if re.search(r"PASSWORD:|SECRET|FERNET|password=", line) and "FILE" not in line:
+            assert "${" in line, line
+
+
+def test_dependencies_exist_and_become_healthy() -> None:
+    for service in SERVICES.values():
+        for name, need in service.get("depends_on", {}).items():
+            assert name in SERVICES
+            if need["condition"] == "service_healthy":
+                assert "healthcheck" in SERVICES[name]
+
+
+def test_databases_that_services_name_are_made() -> None:
+    made = (ROOT / "docker" / "databases.sql").read_text()
+    text = (ROOT / "docker-compose.yaml").read_text()
+    for database in set(re.findall(r"dbname=(\w+)|@postgres/(charthouse_\w+)", text)):
+        assert f"CREATE DATABASE {''.join(database)};" in made
+
+
+def test_the_image_holds_every_package() -> None:
+    dockerfile = (ROOT / "docker" / "Dockerfile").read_text()
+    for folder in ("charthouse", "transforms", "schemas", "expectations", "sandbox", "dags", "plugins"):
+        assert re.search(rf"^COPY .*{folder} {folder}$", dockerfile, re.MULTILINE)
+    assert "--require-hashes" in dockerfile
+
+
+def test_pools_cover_what_the_dags_use() -> None:
+    pools = json.loads((ROOT / "dags" / "pools.json").read_text())
+    used = {name for file in (ROOT / "dags").glob("*.py") for name in re.findall(r'pool="(\w+)"', file.read_text())}
+    assert used == pools.keys()
