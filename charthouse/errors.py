@@ -118,6 +118,7 @@ CATALOGUE: dict[str, ErrorCode] = {
         ErrorCode(
             "CH607", "A person's, provider's or partner's details cannot be used", "Correct what is named above."
         ),
+        ErrorCode("CH608", "Another process holds this and does not let go", "Nothing to do: the task tries again."),
     )
 }
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
+    from sqlalchemy import Select
     from sqlalchemy.orm import Session
 
     from charthouse.state.models import Actor, Route, Status, SyncStatus
@@ -79,10 +80,11 @@ DUE: tuple[Status, ...] = ("pending", "confirmed")
 
 
 @dataclass(frozen=True, slots=True)
-class DueLink:
+class LinkWork:
     """What a night needs of a link. `watermarks` maps a query's label to the provider's own instant."""
 
     link_id: str
+    status: Status
     person_key: str
     provider: str
     fhir_base_url: str
@@ -248,7 +250,7 @@ def get_link(session: Session, link_id: str, *, lock: bool = False) -> Link:
     return link
 
 
-def due_links(session: Session, providers: Sequence[str] | None = None) -> list[DueLink]:
+def due_links(session: Session, providers: Sequence[str] | None = None) -> list[LinkWork]:
     """The links that a night asks for records, in a stable order; of the named providers, or of all when none is named.
 
     Due is a pending or confirmed link of an active provider, with a known patient and with tokens.
@@ -259,28 +261,26 @@ def due_links(session: Session, providers: Sequence[str] | None = None) -> list[
     for slug in providers or ():
         get_provider(session, slug)
     query = (
-        select(Link, Provider.fhir_base_url)
-        .join(Provider, Provider.slug == Link.provider)
-        .where(Link.status.in_(DUE), Link.patient_id.is_not(None), Provider.active)
+        _work()
+        .where(Link.status.in_(DUE), Provider.active)
         .where(exists().where(Credential.link_id == Link.id))
         .order_by(Link.provider, Link.created_at, Link.id)
     )
     if providers:
         query = query.where(Link.provider.in_(providers))
-    rows = session.execute(query).all()
-    marks = _watermarks(session, [link.id for link, _ in rows])
-    return [
-        DueLink(
-            link_id=link.id,
-            person_key=link.person_key,
-            provider=link.provider,
-            fhir_base_url=base,
-            patient_id=cast("str", link.patient_id),
-            granted_scopes=link.granted_scopes,
-            watermarks=marks.get(link.id, {}),
-        )
-        for link, base in rows
-    ]
+    return _with_watermarks(session, session.execute(query).tuples().all())
+
+
+def work_of(session: Session, link_ids: Sequence[str]) -> list[LinkWork]:
+    """What a night needs of the named links as they are now, in the order named.
+
+    Links that were deleted since, whose patient nobody knows any more, are left out: nothing may be kept for them.
+    """
+    rows: dict[str, tuple[Link, str]] = {}
+    for ids in _chunks(link_ids):
+        found = session.execute(_work().where(Link.id.in_(ids)).execution_options(populate_existing=True)).tuples()
+        rows |= {link.id: (link, base) for link, base in found}
+    return _with_watermarks(session, [rows[link_id] for link_id in link_ids if link_id in rows])
 
 
 def linked_patients(session: Session, provider_slug: str) -> set[str]:
@@ -353,12 +353,29 @@ def _edges(table: Iterable[Transition]) -> str:
     return "\n".join(f"    {before} --> {after}: {'<br/>'.join(codes)}" for (before, after), codes in reasons.items())
 
 
-def _watermarks(session: Session, link_ids: list[str]) -> dict[str, dict[str, str]]:
+def _work() -> Select[tuple[Link, str]]:
+    query = select(Link, Provider.fhir_base_url).join(Provider, Provider.slug == Link.provider)
+    return query.where(Link.patient_id.is_not(None))
+
+
+def _with_watermarks(session: Session, rows: Sequence[tuple[Link, str]]) -> list[LinkWork]:
     marks: dict[str, dict[str, str]] = {}
-    for ids in _chunks(link_ids):
+    for ids in _chunks([link.id for link, _ in rows]):
         for mark in session.scalars(select(Watermark).where(Watermark.link_id.in_(ids))):
             marks.setdefault(mark.link_id, {})[mark.label] = mark.value
-    return marks
+    return [
+        LinkWork(
+            link_id=link.id,
+            status=link.status,
+            person_key=link.person_key,
+            provider=link.provider,
+            fhir_base_url=base,
+            patient_id=cast("str", link.patient_id),
+            granted_scopes=link.granted_scopes,
+            watermarks=marks.get(link.id, {}),
+        )
+        for link, base in rows
+    ]
 
 
 def _chunks(ids: Sequence[str], size: int = 1_000) -> Iterable[Sequence[str]]:

@@ -1,0 +1,318 @@
+"""Tokens of links: sealed at rest, one refresher at a time, a rotation that survives a crash.
+
+Sources: RFC 6749 §6 and SMART App Launch 2.2 (refresh: a returned refresh token replaces the old one, and none
+returned means that the old one stays); the providers' lifetimes differ and are learnt, never assumed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, Protocol
+
+from sqlalchemy import delete, inspect, select, update
+from sqlalchemy.exc import DBAPIError
+
+from charthouse import faults
+from charthouse.errors import FetchError, SetupError, StateError
+from charthouse.links import get_link
+from charthouse.settings import Settings, get_settings
+from charthouse.state import audit, current_version
+from charthouse.state import session as state_session
+from charthouse.state.base import now
+from charthouse.state.engine import describe, engine
+from charthouse.state.locks import exclusive
+from charthouse.state.models import Credential
+from charthouse.state.seals import Sealer, make_key
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from sqlalchemy.orm import Session
+
+    from charthouse.state.models import Actor
+
+MARGIN = timedelta(seconds=60)
+REFUSED = ("CH111", "CH113")
+"""Codes of a renewal that the provider refused: the refresh token was not spent without our knowing."""
+UNANSWERED = "CH101"
+
+
+class IssuedTokens(Protocol):
+    """What a token endpoint issued (`charthouse.partners.smart.TokenSet` is one). Instants are aware."""
+
+    @property
+    def access_token(self) -> str: ...
+    @property
+    def refresh_token(self) -> str | None: ...
+    @property
+    def expires_at(self) -> datetime | None: ...
+    @property
+    def scope(self) -> str | None: ...
+    @property
+    def patient(self) -> str | None: ...
+
+
+def ensure_key(settings: Settings | None = None) -> None:
+    """Make the key file on a new installation; otherwise look that it is usable.
+
+    Raises:
+        SetupError: CH006 when it is malformed, or missing while there are tokens that only it can open.
+    """
+    settings = settings or get_settings()
+    file = settings.credentials_key
+    if not file.exists():
+        if _any_sealed(settings) is not None:
+            raise SetupError("CH006", where=str(file), what="there are sealed tokens, and no key to open them")
+        make_key(file)
+    Sealer(file)
+
+
+def check_key(settings: Settings | None = None) -> None:
+    """Look that the key file is usable and opens what is stored.
+
+    Raises:
+        SetupError: CH006 when it is missing, unreadable, malformed, or another than the tokens were sealed with.
+    """
+    settings = settings or get_settings()
+    sealer = Sealer(settings.credentials_key)
+    stored = _any_sealed(settings)
+    if stored is not None:
+        link_id, sealed = stored
+        sealer.open(sealed, _owner(link_id, "access"))
+
+
+def reseal_all(settings: Settings | None = None) -> int:
+    """Seal every stored token anew under the key file's first key. Returns how many links that were.
+
+    To change the key: put a new one on the file's first line, run this, then take the old line out.
+    """
+    settings = settings or get_settings()
+    sealer = Sealer(settings.credentials_key)
+    with state_session(settings) as state:
+        stored = state.scalars(select(Credential).with_for_update()).all()
+        for credential in stored:
+            credential.sealed_access = sealer.reseal(credential.sealed_access)
+            if credential.sealed_refresh is not None:
+                credential.sealed_refresh = sealer.reseal(credential.sealed_refresh)
+    return len(stored)
+
+
+def store_tokens(
+    session: Session,
+    link_id: str,
+    tokens: IssuedTokens,
+    *,
+    refresh_expires_at: datetime | None = None,
+    settings: Settings | None = None,
+) -> None:
+    """Keep the tokens of a new sign-in, sealed, in place of any older ones; and what was granted, at the link.
+
+    Raises:
+        StateError: CH602 for an unknown link, CH606 when the sign-in was for another patient than the link's.
+        SetupError: CH006 when there is no usable key.
+    """
+    sealer = Sealer((settings or get_settings()).credentials_key)
+    link = get_link(session, link_id, lock=True)
+    if link.status not in ("pending", "confirmed"):
+        raise StateError("CH601", where=f"link {link_id}", what=f"tokens for a link that is {link.status}")
+    if tokens.patient is not None:
+        if link.patient_id not in (None, tokens.patient):
+            raise StateError("CH606", where=f"link {link_id}")
+        link.patient_id = tokens.patient
+    if tokens.scope is not None:
+        link.granted_scopes = tokens.scope
+    at = now()
+    stored = session.get(Credential, link_id, with_for_update=True)
+    if stored is None:
+        stored = Credential(link_id=link_id, version=0)
+        session.add(stored)
+    stored.version += 1
+    stored.sealed_access = sealer.seal(tokens.access_token, _owner(link_id, "access"))
+    stored.access_seen_at, stored.access_expires_at = at, tokens.expires_at
+    stored.sealed_refresh = stored.refresh_seen_at = None
+    if tokens.refresh_token:
+        stored.sealed_refresh = sealer.seal(tokens.refresh_token, _owner(link_id, "refresh"))
+        stored.refresh_seen_at = at
+    stored.refresh_expires_at = refresh_expires_at
+    stored.renewal_started_at, stored.renewal_tries = None, 0
+    session.flush()
+
+
+def revoke_local(session: Session, link_id: str, *, actor: Actor = "person") -> bool:
+    """Forget a link's tokens; whether there were any. The provider is told by whoever holds its endpoint.
+
+    A renewal that is in flight meanwhile does not bring them back.
+    """
+    gone = session.execute(delete(Credential).where(Credential.link_id == link_id).returning(Credential.link_id)).all()
+    if gone:
+        audit.record(session, actor, "credential.revoked", "link", link_id)
+    return bool(gone)
+
+
+def refresh_token(session: Session, link_id: str, *, settings: Settings | None = None) -> str | None:
+    """The refresh token of a link, for revoking it at the provider (RFC 7009); None where there is none."""
+    stored = session.get(Credential, link_id)
+    if stored is None or stored.sealed_refresh is None:
+        return None
+    return Sealer((settings or get_settings()).credentials_key).open(stored.sealed_refresh, _owner(link_id, "refresh"))
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """The tokens of a link at one moment."""
+
+    access: str = field(repr=False)
+    refresh: str | None = field(repr=False)
+    seen_at: datetime
+    expires_at: datetime | None
+    version: int
+    in_doubt: bool
+
+    def fresh(self) -> bool:
+        """Whether the access token may still be used: 60 s are left, or half of a life shorter than two minutes."""
+        if self.expires_at is None:
+            return True
+        return self.expires_at - now() > min(MARGIN, (self.expires_at - self.seen_at) / 2)
+
+
+class Tokens:
+    """Where fetching gets its access tokens from. Safe to share between threads; processes need not know each other."""
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        self._settings = settings or get_settings()
+        self._sealer = Sealer(self._settings.credentials_key)
+
+    def access_token(self, link_id: str, renew: Callable[[str], IssuedTokens], *, force: bool = False) -> str:
+        """An access token that will last; renewed first where less than 60 s are left.
+
+        `renew` trades a refresh token for new tokens at the provider. `force` renews in any case, for a token that the
+        provider refused (401) before its time. What `renew` raises goes through; where the provider did not answer, the
+        renewal stays marked as in doubt, and the next call tries the same refresh token again: if the provider rotated
+        it meanwhile, its answer (CH113) says so, and only then need the person sign in again.
+
+        Raises:
+            FetchError: CH113 when there are no tokens, or no refresh token and the access token is at its end.
+            SetupError: CH006 when the key does not open what is stored.
+            StateError: CH608 when another process renews this link's tokens and does not come to an end.
+        """
+        seen = self._held(link_id)
+        if seen.fresh() and not force:
+            return seen.access
+        if seen.refresh is None:
+            if not force and seen.expires_at is not None and seen.expires_at > now():
+                return seen.access
+            raise FetchError("CH113", where=f"link {link_id}", what="there is no refresh token")
+        with exclusive(f"credential of link {link_id}", self._settings):
+            held = self._held(link_id)
+            if held.version != seen.version and held.fresh():
+                return held.access  # another renewed them while this one waited
+            return self._renew(link_id, held, renew)
+
+    def _renew(self, link_id: str, held: _Held, renew: Callable[[str], IssuedTokens]) -> str:
+        if held.refresh is None:
+            raise FetchError("CH113", where=f"link {link_id}", what="there is no refresh token")
+        in_doubt = held.in_doubt
+        while True:
+            if not self._mark(link_id, held, begun=True):
+                return self._held(link_id).access
+            faults.point("credentials.marked")
+            try:
+                issued = renew(held.refresh)
+                break
+            except FetchError as error:
+                if error.code in REFUSED:
+                    self._mark(link_id, held, begun=False)
+                    if in_doubt:
+                        what = "a renewal was cut off before, and its refresh token is spent"
+                        raise FetchError(error.code, where=f"link {link_id}", what=what) from None
+                    raise
+                if error.code != UNANSWERED or in_doubt:
+                    raise
+                in_doubt = True  # only the answer may be lost: the same token is tried once more, at once
+        faults.point("credentials.renewed")
+        if not self._keep(link_id, held, issued):
+            return self._held(link_id).access  # a new sign-in came between, or CH113 when they were taken away
+        faults.point("credentials.kept")
+        return issued.access_token
+
+    def _mark(self, link_id: str, held: _Held, *, begun: bool) -> bool:
+        """Note that a renewal of these tokens is in flight, or that it is not; False when they are others by now."""
+        values: dict[str, object] = {"renewal_started_at": None, "renewal_tries": 0}
+        if begun:
+            values = {"renewal_started_at": now(), "renewal_tries": Credential.renewal_tries + 1}
+        return self._change(link_id, held, values)
+
+    def _keep(self, link_id: str, held: _Held, issued: IssuedTokens) -> bool:
+        """Store what was issued unless the stored tokens are others by now; whether it was stored."""
+        at = now()
+        values: dict[str, object] = {
+            "sealed_access": self._sealer.seal(issued.access_token, _owner(link_id, "access")),
+            "access_seen_at": at,
+            "access_expires_at": issued.expires_at,
+            "version": held.version + 1,
+            "renewal_started_at": None,
+            "renewal_tries": 0,
+        }
+        if issued.refresh_token is not None and issued.refresh_token != held.refresh:
+            values["sealed_refresh"] = self._sealer.seal(issued.refresh_token, _owner(link_id, "refresh"))
+            values["refresh_seen_at"] = at
+            values["refresh_expires_at"] = None
+        return self._change(link_id, held, values, scope=issued.scope)
+
+    def _change(self, link_id: str, held: _Held, values: dict[str, object], scope: str | None = None) -> bool:
+        """Change the stored tokens (and the link's granted scopes) unless they are others than `held` by now."""
+        with state_session(self._settings) as state:
+            link = get_link(state, link_id, lock=True)
+            changed = state.execute(
+                update(Credential)
+                .where(Credential.link_id == link_id, Credential.version == held.version)
+                .values(values)
+                .returning(Credential.link_id)
+            ).all()
+            if changed and scope is not None:
+                link.granted_scopes = scope
+        return bool(changed)
+
+    def _held(self, link_id: str) -> _Held:
+        with state_session(self._settings, read_only=True) as state:
+            stored = state.get(Credential, link_id)
+        if stored is None:
+            raise FetchError("CH113", where=f"link {link_id}", what="there are no tokens")
+        sealed = stored.sealed_refresh
+        return _Held(
+            access=self._sealer.open(stored.sealed_access, _owner(link_id, "access")),
+            refresh=None if sealed is None else self._sealer.open(sealed, _owner(link_id, "refresh")),
+            seen_at=stored.access_seen_at,
+            expires_at=stored.access_expires_at,
+            version=stored.version,
+            in_doubt=stored.renewal_started_at is not None,
+        )
+
+
+def in_doubt(session: Session) -> list[str]:
+    """The links whose last renewal was begun and not answered: by a crash, or by a provider that fell silent."""
+    query = select(Credential.link_id).where(Credential.renewal_started_at.is_not(None)).order_by(Credential.link_id)
+    return list(session.scalars(query))
+
+
+def _owner(link_id: str, kind: str) -> str:
+    return f"{kind} token of link {link_id}"
+
+
+def _any_sealed(settings: Settings) -> tuple[str, bytes] | None:
+    """The link and the sealed access token of some credential; None on a new installation.
+
+    The schema need not be this code's: the key is looked after before the database is migrated.
+    """
+    if current_version(settings) is None:
+        return None
+    try:
+        with engine(settings).execution_options(postgresql_readonly=True).connect() as connection:
+            if not inspect(connection).has_table(Credential.__tablename__):
+                return None
+            row = connection.execute(select(Credential.link_id, Credential.sealed_access).limit(1)).first()
+    except DBAPIError as error:
+        raise StateError("CH605", what=describe(error)) from None
+    return None if row is None else (row[0], row[1])
