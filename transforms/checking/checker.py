@@ -60,15 +60,17 @@ class Checker:
             # What is no type of R4 may be anything, so it is not repeated.
             return _stopped("CH204" if isinstance(kind, str) else "CH203", content_hash, name=resource.get("id"))
         # The quick way, for what is whole and says in the plainest form that it is this patient's.
+        name = resource.get("id")
         if (
-            gate.is_valid(resource)
+            name is not None
+            and gate.is_valid(resource)
             and (gate.shared or _is_plainly_owned(resource, gate.subjects, "Patient/" + owner.patient_id))
             and ("contained" not in resource or contained_fit(resource))
             and not (b"\\u00" in raw and _CONTROL.search(raw))
         ):
             meta = resource.get("meta")
             updated = meta.get("lastUpdated") if meta else None
-            return Verdict(Status.ACCEPTED, kind, resource["id"], updated, content_hash)
+            return Verdict(Status.ACCEPTED, kind, name, updated, content_hash)
         return _explained(resource, kind, raw, content_hash, owner)
 
     def _gate(self, kind: str) -> _Gate | None:

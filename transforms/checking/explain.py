@@ -91,8 +91,10 @@ class _Values:
             f"[{step}]" if isinstance(step, int) else f".{known(step)}" for step in steps if not _is_model(step)
         )
         message = message.removeprefix("Value error, ").removeprefix("Assertion failed, ")
-        # A text where an object belongs is tried as JSON by the models.
-        hidden = message.startswith("Invalid JSON") or any(text in message for text in self._said)
+        # Where an object belongs, the models speak of Python classes, and try a text as JSON.
+        hidden = (
+            message.startswith("Invalid JSON") or "<class" in message or any(text in message for text in self._said)
+        )
         return f"{path}: {_UNSAID if hidden else message}"
 
 
@@ -111,5 +113,5 @@ def _texts(resource: dict[str, Any]) -> Iterator[str]:
 
 
 def _is_model(step: str | int) -> bool:
-    """Whether a step of a path is the name of a type, put in by the models, and no element."""
-    return isinstance(step, str) and step[:1].isupper() and step in r4().types
+    """Whether a step of a path was put in by the models (`root`, the name of a type) and is no element."""
+    return step == "root" or (isinstance(step, str) and step[:1].isupper() and step in r4().types)

@@ -36,6 +36,7 @@ SUBJECT_PATHS: Final[dict[str, tuple[str, ...]]] = {
     "Provenance": ("target",),
     "ResearchSubject": ("individual",),
     "Schedule": ("actor",),
+    "SupplyRequest": ("deliverTo",),
     "Task": ("for",),
 }
 """Where the subject of a type goes by another name than `subject` or `patient`."""
@@ -52,6 +53,7 @@ INDIRECT: Final = frozenset(
         "Person",
         "Provenance",
         "Schedule",
+        "SupplyRequest",
     }
 )
 
