@@ -1,0 +1,87 @@
+"""Great Expectations, run on one frame: which rules broke, on which rows, and which could not be evaluated."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    import pandas as pd
+
+    from transforms.auditing.suites import Rule
+
+# COMPLETE without its values: the keys of the rows that broke a rule, and nothing of what stood in them.
+RESULT_FORMAT = {
+    "result_format": "COMPLETE",
+    "unexpected_index_column_names": ["row_key"],
+    "exclude_unexpected_values": True,
+    "return_unexpected_index_query": False,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What became of one rule on one frame. `error` says that it could not be evaluated; then nothing else is said."""
+
+    rule: Rule
+    held: bool
+    error: bool
+    row_keys: tuple[str, ...]
+
+
+def judge(rules: Sequence[Rule], frame: pd.DataFrame, parameters: Mapping[str, Any]) -> list[Verdict]:
+    """Run `rules` on a frame that has a `row_key` column, or only rules about its columns.
+
+    Args:
+        parameters: values for each `{"$PARAMETER": name}` in the rules.
+    """
+    if not rules:
+        return []
+    gx = _great_expectations()
+    by_id = {rule.id: rule for rule in rules}
+    suite = gx.ExpectationSuite(name="rules", expectations=[rule.configuration for rule in rules])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        batch = _batches().get_batch(batch_parameters={"dataframe": frame})
+        result = batch.validate(suite, result_format=RESULT_FORMAT, expectation_parameters=dict(parameters))
+    return [_verdict(by_id[each.expectation_config.meta["rule"]], each) for each in result.results]
+
+
+def _great_expectations() -> Any:
+    os.environ["GX_ANALYTICS_ENABLED"] = "false"  # read at import
+    import great_expectations
+
+    return great_expectations
+
+
+@cache
+def _batches() -> Any:
+    gx = _great_expectations()
+    from great_expectations.data_context.types.base import ProgressBarsConfig
+
+    context = gx.get_context(mode="ephemeral")
+    context.enable_analytics(False)
+    context.variables.progress_bars = ProgressBarsConfig(globally=False)
+    asset = context.data_sources.add_pandas("staged").add_dataframe_asset("rows")
+    return asset.add_batch_definition_whole_dataframe("all")
+
+
+def _verdict(rule: Rule, result: Any) -> Verdict:
+    if any(_raised(result.exception_info or {})):
+        return Verdict(rule, held=False, error=True, row_keys=())
+    found = result.result.get("unexpected_index_list") or ()
+    keys = tuple(entry["row_key"] for entry in found if isinstance(entry["row_key"], str))
+    return Verdict(rule, held=bool(result.success), error=False, row_keys=keys)
+
+
+def _raised(information: Mapping[str, Any]) -> Iterable[bool]:
+    # One flat entry, or one for each metric that failed.
+    yield bool(information.get("raised_exception", False))
+    for value in information.values():
+        if isinstance(value, dict):
+            yield from _raised(value)

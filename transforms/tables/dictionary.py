@@ -1,0 +1,29 @@
+"""The data dictionary: every table and column, as Markdown, from the declarations alone."""
+
+from __future__ import annotations
+
+from transforms.tables.table import Table, tables
+
+_HEAD = """\
+# Data dictionary
+
+Generated from `schemas/views/*.json` by `python -m transforms.tables`; a test compares it. How to query the tables, and
+what the endings `_precision`, `_text` and `_key` mean, is told in [analysts.md](analysts.md).
+"""
+
+
+def dictionary_markdown() -> str:
+    """The whole page, `docs/dictionary.md`."""
+    parts = [_HEAD]
+    parts += [f"- [{each.name}](#{each.name}): {each.description}" for each in tables()]
+    parts += ["", *(_table_markdown(each) for each in tables())]
+    return "\n".join(parts).rstrip() + "\n"
+
+
+def _table_markdown(table: Table) -> str:
+    rows = "\n".join(
+        f"| `{column.name}` | {column.sql_type} | {column.description.replace('|', chr(92) + '|')} |"
+        for column in table.columns
+    )
+    sources = ", ".join(table.resource_types)
+    return f"## {table.name}\n\n{table.description} From: {sources}.\n\n| column | type | is |\n|---|---|---|\n{rows}\n"
