@@ -268,7 +268,7 @@ def due_links(session: Session, providers: Sequence[str] | None = None) -> list[
     )
     if providers:
         query = query.where(Link.provider.in_(providers))
-    return _with_watermarks(session, session.execute(query).tuples().all())
+    return _with_watermarks(session, [(link, base) for link, base in session.execute(query)])
 
 
 def work_of(session: Session, link_ids: Sequence[str]) -> list[LinkWork]:
@@ -278,7 +278,7 @@ def work_of(session: Session, link_ids: Sequence[str]) -> list[LinkWork]:
     """
     rows: dict[str, tuple[Link, str]] = {}
     for ids in _chunks(link_ids):
-        found = session.execute(_work().where(Link.id.in_(ids)).execution_options(populate_existing=True)).tuples()
+        found = session.execute(_work().where(Link.id.in_(ids)).execution_options(populate_existing=True))
         rows |= {link.id: (link, base) for link, base in found}
     return _with_watermarks(session, [rows[link_id] for link_id in link_ids if link_id in rows])
 
@@ -353,7 +353,7 @@ def _edges(table: Iterable[Transition]) -> str:
     return "\n".join(f"    {before} --> {after}: {'<br/>'.join(codes)}" for (before, after), codes in reasons.items())
 
 
-def _work() -> Select[tuple[Link, str]]:
+def _work() -> Select[Link, str]:
     query = select(Link, Provider.fhir_base_url).join(Provider, Provider.slug == Link.provider)
     return query.where(Link.patient_id.is_not(None))
 
