@@ -1,0 +1,69 @@
+"""The account of a load, by type: what was read, what of it is served, and to whom."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from sandbox.compartment import MEMBERSHIP
+
+if TYPE_CHECKING:
+    from sandbox.loader import Tally
+    from sandbox.merge import Changes
+    from sandbox.store import Store
+
+
+def take_inventory(store: Store, tally: Tally, changes: Changes) -> dict[str, Any]:
+    """Count, keep in the store and return the inventory.
+
+    By type: `read` = `stored` + `repeated` + `older_versions`; `stored` = `in_compartments` (a patient's: found by a
+    search for that patient, or the Patient itself) + `others`.
+    """
+    db = store.db
+    stored = dict(db.execute("SELECT type, count(*) FROM resource WHERE gone = 0 GROUP BY type").fetchall())
+    within = dict(
+        db.execute(
+            "SELECT type, count(DISTINCT seq) FROM link WHERE parameter = ? AND target IN"
+            " (SELECT 'Patient/' || id FROM resource WHERE type = 'Patient' AND gone = 0 AND id IS NOT NULL)"
+            " GROUP BY type",
+            [MEMBERSHIP],
+        ).fetchall()
+    )
+    without = dict(
+        db.execute("SELECT type, count(*) FROM resource WHERE gone = 0 AND id IS NULL GROUP BY type").fetchall()
+    )
+    types = {
+        name: {
+            "read": tally.read[name],
+            "repeated": tally.repeated[name],
+            "older_versions": tally.older[name],
+            "stored": stored.get(name, 0),
+            "in_compartments": within.get(name, 0),
+            "others": stored.get(name, 0) - within.get(name, 0),
+            "without_id": without.get(name, 0),
+        }
+        for name in sorted(tally.read.keys() | stored.keys())
+    }
+    inventory = {
+        "types": types,
+        "totals": {key: sum(row[key] for row in types.values()) for key in next(iter(types.values()))},
+        "people": len(store.people()),
+        "files": tally.files,
+        "changes": {
+            "added": changes.added,
+            "changed": changes.changed,
+            "removed": changes.removed,
+            "unchanged": changes.unchanged,
+        },
+        "unresolved_references": {
+            "conditional": tally.unresolved["conditional"],
+            "urn": tally.unresolved["urn"],
+            "absolute": tally.unresolved["absolute"],
+        },
+        "unreadable": tally.fault_count,
+        "faults": [{"where": f"{fault.file}:{fault.line}", "reason": fault.reason} for fault in tally.faults],
+    }
+    with store.writing():
+        store.set("inventory", orjson.dumps(inventory).decode())
+    return inventory

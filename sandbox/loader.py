@@ -1,0 +1,326 @@
+"""Load a SOURCE into a store: read, resolve, merge. Loading the same again changes nothing.
+
+Every resource read is accounted for: read = stored + repeated + older versions, by type. The reading is staged in a
+scratch database beside the store, so that a server that uses the store waits only for the merge.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import tempfile
+import uuid
+from collections import Counter, defaultdict
+from contextlib import closing
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from sandbox.files import Entry, Fault, Group, read_file, source_files
+from sandbox.inventory import take_inventory
+from sandbox.merge import merge
+from sandbox.references import Names, identifier_query, kind_of, localise, restful_target, settle
+from sandbox.store import microseconds
+from sandbox.texts import with_id
+from transforms.fhir_r4 import r4
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from sandbox.store import Store
+
+_STAGE: Final = """
+CREATE TABLE staged (
+    row INTEGER PRIMARY KEY, type TEXT NOT NULL, key TEXT NOT NULL, id TEXT, raw_hash BLOB NOT NULL, hash BLOB NOT NULL,
+    posted INTEGER NOT NULL,
+    unresolved INTEGER NOT NULL, body BLOB NOT NULL, UNIQUE (type, key)
+)
+"""
+_INSERT: Final = (
+    "INSERT OR IGNORE INTO staged (type, key, id, raw_hash, hash, posted, unresolved, body)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+)
+_FAULTS_KEPT: Final = 1000
+_NAMESPACE: Final = uuid.UUID("6f9b8a52-7a5e-4d39-9f0e-0a1c6f7b6c11")
+
+
+class SourceError(Exception):
+    """A SOURCE that cannot be loaded at all. The text is one sentence for the operator."""
+
+
+class _Meta(msgspec.Struct):
+    lastUpdated: Any = None  # noqa: N815
+    versionId: Any = None  # noqa: N815
+
+
+class _Version(msgspec.Struct):
+    meta: _Meta | None = None
+
+
+class _Identified(msgspec.Struct):
+    identifier: Any = None
+
+
+_VERSION: Final = msgspec.json.Decoder(_Version)
+_IDENTIFIED: Final = msgspec.json.Decoder(_Identified)
+
+
+@dataclass(slots=True)
+class Tally:
+    """What has been read so far."""
+
+    files: int = 0
+    read: Counter[str] = field(default_factory=Counter)
+    repeated: Counter[str] = field(default_factory=Counter)
+    older: Counter[str] = field(default_factory=Counter)
+    unresolved: Counter[str] = field(default_factory=Counter)
+    faults: list[Fault] = field(default_factory=list)
+    fault_count: int = 0
+
+    @property
+    def total(self) -> int:
+        """Resources read."""
+        return self.read.total()
+
+
+def load_folder(
+    store: Store, folder: Path, on_progress: Callable[[int, int, int], None] = lambda *_: None
+) -> dict[str, Any]:
+    """Make the store hold what a folder holds. Returns the inventory.
+
+    `on_progress(files done, files in all, resources read)` is called after each file.
+
+    Raises:
+        SourceError: no folder, not readable, or nothing of FHIR in it; the store is then as before.
+    """
+    try:
+        files = source_files(folder) if folder.is_dir() else None
+    except OSError:
+        files = None
+    if files is None:
+        raise SourceError(f"SOURCE is not a folder that can be read: {folder}")
+    types = r4().resources
+
+    def groups() -> Iterator[Group | Fault]:
+        for done, path in enumerate(files):
+            tally.files = done
+            yield from read_file(path, str(path.relative_to(folder)), types)
+            on_progress(done + 1, len(files), tally.total)
+        tally.files = len(files)
+
+    tally = Tally()
+    return _load(store, groups(), tally, nowhere=f"SOURCE holds no FHIR resources: {folder}")
+
+
+def load_groups(store: Store, groups: Iterable[Group | Fault]) -> dict[str, Any]:
+    """Make the store hold the resources of these groups. Returns the inventory.
+
+    Raises:
+        SourceError: there are none.
+    """
+    return _load(store, groups, Tally(), nowhere="there are no FHIR resources to load")
+
+
+def _load(store: Store, groups: Iterable[Group | Fault], tally: Tally, *, nowhere: str) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory(prefix="loading-", dir=store.path.parent) as scratch:
+        file = Path(scratch) / "staged.sqlite"
+        with closing(sqlite3.connect(file, isolation_level=None)) as stage:
+            stage.execute("PRAGMA page_size = 16384")
+            stage.execute("PRAGMA journal_mode = OFF")
+            stage.execute("PRAGMA synchronous = OFF")
+            stage.execute(_STAGE)
+            stage.execute("BEGIN")
+            reading = _Reading(stage, tally)
+            reading.run(groups)
+            if not tally.total:
+                raise SourceError(nowhere)
+            _resolve(stage, tally, reading.needs)
+            stage.execute("COMMIT")
+        changes = merge(store, file)
+    return take_inventory(store, tally, changes)
+
+
+class _Reading:
+    """The first pass: every resource into the scratch database, with the ids and references that its Bundle gives."""
+
+    def __init__(self, stage: sqlite3.Connection, tally: Tally) -> None:
+        self.stage = stage
+        self.tally = tally
+        self.needs: set[str] = set()
+        self.conditions: dict[tuple[str, str], str] = {}
+
+    def run(self, groups: Iterable[Group | Fault]) -> None:
+        for group in groups:
+            if isinstance(group, Fault):
+                self.tally.fault_count += 1
+                if len(self.tally.faults) < _FAULTS_KEPT:
+                    self.tally.faults.append(group)
+            else:
+                self._take(group)
+
+    def _take(self, group: Group) -> None:
+        names = Names()
+        chosen: list[tuple[Entry, str | None, bytes]] = []
+        here: dict[tuple[str, str], bytes] = {}
+        for entry in group.entries:
+            self.tally.read[entry.type] += 1
+            raw_hash = _hash(entry.raw)
+            identity = self._identify(entry, raw_hash, here)
+            if identity:
+                own = f"{entry.type}/{entry.id}" if entry.id else None
+                names.add(entry.full_url, f"{entry.type}/{identity}", own)
+            chosen.append((entry, identity, raw_hash))
+        for entry, identity, raw_hash in chosen:
+            self._stage(entry, identity, raw_hash, names)
+        for reference in group.deleted:
+            self._delete(reference)
+
+    def _identify(self, entry: Entry, raw_hash: bytes, here: dict[tuple[str, str], bytes]) -> str | None:
+        """The id under which the server stores a resource; None where it stays without one."""
+        posted = entry.method == "POST"
+        if posted and entry.if_none_exist:
+            present = self.conditions.setdefault((entry.type, entry.if_none_exist), entry.id or raw_hash.hex())
+            if present != entry.id:
+                return present
+        identity = entry.id
+        if identity is None:
+            named = (entry.full_url or "").removeprefix("urn:uuid:")
+            if named != (entry.full_url or "") and _is_uuid(named):
+                return named
+            return str(uuid.uuid5(_NAMESPACE, raw_hash.hex())) if posted or entry.method == "PUT" else None
+        if not posted:
+            return identity
+        place = (entry.type, identity)
+        held = here.get(place)
+        if held is None:
+            row = self.stage.execute(
+                "SELECT raw_hash, posted, body FROM staged WHERE type = ? AND key = ?", place
+            ).fetchone()
+            held = row[0] if row and row[1] else None
+        if held is not None and held != raw_hash:
+            return str(uuid.uuid5(_NAMESPACE, f"{identity} {raw_hash.hex()}"))
+        here[place] = raw_hash
+        return identity
+
+    def _stage(self, entry: Entry, identity: str | None, raw_hash: bytes, names: Names) -> None:
+        body, left = localise(entry.raw, names)
+        if identity and identity != entry.id:
+            body = with_id(body, identity)
+        key = identity or "~" + raw_hash.hex()
+        digest = raw_hash if body is entry.raw else _hash(body)
+        posted = entry.method == "POST"
+        row = (entry.type, key, identity, raw_hash, digest, posted, len(left), body)
+        self.needs.update(left)
+        if self.stage.execute(_INSERT, row).rowcount == 0:
+            self._again(row)
+
+    def _again(self, row: tuple[str, str, str | None, bytes, bytes, bool, int, bytes]) -> None:
+        """A type and id that are there already: the same content, or another version of it."""
+        kind, key, _, raw_hash, _, posted, _, body = row
+        number, held_hash, held_posted, held = self.stage.execute(
+            "SELECT row, raw_hash, posted, body FROM staged WHERE type = ? AND key = ?", (kind, key)
+        ).fetchone()
+        if held_hash == raw_hash or (posted and held_posted) or _same(held, body):
+            self.tally.repeated[kind] += 1
+            return
+        self.tally.older[kind] += 1
+        if _version(body) >= _version(held):
+            self.stage.execute("DELETE FROM staged WHERE row = ?", [number])
+            self.stage.execute(_INSERT, row)
+
+    def _delete(self, reference: str) -> None:
+        kind, _, identity = reference.partition("/")
+        done = self.stage.execute("DELETE FROM staged WHERE type = ? AND key = ?", (kind, identity.partition("/")[0]))
+        self.tally.older[kind] += done.rowcount
+
+
+def _resolve(stage: sqlite3.Connection, tally: Tally, needs: set[str]) -> None:
+    """The second pass: references that only the whole source can answer."""
+    if not needs:
+        return
+    stage.execute("CREATE INDEX staged_by_id ON staged (id)")
+    resolved = {need.encode(): answer.encode() for need, answer in _answers(stage, needs).items()}
+    cursor = stage.execute("SELECT row, body FROM staged WHERE unresolved > 0")
+    while rows := cursor.fetchmany(500):
+        changed = []
+        for row, body in rows:
+            settled, left = settle(body, resolved)
+            tally.unresolved.update(left)
+            if settled is not body:
+                changed.append((settled, _hash(settled), row))
+        stage.executemany("UPDATE staged SET body = ?, hash = ? WHERE row = ?", changed)
+
+
+def _answers(stage: sqlite3.Connection, needs: set[str]) -> dict[str, str]:
+    """Reference → `Type/id` for each that has exactly one answer in the source."""
+    answers: dict[str, str] = {}
+    wanted: defaultdict[str, list[tuple[str, str | None, str]]] = defaultdict(list)
+    for need in needs:
+        query = identifier_query(need)
+        if query:
+            wanted[query[0]].append((need, query[1], query[2]))
+            continue
+        if kind_of(need) == "urn":
+            identity = need.rpartition(":")[2]
+            rows = stage.execute("SELECT type, id FROM staged WHERE id = ? LIMIT 2", [identity]).fetchall()
+        else:
+            kind, _, identity = (restful_target(need) or "/").partition("/")
+            rows = stage.execute("SELECT type, id FROM staged WHERE type = ? AND key = ?", (kind, identity)).fetchall()
+        if len(rows) == 1:
+            answers[need] = f"{rows[0][0]}/{rows[0][1]}"
+    for kind, queries in wanted.items():
+        found = _by_identifier(stage, kind, {query[2] for query in queries})
+        for need, system, value in queries:
+            matches = {identity for held, identity in found.get(value, ()) if system is None or held == system}
+            if len(matches) == 1:
+                answers[need] = f"{kind}/{matches.pop()}"
+    return answers
+
+
+def _by_identifier(stage: sqlite3.Connection, kind: str, values: set[str]) -> dict[str, set[tuple[str, str]]]:
+    """Identifier value → (system, id) of the resources of a type that carry it."""
+    found: defaultdict[str, set[tuple[str, str]]] = defaultdict(set)
+    rows = stage.execute("SELECT id, body FROM staged WHERE type = ? AND id IS NOT NULL", [kind])
+    for identity, body in rows:
+        carried = _IDENTIFIED.decode(body).identifier
+        for identifier in carried if isinstance(carried, list) else [carried]:
+            if isinstance(identifier, dict) and identifier.get("value") in values:
+                system = identifier.get("system")
+                found[identifier["value"]].add((system if isinstance(system, str) else "", identity))
+    return found
+
+
+def _version(raw: bytes) -> tuple[int, int]:
+    """How new a version is: (meta.lastUpdated in microseconds, meta.versionId as a number), -1 where unknown."""
+    try:
+        meta = _VERSION.decode(raw).meta
+    except msgspec.DecodeError:
+        return -1, -1
+    if meta is None:
+        return -1, -1
+    moment = microseconds(meta.lastUpdated) if isinstance(meta.lastUpdated, str) else None
+    version = meta.versionId
+    number = int(version) if isinstance(version, str) and version.isascii() and version.isdigit() else -1
+    return (-1 if moment is None else moment), min(number, 2**62)
+
+
+def _hash(raw: bytes) -> bytes:
+    return blake2b(raw, digest_size=16).digest()
+
+
+def _same(one: bytes, other: bytes) -> bool:
+    """Whether two texts say the same, whatever their white space and order of keys; digits of decimals count."""
+    try:
+        return bool(json.loads(one, parse_float=str) == json.loads(other, parse_float=str))
+    except (ValueError, RecursionError):
+        return False
+
+
+def _is_uuid(text: str) -> bool:
+    try:
+        return str(uuid.UUID(text)) == text.lower()
+    except ValueError:
+        return False
