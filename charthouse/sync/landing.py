@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import zlib
-from collections.abc import Mapping  # noqa: TC003 - msgspec reads the annotations
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
@@ -185,8 +185,8 @@ def append_journal(folder: Path, record: QueryRecord) -> None:
 def resume(folder: Path) -> list[QueryRecord]:
     """Make a link's folder ready and say which queries need not be asked again.
 
-    Kept are complete queries whose file is there, and those that the provider answered with a refusal. Everything else
-    in the folder is removed: halves, files that nothing vouches for, and what partial, failed and reference queries left.
+    Kept are complete queries whose file is there, and those that the provider answered with a refusal. Everything
+    else in the folder goes: halves, files that nothing vouches for, what partial, failed and reference queries left.
     """
     folder.mkdir(parents=True, exist_ok=True)
     journal = folder / JOURNAL

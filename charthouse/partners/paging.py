@@ -1,0 +1,127 @@
+"""The pages of a search: followed by the server's own `next` links, each as received (FHIR R4 §3.1.1.4 paging).
+
+Every page counts as soon as it is yielded, so whoever walks keeps what came before a fault.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urljoin
+
+from charthouse.errors import FetchError
+from charthouse.partners.http import Answer, origin
+from transforms.bundles import Page, PageError, read_page, resource_stub
+from transforms.checking.outcomes import issue_counts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from charthouse.partners.search import Query
+
+_FAULTS: Final = {
+    "empty": "CH105",
+    "html": "CH105",
+    "xml": "CH105",
+    "not_json": "CH106",
+    "operation_outcome": "CH111",
+    "not_a_bundle": "CH107",
+}
+_BOM: Final = b"\xef\xbb\xbf"
+
+
+@dataclass(frozen=True, slots=True)
+class Peek:
+    """What is known of one resource of a page without reading it: its type, id and `meta.lastUpdated`, where sent."""
+
+    type: str | None
+    id: str | None = field(repr=False)
+    last_updated: str | None
+    match: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedPage:
+    """One page. `warnings` counts what the server says beside its results; `broken` tells that it spoke of errors."""
+
+    answer: Answer
+    resources: tuple[Peek, ...]
+    warnings: int
+    broken: bool
+
+
+def walk(ask: Callable[[str], Answer], base_url: str, query: Query, max_pages: int) -> Iterator[ReceivedPage]:
+    """Ask a query and follow its pages to the end.
+
+    Raises:
+        FetchError: whatever `ask` raises; CH105, CH106, CH107 for a body that is no page; CH108 for a loop; CH110 for
+            too many pages; CH111 when the server refuses in a 200; CH114 for a next link to another origin.
+    """
+    if query.read:
+        yield _received(_as_page(ask(query.url(base_url))), query)[0]
+        return
+    home = origin(base_url)
+    url = query.url(base_url)
+    asked = {url}
+    seen: set[bytes] = set()
+    for number in range(max_pages):
+        received, page = _received(ask(url), query)
+        if number == 0 and received.broken and not received.resources:
+            raise FetchError("CH111", where=query.label, what="an OperationOutcome came instead of results")
+        if page.entries:
+            digest = _digest(page)
+            if digest in seen:
+                raise FetchError("CH108", where=query.label)
+            seen.add(digest)
+        yield received
+        if page.next_url is None:
+            return
+        url = urljoin(url if page.next_url.startswith("?") else f"{base_url}/", page.next_url)
+        if origin(url) != home:
+            raise FetchError("CH114", where=query.label)
+        if url in asked:
+            raise FetchError("CH108", where=query.label)
+        asked.add(url)
+    raise FetchError("CH110", where=query.label)
+
+
+def _received(answer: Answer, query: Query) -> tuple[ReceivedPage, Page]:
+    try:
+        page = read_page(answer.body)
+    except PageError as error:
+        raise FetchError(_FAULTS[error.reason], where=query.label) from None
+    if page.type not in {"searchset", None}:
+        raise FetchError("CH107", where=query.label)
+    resources = []
+    warnings = 0
+    broken = False
+    for entry in page.entries:
+        if entry.mode == "outcome":
+            issues = issue_counts(entry.raw)
+            warnings += sum(count for severity, count in issues.items() if severity != "information")
+            broken = broken or "error" in issues or "fatal" in issues
+        else:
+            resources.append(Peek(*resource_stub(entry.raw), match=entry.mode == "match"))
+    return ReceivedPage(answer, tuple(resources), warnings, broken), page
+
+
+def _as_page(answer: Answer) -> Answer:
+    """The answer to a read, in the form of a page: the resource's bytes as they came, within a searchset."""
+    text = answer.body.removeprefix(_BOM)
+    try:
+        read_page(text)
+    except PageError as error:
+        # Anything but a well-formed JSON object goes on as it is, and is refused for what it is.
+        if error.reason == "not_a_bundle" and text.lstrip()[:1] == b"{":
+            head = b'{"resourceType":"Bundle","type":"searchset","entry":[{"resource":'
+            return Answer(head + text + b',"search":{"mode":"match"}}]}')
+    return answer
+
+
+def _digest(page: Page) -> bytes:
+    digest = hashlib.sha256()
+    for entry in page.entries:
+        digest.update(entry.raw)
+        digest.update(b"\0")
+    return digest.digest()

@@ -1,0 +1,121 @@
+"""Fetch: the pages of a batch of links, landed as received; many links at once, each resumable by itself.
+
+What goes wrong with a resource, a type or a link is written into that link's manifest as a numbered outcome and stops
+nothing else. Run again on the same folder, a killed fetch asks only for what it does not have.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from charthouse.errors import FetchError
+from charthouse.partners.capability import Capability, fetch_capability
+from charthouse.partners.http import HttpClient
+from charthouse.sync.fetch_link import LinkFetch
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from charthouse.settings import Settings
+    from charthouse.sync.landing import Manifest
+
+TokenSource = Callable[[str, bool], str]
+"""(link id, renew) → an access token. `renew` says that the one before was refused. Raises CharthouseError."""
+
+
+@dataclass(frozen=True, slots=True)
+class LinkJob:
+    """One link to fetch. `granted_scopes` None or empty: not known, so everything is asked. Watermarks go by label."""
+
+    link_id: str
+    base_url: str
+    patient_id: str = field(repr=False)
+    granted_scopes: str | None = None
+    watermarks: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class FetchSummary:
+    """What a batch brought: links by how they ended, entries and bytes landed, HTTP requests sent by this call."""
+
+    links: int
+    complete: int
+    partial: int
+    failed: int
+    resources: int
+    bytes: int
+    requests: int
+
+
+def fetch_batch(
+    jobs: Sequence[LinkJob],
+    folder: Path,
+    tokens: TokenSource,
+    settings: Settings,
+    *,
+    on_link: Callable[[Manifest], None] | None = None,
+) -> FetchSummary:
+    """Fetch every link of a batch into `folder/<link_id>/`, `settings.fetch_threads` links at a time.
+
+    `on_link` is called in this thread with each manifest as it is written. Links that have their marker already are
+    counted and not asked again.
+
+    Raises:
+        OSError: the landing cannot be written. Nothing that a provider does raises.
+    """
+    manifests = []
+    with (
+        HttpClient(settings) as client,
+        ThreadPoolExecutor(max_workers=settings.fetch_threads, thread_name_prefix="fetch") as pool,
+    ):
+        offers = _Offers(client)
+        futures = [
+            pool.submit(LinkFetch(job, folder / job.link_id, client, offers.of, tokens, settings).run) for job in jobs
+        ]
+        for future in as_completed(futures):
+            manifest = future.result()
+            manifests.append(manifest)
+            if on_link is not None:
+                on_link(manifest)
+        requests = client.requests
+    statuses = [manifest.status for manifest in manifests]
+    return FetchSummary(
+        links=len(manifests),
+        complete=statuses.count("complete"),
+        partial=statuses.count("partial"),
+        failed=statuses.count("failed"),
+        resources=sum(manifest.resources for manifest in manifests),
+        bytes=sum(manifest.bytes for manifest in manifests),
+        requests=requests,
+    )
+
+
+class _Offers:
+    """The `/metadata` of each base, read once a batch; a base that cannot be read is not asked by every link."""
+
+    def __init__(self, client: HttpClient) -> None:
+        self._client = client
+        self._known: dict[str, Capability | FetchError] = {}
+        self._locks: dict[str, threading.Lock] = {}
+        self._lock = threading.Lock()
+
+    def of(self, base_url: str, token: str) -> Capability:
+        with self._lock:
+            lock = self._locks.setdefault(base_url, threading.Lock())
+        with lock:
+            known = self._known.get(base_url)
+            if known is None:
+                try:
+                    known = fetch_capability(self._client, base_url, token=token)
+                except FetchError as error:
+                    if error.code in {"CH102", "CH103"}:
+                        raise  # it is this link's token that the server did not like
+                    known = error
+                self._known[base_url] = known
+        if isinstance(known, FetchError):
+            raise FetchError(known.code, where=known.where, what=known.what)
+        return known

@@ -1,0 +1,100 @@
+"""What one query brings while it runs: a file of pages that grows, and the counts that its record will hold."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from charthouse.sync.landing import PageWriter, QueryRecord, QueryStatus, is_reference
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from charthouse.partners.paging import ReceivedPage
+    from charthouse.partners.search import Query
+
+_FIRST_ANSWER: Final[dict[str, QueryStatus]] = {"CH103": "not_permitted", "CH111": "refused"}
+
+
+class Harvest:
+    """What one query brings while it runs: a file that grows, and the counts of its record."""
+
+    def __init__(self, query: Query, file: Path) -> None:
+        self.query = query
+        self.code: str | None = None
+        self.remarks: dict[str, int] = {}
+        self._file = file
+        self._writer: PageWriter | None = None
+        self._pages = 0
+        self._resources = 0
+        self._bytes = 0
+        self._latest: tuple[datetime, str] | None = None
+
+    @property
+    def status(self) -> QueryStatus:
+        """How the query stands, or ended."""
+        if self.code is None:
+            return "complete"
+        if self._pages:
+            return "partial"
+        return _FIRST_ANSWER.get(self.code, "failed")
+
+    def add(self, page: ReceivedPage) -> None:
+        """Land one page."""
+        if self._writer is None:
+            self._writer = PageWriter(self._file)
+        self._writer.add(page.answer.body, page.answer.member)
+        self._pages += 1
+        self._resources += len(page.resources)
+        self._bytes += len(page.answer.body)
+        if page.broken:
+            self.code = "CH115"  # an error among the results: they may not be all
+        elif page.warnings:
+            self.remarks["CH115"] = self.remarks.get("CH115", 0) + page.warnings
+        for peek in page.resources:
+            if peek.match and peek.last_updated is not None:
+                self._see(peek.last_updated)
+
+    def fail(self, code: str) -> None:
+        """End with a fault."""
+        self.code = code
+
+    def forgive(self) -> None:
+        """Take a fault back: there is another way."""
+        self.code = None
+
+    def close(self) -> QueryRecord:
+        """Give the file its name, if any resource came, and account for the query."""
+        if self._writer is not None:
+            if self._resources:
+                self._writer.finish()
+            else:
+                self._writer.discard()
+        query = self.query
+        record = QueryRecord(
+            label=query.label,
+            type=query.type,
+            file=self._file.name if self._resources else None,
+            mode="incremental" if query.incremental else "full",
+            status=self.status,
+            code=self.code,
+            pages=self._pages,
+            resources=self._resources,
+            bytes=self._bytes,
+            watermark=query.watermark,
+            remarks=self.remarks,
+        )
+        if record.status != "complete" or self._latest is None or is_reference(record):
+            return record
+        return msgspec.structs.replace(record, watermark=self._latest[1])
+
+    def _see(self, sent: str) -> None:
+        """Keep the latest instant as it was sent; servers mix time zones, so text does not compare."""
+        try:
+            moment = datetime.fromisoformat(sent)
+        except ValueError:
+            return
+        if moment.tzinfo is not None and (self._latest is None or moment > self._latest[0]):
+            self._latest = moment, sent
