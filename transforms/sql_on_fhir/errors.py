@@ -25,7 +25,9 @@ CODES: dict[str, ViewCode] = {
         ViewCode("CH306", "The constant cannot be used", "Declare it once, with a name and one value[x]."),
         ViewCode("CH307", "Several values where one belongs", "Use first(), join() or `collection: true`."),
         ViewCode("CH308", "The columns do not fit together", "Names are unique; every branch of a union has the same."),
-        ViewCode("CH309", "The source cannot be read", "Name FHIR NDJSON files, or a relation with a `resource` column."),
+        ViewCode(
+            "CH309", "The source cannot be read", "Name FHIR NDJSON files or a relation with a `resource` column."
+        ),
         ViewCode("CH310", "There is no such resource type", "Name a resource of FHIR R4."),
         ViewCode("CH311", "The view could not be run", "Give it more memory, or report it with the view."),
         # -- remarks about rows: counted, never raised --------------------------------------------------------------

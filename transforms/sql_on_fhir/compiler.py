@@ -1,0 +1,361 @@
+"""A ViewDefinition as DuckDB SQL: one SELECT that parses each resource once, and unnests laterally.
+
+The view is compiled twice: the first pass finds the fields that it reads (and which of them are walked through as
+JSON), the second one writes the SQL over exactly those.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from transforms.sql_on_fhir import definition, operators, sql
+from transforms.sql_on_fhir.definition import Column, Select, View
+from transforms.sql_on_fhir.errors import ExpressionFault, ViewError
+from transforms.sql_on_fhir.expressions import Scope, Workshop
+from transforms.sql_on_fhir.repetition import walk
+from transforms.sql_on_fhir.shape import Shape
+from transforms.sql_on_fhir.sources import Digits, NdjsonFiles, Source, rows
+from transforms.sql_on_fhir.syntax import parse
+from transforms.sql_on_fhir.values import SQL_TYPES, Type, Value
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+@dataclass(frozen=True, slots=True)
+class OutputColumn:
+    """A column of the result: its name, FHIR type (of the items, if `collection`) and DuckDB type."""
+
+    name: str
+    type: str
+    sql_type: str
+    collection: bool
+    description: str
+    warning: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """The SQL of a view, its columns in their order, and the shape of the JSON that it reads."""
+
+    sql: str
+    resource: str
+    columns: tuple[OutputColumn, ...]
+    shape: Shape
+    exact: bool
+    """Whether the view needs the digits of a decimal, which the strict reader cannot keep."""
+
+
+@dataclass
+class _Body:
+    """What becomes the SELECT: the laterals of FROM in their order, and an expression a column."""
+
+    laterals: list[str] = field(default_factory=list)
+    columns: dict[str, str] = field(default_factory=dict)
+
+
+def compile_definition(view: Mapping[str, Any] | View, source: Source, carry: Sequence[str] = ()) -> Compiled:
+    """The SQL of a view over a source, with columns of the source carried in front.
+
+    Raises:
+        ViewError: the fault, with its place in the view.
+    """
+    typed = view if isinstance(view, View) else definition.read(view)
+    _check_carry(typed, carry, source)
+    first = _Compiler(typed, source, carry, Shape())
+    first.run()
+    return _Compiler(typed, source, carry, first.shape, raw=first.shop.raw, parsed=first.shop.parsed).run()
+
+
+def _check_carry(view: View, carry: Sequence[str], source: Source) -> None:
+    if carry and isinstance(source, NdjsonFiles):
+        raise ViewError("CH309", message="files have no columns to carry")
+    taken = {name.lower() for name, _ in definition.column_names(view.selects)}
+    for name in carry:
+        if name.lower() in {"r", "s", "json"} or name.lower() in taken:
+            raise ViewError("CH308", message=f"the carried column {name!r} has the name of another column")
+        taken.add(name.lower())
+
+
+class _Compiler:
+    def __init__(
+        self,
+        view: View,
+        source: Source,
+        carry: Sequence[str],
+        shape: Shape,
+        *,
+        raw: set[str] | None = None,
+        parsed: dict[str, Shape] | None = None,
+    ) -> None:
+        self.view = view
+        self.source = source
+        self.carry = tuple(carry)
+        self.shape = shape
+        self.shop = Workshop(view.constants, raw or set(), parsed if parsed is not None else {})
+        self.strict = isinstance(source, NdjsonFiles) and source.strict
+        self.outputs: dict[str, OutputColumn] = {}
+        self.root = Value("r", Type.of(view.resource), shape=shape, root=True)
+
+    def run(self) -> Compiled:
+        scope = Scope(self.root, self.root)
+        conditions = [self.condition(path, at, scope) for path, at in self.view.where]
+        body = _Body()
+        for part in self.view.selects:
+            self.add(part, scope, body)
+        digits = Digits(frozenset(self.shop.decimals), self.shop.exact)
+        origin = rows(
+            self.source, self.shape, self.view.resource, carry=self.carry, digits=digits, conditions=conditions
+        )
+        columns = [f"s.{sql.name(name)}" for name in self.carry]
+        columns += [f"{expression} AS {sql.name(name)}" for name, expression in body.columns.items()]
+        laterals = "".join(f",\n{lateral}" for lateral in body.laterals)
+        text = "SELECT\n  " + ",\n  ".join(columns) + f"\nFROM {origin}{laterals}"
+        ordered = tuple(self.outputs[name] for name in body.columns)
+        return Compiled(text, self.view.resource, ordered, self.shape, self.shop.exact)
+
+    # -- expressions ----------------------------------------------------------------------------------------------
+
+    def value(self, expression: str, at: str, scope: Scope) -> Value:
+        """An expression of the view, its faults put in their place."""
+        self.shop.place = at
+        try:
+            return self.shop.evaluate(parse(expression), scope)
+        except ExpressionFault as fault:
+            raise fault.at(at, expression) from None
+
+    def condition(self, expression: str, at: str, scope: Scope) -> str:
+        """A `where` of the view."""
+        value = self.value(expression, at, scope)
+        try:
+            return self.shop.boolean(value, 0)
+        except ExpressionFault as fault:
+            raise fault.at(at, expression) from None
+
+    # -- rows as laterals of FROM -------------------------------------------------------------------------------------
+
+    def add(self, part: Select, scope: Scope, body: _Body) -> None:
+        """A selection structure: its row source, its columns, and what is nested in it."""
+        if part.repeat:
+            name = self.shop.fresh("w")
+            lateral, item = walk(self.shop, part.repeat, f"{part.at}.repeat", scope, name, indexed=self.counts(part))
+            body.laterals.append(lateral)
+            scope = replace(scope, this=item, row_index=f"{name}.nth", lenient=item.type is None)
+        elif part.for_each is not None:
+            scope = self.each_row(part, scope, body)
+        for column in part.columns:
+            body.columns[column.name] = self.column(column, scope)
+        for nested in part.selects:
+            self.add(nested, scope, body)
+        if part.unions:
+            self.add_union(part.unions, scope, body)
+
+    def each_row(self, part: Select, scope: Scope, body: _Body) -> Scope:
+        """forEach or forEachOrNull as a lateral."""
+        items = self.items(part, scope)
+        if items.type is None and not part.or_null:
+            body.laterals.append("LATERAL (SELECT 1 WHERE false) AS " + self.shop.fresh("e"))
+            return replace(scope, this=items, row_index="0")
+        if part.or_null and not items.many:
+            return replace(scope, this=items.plain() if not items.root else items, row_index="0")
+        name = self.shop.fresh("e")
+        listed = self.shop.as_list(items)
+        if part.or_null:
+            listed = f"CASE WHEN len({listed}) > 0 THEN {listed} ELSE [NULL] END"
+        index = f", unnest(range(len({listed}))) AS nth" if self.counts(part) else ""
+        body.laterals.append(f"LATERAL (SELECT unnest({listed}) AS item{index}) AS {name}")
+        return replace(scope, this=self.shop.element_of(items, f"{name}.item"), row_index=f"{name}.nth")
+
+    def items(self, part: Select, scope: Scope) -> Value:
+        """What forEach goes through."""
+        key = "forEachOrNull" if part.or_null else "forEach"
+        at = f"{part.at}.{key}"
+        value = self.value(part.for_each or "", at, scope)
+        if value.choices is not None:
+            raise ViewError("CH303", at, part.for_each, 0, f"{self.shop.label(value)} is a choice: name its type first")
+        return value
+
+    def counts(self, part: Select) -> bool:
+        """Whether %rowIndex is asked for anywhere below, so that rows must be numbered."""
+        paths = [column.path for column in part.columns]
+        for nested in (*part.selects, *part.unions):
+            if self.counts(nested) or "%rowIndex" in (nested.for_each or ""):
+                return True
+        return any("%rowIndex" in path or "%`rowIndex`" in path or "%'rowIndex'" in path for path in paths)
+
+    def add_union(self, unions: tuple[Select, ...], scope: Scope, body: _Body) -> None:
+        """unionAll: a list of rows, unnested; or, where a branch walks, a union of queries."""
+        name = self.shop.fresh("u")
+        if any(branch.walks for branch in unions):
+            branches = [self.query(branch, scope) for branch in unions]
+            body.laterals.append("LATERAL (\n  " + "\n  UNION ALL\n  ".join(branches) + f"\n) AS {name}")
+            base = name
+        else:
+            lists = [self.listed(branch, scope) for branch in unions]
+            listed = lists[0] if len(lists) == 1 else "list_concat(" + ", ".join(lists) + ")"
+            body.laterals.append(f"LATERAL (SELECT unnest({listed}) AS item) AS {name}")
+            base = f"{name}.item"
+        for column, _ in definition.column_names(unions[:1]):
+            body.columns[column] = f"{base}.{sql.name(column)}"
+
+    def query(self, branch: Select, scope: Scope) -> str:
+        """A branch of a union as a query of its own."""
+        inner = _Body()
+        self.add(branch, scope, inner)
+        columns = ", ".join(f"{expression} AS {sql.name(name)}" for name, expression in inner.columns.items())
+        origin = ", ".join(["(SELECT 1) AS " + self.shop.fresh("o"), *inner.laterals])
+        return f"SELECT {columns} FROM {origin}"
+
+    # -- rows as a list of structs ------------------------------------------------------------------------------------
+
+    def listed(self, part: Select, scope: Scope) -> str:
+        """A selection structure as one expression: the list of its rows, each a struct of its columns."""
+        if part.for_each is None:
+            return self.product(part, scope)[0]
+        items = self.items(part, scope)
+        if items.type is None:
+            inner = replace(scope, this=items, row_index="0")
+            rows_of_none = self.product(part, inner)[0]
+            return rows_of_none if part.or_null else f"{rows_of_none}[1:0]"
+        item, index = self.shop.fresh(), self.shop.fresh("i")
+        listed = self.shop.as_list(items)
+        if part.or_null:
+            listed = f"CASE WHEN len({listed}) > 0 THEN {listed} ELSE [NULL] END"
+        counted = self.counts(part)
+        inner = replace(
+            scope,
+            this=self.shop.element_of(items, item),
+            row_index=f"({index} - 1)",
+        )
+        body, single = self.product(part, inner)
+        parameters = f"{item}, {index}" if counted else item
+        if single is not None:
+            return f"list_transform({listed}, lambda {parameters}: {single})"
+        return f"flatten(list_transform({listed}, lambda {parameters}: {body}))"
+
+    def product(self, part: Select, scope: Scope) -> tuple[str, str | None]:
+        """The rows for one focus: every combination of what is nested. Also the struct, if it is always one row."""
+        fields: dict[str, str] = {column.name: self.column(column, scope) for column in part.columns}
+        lists: list[tuple[list[str], str]] = []
+        for nested in part.selects:
+            names = [name for name, _ in definition.column_names([nested])]
+            if nested.for_each is None and not nested.unions and not nested.selects:
+                fields.update({column.name: self.column(column, scope) for column in nested.columns})
+            else:
+                lists.append((names, self.listed(nested, scope)))
+                fields.update(dict.fromkeys(names, ""))
+        if part.unions:
+            names = [name for name, _ in definition.column_names(part.unions[:1])]
+            branches = [self.listed(branch, scope) for branch in part.unions]
+            lists.append((names, branches[0] if len(branches) == 1 else "list_concat(" + ", ".join(branches) + ")"))
+            fields.update(dict.fromkeys(names, ""))
+        if not lists:
+            single = _struct(fields)
+            return f"[{single}]", single
+        return self.combine(fields, lists), None
+
+    def combine(self, fields: dict[str, str], lists: list[tuple[list[str], str]]) -> str:
+        """Nested list_transform calls, one a list."""
+        (names, listed), *rest = lists
+        row = self.shop.fresh("y")
+        fields = {**fields, **{name: f"{row}.{sql.name(name)}" for name in names}}
+        if not rest:
+            return f"list_transform({listed}, lambda {row}: {_struct(fields)})"
+        return f"flatten(list_transform({listed}, lambda {row}: {self.combine(fields, rest)}))"
+
+    # -- columns ------------------------------------------------------------------------------------------------------
+
+    def column(self, column: Column, scope: Scope) -> str:
+        """A column's expression, of exactly the type declared."""
+        value = self.value(column.path, f"{column.at}.path", scope)
+        try:
+            return self.output(column, value)
+        except ExpressionFault as fault:
+            raise fault.at(f"{column.at}.path", column.path) from None
+
+    def output(self, column: Column, value: Value) -> str:
+        """The value as the column's type, as a list for a collection."""
+        if value.choices is not None:
+            raise ExpressionFault("CH303", 0, f"{self.shop.label(value)} is a choice: name its type with ofType()")
+        kind = column.type or (value.type.name if value.type else "string")
+        if kind not in SQL_TYPES:
+            raise ExpressionFault("CH304", 0, f"the path gives {value.label}, which has parts: name one of them")
+        if value.type is not None and not _converts(value, kind):
+            raise ExpressionFault("CH304", 0, f"the path gives {value.label}, the column is declared {kind}")
+        sql_type = column.sql_type or SQL_TYPES[kind]
+        warning = None
+        if value.many and not column.collection:
+            warning = "the path may give several values, at which the run ends: use first(), or collection: true"
+        self.outputs.setdefault(
+            column.name, OutputColumn(column.name, kind, sql_type, column.collection, column.description, warning)
+        )
+        self.outputs_agree(column, sql_type)
+        if value.type is None:
+            return f"CAST([] AS {sql_type}[])" if column.collection else f"CAST(NULL AS {sql_type})"
+        if not column.collection:
+            return self.cast(self.shop.one(value), kind, sql_type)
+        if not value.many:
+            only = self.cast(value.plain(), kind, sql_type)
+            return f"CASE WHEN {only} IS NOT NULL THEN [{only}] ELSE [] END"
+        item = self.shop.fresh()
+        each = self.cast(self.shop.element_of(value, item), kind, sql_type)
+        listed = self.shop.dense(value)
+        if each != item:
+            whole = self.shop.fresh()
+            listed = f"list_transform({listed}, lambda {item}: {each})"
+            listed = f"list_filter({listed}, lambda {whole}: {whole} IS NOT NULL)"
+        return f"coalesce({listed}, [])"
+
+    def outputs_agree(self, column: Column, sql_type: str) -> None:
+        """Refuse branches of a union that give a column different types."""
+        known = self.outputs[column.name]
+        if known.sql_type != sql_type or known.collection != column.collection:
+            raise ViewError("CH308", column.at, message=f"{column.name} is {known.sql_type} in another branch")
+
+    def cast(self, value: Value, kind: str, sql_type: str) -> str:
+        """A single value in the type of the column."""
+        family = Type.of(kind).family
+        source = value.single()
+        if family == "string" and value.family != "string":
+            source, given = operators.text_of(self.shop, value, 0), "VARCHAR"
+        elif value.encoded:
+            source, given = (
+                operators.decode(source, value),
+                "DECIMAL(38, 18)" if value.family == "decimal" else "BIGINT",
+            )
+        else:
+            given = {"boolean": "BOOLEAN"}.get(value.family or "", "VARCHAR")
+            if value.family in {"integer", "decimal"}:
+                given = ""
+            elif value.leaf:
+                source = self.no_container(source)
+        if sql_type == given:
+            return source
+        return f"TRY_CAST({source} AS {sql_type})"
+
+    def no_container(self, text: str) -> str:
+        """NULL where an object or array stands for a primitive: DuckDB gives its JSON as the text."""
+        suspect = f"({text}[1] = '{{' OR {text}[1] = '[') AND json_valid({text})"
+        if self.strict:
+            return f"CASE WHEN {suspect} THEN error('CH320') ELSE {text} END"
+        return (
+            f"CASE WHEN {suspect} AND NOT contains(s.json, CAST(to_json({text}) AS VARCHAR)) THEN NULL ELSE {text} END"
+        )
+
+
+def _struct(fields: dict[str, str]) -> str:
+    return "{" + ", ".join(f"{sql.text(name)}: {expression}" for name, expression in fields.items()) + "}"
+
+
+def _converts(value: Value, kind: str) -> bool:
+    given, wanted = value.family, Type.of(kind).family
+    if given is None:
+        return False
+    temporal = {"date", "dateTime"}
+    return (
+        given == wanted
+        or wanted == "string"
+        or (given == "integer" and wanted == "decimal")
+        or (given in temporal and wanted in temporal)
+    )

@@ -1,0 +1,421 @@
+"""From the tree of an expression to SQL, with the type and cardinality that R4 gives each step."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from transforms.fhir_r4 import r4
+from transforms.sql_on_fhir import operators, sql
+from transforms.sql_on_fhir.errors import ExpressionFault
+from transforms.sql_on_fhir.functions import FUNCTIONS
+from transforms.sql_on_fhir.shape import Shape
+from transforms.sql_on_fhir.syntax import (
+    Binary,
+    Call,
+    Expression,
+    Index,
+    Literal,
+    Member,
+    TypeTest,
+    Unary,
+    Variable,
+)
+from transforms.sql_on_fhir.values import EMPTY, Type, Value, made
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from transforms.fhir_r4 import Element
+
+_SIDE_NAMES = ("extension", "id")
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What an expression is evaluated on: the focus, the resource, and where in the rows it stands."""
+
+    this: Value
+    root: Value
+    row_index: str = "0"
+    index: str | None = None
+    lenient: bool = False
+    """Whether an element that this type does not have, but another does, is just empty (within `repeat`)."""
+
+
+@dataclass
+class Workshop:
+    """What one compilation shares: the names it gave, the shapes it reads, the constants of the view."""
+
+    constants: Mapping[str, Literal] = field(default_factory=dict)
+    raw: set[str] = field(default_factory=set)
+    parsed: dict[str, Shape] = field(default_factory=dict)
+    exact: bool = False
+    """Whether the view depends on the digits of a decimal, not on its value alone."""
+    decimals: set[str] = field(default_factory=set)
+    place: str = "$"
+    count: int = 0
+
+    def fresh(self, prefix: str = "x") -> str:
+        """A name for a lambda's parameter or a row source that nothing else has."""
+        self.count += 1
+        return f"{prefix}{self.count}"
+
+    # -- evaluation -------------------------------------------------------------------------------------------------
+
+    def evaluate(self, tree: Expression, scope: Scope) -> Value:
+        """The value of an expression.
+
+        Raises:
+            ExpressionFault: CH303 to CH306, with the offset of the part at fault.
+        """
+        match tree:
+            case Literal():
+                return literal(tree)
+            case Variable():
+                return self.variable(tree, scope)
+            case Member():
+                return self.step(tree, scope)
+            case Call():
+                return self.call(tree, scope)
+            case Index():
+                return self.index(tree, scope)
+            case Unary():
+                return operators.sign(self, tree, self.evaluate(tree.operand, scope))
+            case Binary():
+                left, right = self.evaluate(tree.left, scope), self.evaluate(tree.right, scope)
+                return operators.binary(self, tree, left, right)
+            case TypeTest():
+                chosen = self.of_type(self.evaluate(tree.operand, scope), tree.type_name, tree.position)
+                return self.exists(chosen) if tree.operator == "is" else chosen
+
+    def step(self, tree: Member, scope: Scope) -> Value:
+        """`target.name`; the first step may also name the type of the resource itself."""
+        if tree.target is not None:
+            target = self.evaluate(tree.target, scope)
+        elif scope.this.root and scope.this.type and tree.name == scope.this.type.name:
+            return scope.this
+        else:
+            target = scope.this
+        return self.member(target, tree.name, tree.position, lenient=scope.lenient)
+
+    def variable(self, tree: Variable, scope: Scope) -> Value:
+        """`$this`, `$index`, `%rowIndex`, `%context`, `%resource` or a constant."""
+        match tree.name:
+            case "$this" | "%context":
+                return scope.this
+            case "$index" if scope.index:
+                return made(scope.index, "integer")
+            case "%rowIndex":
+                return made(scope.row_index, "integer")
+            case "%resource" | "%rootResource":
+                return scope.root
+            case "%ucum":
+                return literal(Literal("string", "http://unitsofmeasure.org", tree.position))
+        name = tree.name.removeprefix("%")
+        if tree.name.startswith("$") or name not in self.constants:
+            kind = "variable" if tree.name.startswith("$") else "constant"
+            raise ExpressionFault(
+                "CH306", tree.position, f"there is no {kind} {tree.name}{_near(name, self.constants)}"
+            )
+        return literal(self.constants[name])
+
+    def call(self, tree: Call, scope: Scope) -> Value:
+        """A function of the table in `functions`."""
+        function = FUNCTIONS.get(tree.name)
+        if function is None:
+            near = _near(tree.name, FUNCTIONS)
+            raise ExpressionFault("CH305", tree.position, f"there is no function {tree.name}() here{near}")
+        if not function.least <= len(tree.arguments) <= function.most:
+            raise ExpressionFault(
+                "CH305", tree.position, f"{tree.name}() does not take {len(tree.arguments)} arguments"
+            )
+        target = self.evaluate(tree.target, scope) if tree.target is not None else scope.this
+        return function.run(self, target, tree, scope)
+
+    def index(self, tree: Index, scope: Scope) -> Value:
+        """`target[index]`: one item, or nothing."""
+        target = self.evaluate(tree.target, scope)
+        at = self.evaluate(tree.index, scope)
+        if target.type is None or at.type is None:
+            return EMPTY
+        if at.family != "integer":
+            raise ExpressionFault("CH304", tree.position, f"an index is an integer, not {at.label}")
+        known = at.literal.value if at.literal is not None else None
+        if isinstance(known, int):
+            if not target.many:
+                return target if known == 0 else replace(target, guard="false")
+            return self.item(target, str(known + 1))
+        number = self.number(self.one(at))
+        if not target.many:
+            return replace(target.plain(), guard=f"{number} = 0")
+        return replace(self.item(target, f"({number} + 1)"), guard=f"{number} >= 0")
+
+    def member(self, value: Value, name: str, position: int, *, lenient: bool = False) -> Value:
+        """`value.name`."""
+        if value.family is not None and value.side is not None and name in _SIDE_NAMES:
+            return self.side(value.side, name)
+        element = self.element(value, name, position, lenient=lenient)
+        if element is None:
+            return EMPTY
+        if element.is_choice:
+            return Value("NULL", Type("choice", "choice"), many=value.many, choices=(value, element))
+        return self.access(value, element, element.name, Type.at(element))
+
+    def element(self, value: Value, name: str, position: int, *, lenient: bool = False) -> Element | None:
+        """The element of that name that R4 gives the value's type; None if there can be none."""
+        if value.type is None:
+            return None
+        if value.choices is not None:
+            raise ExpressionFault("CH303", position, f"{self.label(value)} is a choice: name its type with ofType()")
+        if value.family is not None:
+            raise ExpressionFault("CH303", position, f"{value.label} is a primitive: it has no element {name!r}")
+        children = r4().children(value.type.owner, value.type.path)
+        found = children.get(name)
+        if found is None:
+            if lenient and _is_known_somewhere(name):
+                return None
+            raise ExpressionFault("CH303", position, f"{value.label} has no element {name!r}{_hint(name, children)}")
+        if value.type.name == "Resource":
+            raise ExpressionFault("CH303", position, "any resource may stand here: name its type with ofType() first")
+        return found
+
+    def access(self, value: Value, element: Element, json_name: str, kind: Type) -> Value:
+        """The JSON property of an element, declared in the shape."""
+        family = kind.family
+        leaf = None if family is None else ("BOOLEAN" if family == "boolean" else "VARCHAR")
+        parent = self.shape_of(value)
+        raw = kind.name == "Resource" or f"{parent.place}.{json_name}" in self.raw
+        shape = parent.child(json_name, many=element.is_list, leaf=leaf, raw=raw)
+        shape.raw = raw
+        if family == "decimal":
+            self.decimals.add(json_name)
+        got = self.descend(value, json_name, many=element.is_list)
+        got = replace(
+            got,
+            type=kind,
+            shape=shape,
+            sparse=got.many and (family is not None or not element.is_list),
+            encoded=family in {"integer", "decimal"},
+            leaf=leaf == "VARCHAR",
+            side=(value, element) if family is not None else None,
+        )
+        if raw and kind.name != "Resource":
+            got = replace(got, sql=self.parse_each(got.sql, shape, many=got.many), sparse=False)
+        return got
+
+    def descend(self, value: Value, json_name: str, *, many: bool) -> Value:
+        """SQL of `value.json_name`, over all items if there are several."""
+        if not value.many:
+            return Value(sql.field(value.sql, json_name), None, many=many, guard=value.guard)
+        item = self.fresh()
+        each = f"list_transform({value.sql}, lambda {item}: {sql.field(item, json_name)})"
+        return Value(f"flatten({each})" if many else each, None, many=True)
+
+    def parse_each(self, source: str, shape: Shape, *, many: bool) -> str:
+        """JSON text (or a list of it) as the struct of a shape."""
+        if not many:
+            return f"from_json({source}, {shape.spec_text()})"
+        item = self.fresh("j")
+        return f"list_transform({source}, lambda {item}: from_json({item}, {shape.spec_text()}))"
+
+    def side(self, side: tuple[Value, Element], name: str) -> Value:
+        """`extension` or `id` of a primitive: in JSON beside it, under its name with an underscore."""
+        parent, element = side
+        below = r4().children("Element")[name]
+        json_name = f"_{element.name}"
+        shape = self.shape_of(parent).child(json_name, many=element.is_list, leaf=None, raw=False)
+        beside = replace(self.descend(parent, json_name, many=element.is_list), type=Type.of("Element"), shape=shape)
+        return self.access(beside, below, name, Type.at(below))
+
+    def shape_of(self, value: Value) -> Shape:
+        """Where the fields of a complex value are declared."""
+        if value.shape is None:
+            msg = f"{value.label} has no shape"
+            raise AssertionError(msg)
+        return value.shape
+
+    def of_type(self, value: Value, name: str, position: int) -> Value:
+        """The value if it is of that type."""
+        if value.type is None:
+            return EMPTY
+        name = name.removeprefix("FHIR.")
+        system = name.removeprefix("System.")
+        if value.choices is not None:
+            return self.chosen(value.choices, name, position)
+        if value.type.name == "Resource":
+            return self.resource_of(value, name, position)
+        if name in r4().types and r4().is_a(value.type.name, name):
+            return value
+        if system != name and value.family is not None and value.family == system[0].lower() + system[1:]:
+            return value
+        raise ExpressionFault("CH304", position, f"{value.label} is never {name}")
+
+    def chosen(self, choices: tuple[Value, Element], name: str, position: int) -> Value:
+        """One alternative of `value[x]`."""
+        parent, element = choices
+        if name not in element.types:
+            permitted = ", ".join(element.types[:12]) + (" …" if len(element.types) > 12 else "")
+            raise ExpressionFault("CH304", position, f"{parent.label}.{element.path} is never {name}, but {permitted}")
+        json_name = next(key for key, kind in element.json_names.items() if kind == name)
+        return replace(self.access(parent, element, json_name, Type.at(element, name)), side=None)
+
+    def resource_of(self, value: Value, name: str, position: int) -> Value:
+        """The resources of one type among those contained; they are JSON text up to here."""
+        if name not in r4().resources:
+            raise ExpressionFault("CH304", position, f"there is no resource type {name!r}{_near(name, r4().resources)}")
+        outer = self.shape_of(value)
+        shape = self.parsed.setdefault(f"{outer.place}#{name}", Shape(f"{outer.place}#{name}"))
+        item = self.fresh("j")
+        is_it = f"({item} ->> '$.resourceType') = {sql.text(name)}"
+        many = value.sql if value.many else f"[{value.single()}]"
+        found = f"list_filter({many}, lambda {item}: {is_it})"
+        if not value.many:
+            return Value(f"from_json({found}[1], {shape.spec_text()})", Type.of(name), shape=shape)
+        return Value(self.parse_each(found, shape, many=True), Type.of(name), many=True, shape=shape)
+
+    # -- building blocks --------------------------------------------------------------------------------------------
+
+    def alternatives(self, value: Value) -> list[Value]:
+        """The value, or for `value[x]` each of its types."""
+        if value.choices is None:
+            return [value]
+        parent, element = value.choices
+        return [self.chosen(value.choices, name, 0) for name in element.types if parent is not None]
+
+    def dense(self, value: Value) -> str:
+        """SQL of the list without the NULLs that are no items."""
+        if not value.sparse:
+            return value.sql
+        item = self.fresh()
+        return f"list_filter({value.sql}, lambda {item}: {item} IS NOT NULL)"
+
+    def as_list(self, value: Value) -> str:
+        """SQL of a list of all items: empty or NULL if there are none."""
+        if value.many:
+            return self.dense(value)
+        if value.root:
+            return f"CASE WHEN {value.guard} THEN [{value.sql}] END" if value.guard else f"[{value.sql}]"
+        only = value.single()
+        return f"CASE WHEN {only} IS NOT NULL THEN [{only}] END"
+
+    def item(self, value: Value, at: str) -> Value:
+        """One item of a list, by its SQL index from 1."""
+        return replace(value, sql=f"{_bracketed(self.dense(value))}[{at}]", many=False, sparse=False, side=None)
+
+    def element_of(self, value: Value, item: str) -> Value:
+        """What an item of the list is, as the parameter of a lambda or the column of a row source."""
+        return replace(value, sql=item, many=False, sparse=False, guard=None, side=None, literal=None, root=False)
+
+    def one(self, value: Value) -> Value:
+        """The value as a single one. Where there are several at run time, the query ends with CH307."""
+        if not value.many:
+            return value.plain()
+        items = self.dense(value)
+        several = sql.text(f"CH307 at {self.place}")
+        return replace(
+            value,
+            sql=f"CASE WHEN len({items}) > 1 THEN error({several}) ELSE {_bracketed(items)}[1] END",
+            many=False,
+            sparse=False,
+            side=None,
+        )
+
+    def each(self, value: Value, make: Callable[[str], str], kind: str, *, sparse: bool = True) -> Value:
+        """Every item put through a piece of SQL."""
+        if not value.many:
+            return made(make(value.single()), kind)
+        item = self.fresh()
+        return made(f"list_transform({value.sql}, lambda {item}: {make(item)})", kind, many=True, sparse=sparse)
+
+    def exists(self, value: Value) -> Value:
+        """Whether there is any item."""
+        if value.choices is not None:
+            found = [self.exists(one).sql for one in self.alternatives(value)]
+            return made("(" + " OR ".join(found) + ")", "boolean")
+        if value.type is None:
+            return made("false", "boolean")
+        if value.many:
+            return made(f"coalesce(len({self.dense(value)}) > 0, false)", "boolean")
+        if value.root:
+            return made(f"coalesce({value.guard}, false)" if value.guard else "true", "boolean")
+        there = f"{value.sql} IS NOT NULL"
+        return made(f"coalesce({value.guard} AND {there}, false)" if value.guard else f"({there})", "boolean")
+
+    def number(self, value: Value) -> str:
+        """SQL of a single number."""
+        return operators.decode(value.single(), value) if value.encoded else value.single()
+
+    def boolean(self, value: Value, position: int) -> str:
+        """SQL of a single boolean.
+
+        Raises:
+            ExpressionFault: CH304 if it is of another type.
+        """
+        if value.type is None:
+            return "NULL::BOOLEAN"
+        if value.family != "boolean":
+            raise ExpressionFault("CH304", position, f"a boolean is due here, not {self.label(value)}")
+        return self.one(value).sql
+
+    def label(self, value: Value) -> str:
+        """The type of a value, for messages."""
+        return f"{value.choices[0].label}.{value.choices[1].path}" if value.choices is not None else value.label
+
+    def lambda_scope(self, value: Value, item: str, scope: Scope, *, index: str | None = None) -> Scope:
+        """The scope inside where(), select(), all(): `$this` is the item."""
+        this = self.element_of(value, item) if value.many else replace(value.plain(), literal=None)
+        return replace(scope, this=this, index=index)
+
+
+def literal(tree: Literal) -> Value:
+    """A literal as a value."""
+    match tree.kind:
+        case "empty":
+            return EMPTY
+        case "boolean":
+            return replace(made("true" if tree.value else "false", "boolean"), literal=tree)
+        case "integer":
+            if abs(int(str(tree.value))) >= 2**63:
+                raise ExpressionFault("CH304", tree.position, "an integer of more than 64 bits")
+            return replace(made(str(tree.value), "integer"), literal=tree)
+        case "decimal":
+            return replace(made(decimal_text(tree.value, tree.position), "decimal"), literal=tree)
+        case "quantity":
+            return Value(decimal_text(tree.value, tree.position), Type.of("Quantity"), literal=tree)
+        case _:
+            try:
+                quoted = sql.text(str(tree.value))
+            except UnicodeEncodeError:
+                raise ExpressionFault("CH302", tree.position, "half of a surrogate pair") from None
+            return replace(made(quoted, tree.kind), literal=tree)
+
+
+def decimal_text(value: object, position: int) -> str:
+    """A decimal as a SQL literal."""
+    number = Decimal(str(value))
+    if not number.is_finite() or abs(number.adjusted()) > 19 or -int(number.as_tuple().exponent) > 18:
+        raise ExpressionFault("CH304", position, "a decimal of more than 20 digits before or 18 after the point")
+    return f"{number:f}"
+
+
+def _bracketed(expression: str) -> str:
+    return f"({expression})" if expression.startswith("CASE ") else expression
+
+
+def _near(name: str, names: object) -> str:
+    close = difflib.get_close_matches(name, [str(entry) for entry in names], 1)  # type: ignore[attr-defined]
+    return f" (did you mean {close[0]}?)" if close else ""
+
+
+def _hint(name: str, children: Mapping[str, Element]) -> str:
+    for element in children.values():
+        if element.is_choice and name in element.json_names:
+            return f": write {element.name}.ofType({element.json_names[name]})"
+    return _near(name, children)
+
+
+def _is_known_somewhere(name: str) -> bool:
+    return any(element.name == name for definition in r4().types.values() for element in definition.elements.values())

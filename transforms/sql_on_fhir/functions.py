@@ -1,0 +1,390 @@
+"""The FHIRPath functions that a view may call: one entry each in FUNCTIONS."""
+
+# ruff: noqa: ARG001 - all entries of the table have one signature
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from transforms.fhir_r4 import r4
+from transforms.sql_on_fhir import operators, sql, temporal
+from transforms.sql_on_fhir.errors import ExpressionFault
+from transforms.sql_on_fhir.syntax import Member
+from transforms.sql_on_fhir.values import DECIMAL, EMPTY, Type, Value, made
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from transforms.sql_on_fhir.expressions import Scope, Workshop
+    from transforms.sql_on_fhir.syntax import Call, Expression
+
+    Run = Callable[[Workshop, Value, Call, Scope], Value]
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """How a function is compiled, and how many arguments it takes."""
+
+    run: Run
+    least: int = 0
+    most: int = 0
+
+
+FUNCTIONS: dict[str, Function] = {}
+
+_KEY = "[A-Z][A-Za-z]*/[A-Za-z0-9.-]{1,64}"
+
+
+def function(name: str, least: int = 0, most: int | None = None) -> Callable[[Run], Run]:
+    """Enter a function into the table."""
+
+    def enter(run: Run) -> Run:
+        FUNCTIONS[name] = Function(run, least, least if most is None else most)
+        return run
+
+    return enter
+
+
+# -- existence and filtering ------------------------------------------------------------------------------------------
+
+
+@function("where", 1)
+def where(shop: Workshop, target: Value, call: Call, scope: Scope) -> Value:
+    """Items for which the criterion is true."""
+    if target.type is None:
+        return EMPTY
+    if target.choices is not None:
+        raise ExpressionFault("CH303", call.position, f"{shop.label(target)} is a choice: name its type first")
+    item, index = shop.fresh(), shop.fresh("i")
+    inner = shop.lambda_scope(target, item, scope, index=f"({index} - 1)" if target.many else "0")
+    criterion = shop.boolean(shop.evaluate(call.arguments[0], inner), call.position)
+    if target.many:
+        names = f"{item}, {index}" if _mentions(criterion, index) else item
+        return replace(target, sql=f"list_filter({shop.dense(target)}, lambda {names}: {criterion})", sparse=False)
+    guard = f"({target.guard}) AND ({criterion})" if target.guard else f"({criterion})"
+    return replace(target, guard=guard, literal=None)
+
+
+def _mentions(text: str, word: str) -> bool:
+    return f"({word} - 1)" in text
+
+
+@function("exists", 0, 1)
+def exists(shop: Workshop, target: Value, call: Call, scope: Scope) -> Value:
+    """Whether there is any item (for which the criterion is true)."""
+    return shop.exists(where(shop, target, call, scope) if call.arguments else target)
+
+
+@function("empty")
+def empty(shop: Workshop, target: Value, call: Call, scope: Scope) -> Value:
+    """Whether there is no item."""
+    return made(f"(NOT {shop.exists(target).sql})", "boolean")
+
+
+@function("hasValue")
+def has_value(shop: Workshop, target: Value, call: Call, scope: Scope) -> Value:
+    """Whether there is a primitive with a value."""
+    return shop.exists(target)
+
+
+@function("not")
+def negation(shop: Workshop, target: Value, call: Call, scope: Scope) -> Value:
+    """The opposite."""
+    return made(f"(NOT {shop.boolean(target, call.position)})", "boolean")
+
+
+@function("all", 1)
+def every(shop: Workshop, target: Value, call: Call, scope: Scope) -> Value:
+    """Whether the criterion is true for every item."""
+    if target.type is None:
+        return made("true", "boolean")
+    item = shop.fresh()
+    criterion = shop.boolean(shop.evaluate(call.arguments[0], shop.lambda_scope(target, item, scope)), call.position)
+    if not target.many:
+        return made(f"(NOT {shop.exists(target).sql} OR coalesce({criterion}, false))", "boolean")
+    misses = f"list_filter({shop.dense(target)}, lambda {item}: NOT coalesce({criterion}, false))"
+    return made(f"(coalesce(len({misses}), 0) = 0)", "boolean")
+
+
+@function("count")
+def count(shop: Workshop, target: Value, call: Call, scope: Scope) -> Value:
+    """How many items there are."""
+    if target.type is None:
+        return made("0", "integer")
+    if target.many:
+        return made(f"coalesce(len({shop.dense(target)}), 0)", "integer")
+    return made(f"CASE WHEN {shop.exists(target).sql} THEN 1 ELSE 0 END", "integer")
+
+
+@function("select", 1)
+def select(shop: Workshop, target: Value, call: Call, scope: Scope) -> Value:
+    """What the projection gives for each item."""
+    if target.type is None:
+        return EMPTY
+    if not target.many:
+        return shop.evaluate(call.arguments[0], shop.lambda_scope(target, "", scope))
+    item = shop.fresh()
+    got = shop.evaluate(call.arguments[0], shop.lambda_scope(target, item, scope))
+    if got.type is None:
+        return EMPTY
+    if got.choices is not None:
+        raise ExpressionFault("CH303", call.position, f"{shop.label(got)} is a choice: name its type first")
+    each = f"list_transform({shop.dense(target)}, lambda {item}: {got.sql if got.many else got.single()})"
+    listed = f"flatten({each})" if got.many else each
+    return replace(got, sql=listed, many=True, sparse=True, guard=None, literal=None, side=None)
+
+
+# -- which of several --------------------------------------------------------------------------------------------------
+
+
+@function("first")
+def first(shop: Workshop, target: Value, call: Call, scope: Scope) -> Value:
+    """The first item."""
+    return shop.item(target, "1") if target.many else target
+
+
+@function("last")
+def last(shop: Workshop, target: Value, call: Call, scope: Scope) -> Value:
+    """The last item."""
+    return shop.item(target, "-1") if target.many else target
+
+
+@function("single")
+def single(shop: Workshop, target: Value, call: Call, scope: Scope) -> Value:
+    """The only item; several are an error."""
+    return shop.one(target)
+
+
+@function("distinct")
+def distinct(shop: Workshop, target: Value, call: Call, scope: Scope) -> Value:
+    """Every item once."""
+    if not target.many:
+        return target
+    return replace(target, sql=f"list_distinct({shop.dense(target)})", sparse=False)
+
+
+# -- types -------------------------------------------------------------------------------------------------------------
+
+
+def type_argument(tree: Expression) -> str:
+    """The name of a type that stands where FHIRPath takes one."""
+    if isinstance(tree, Member) and tree.target is None:
+        return tree.name
+    if isinstance(tree, Member) and isinstance(tree.target, Member) and tree.target.target is None:
+        return f"{tree.target.name}.{tree.name}"
+    raise ExpressionFault("CH304", tree.position, "the name of a type is due here")
+
+
+@function("ofType", 1)
+@function("as", 1)
+def of_type(shop: Workshop, target: Value, call: Call, scope: Scope) -> Value:
+    """Items of that type."""
+    return shop.of_type(target, type_argument(call.arguments[0]), call.arguments[0].position)
+
+
+@function("is", 1)
+def is_type(shop: Workshop, target: Value, call: Call, scope: Scope) -> Value:
+    """Whether the item is of that type."""
+    return shop.exists(of_type(shop, target, call, scope))
+
+
+@function("extension", 1)
+def extension(shop: Workshop, target: Value, call: Call, scope: Scope) -> Value:
+    """The extensions with that URL."""
+    if target.type is None:
+        return EMPTY
+    url = shop.evaluate(call.arguments[0], scope)
+    if url.family != "string":
+        raise ExpressionFault("CH304", call.arguments[0].position, "extension() takes a URL")
+    wanted = shop.one(url).sql
+    every_one = shop.member(target, "extension", call.position)
+    item = shop.fresh()
+    found = shop.member(shop.element_of(every_one, item), "url", call.position).sql
+    return replace(every_one, sql=f"list_filter({shop.as_list(every_one)}, lambda {item}: {found} = {wanted})")
+
+
+# -- keys --------------------------------------------------------------------------------------------------------------
+
+
+@function("getResourceKey")
+def get_resource_key(shop: Workshop, target: Value, call: Call, scope: Scope) -> Value:
+    """`Type/id` of the resource."""
+    if target.type is None or target.type.name not in r4().resources:
+        raise ExpressionFault("CH304", call.position, f"getResourceKey() is of a resource, not of {target.label}")
+    key = shop.member(target, "id", call.position)
+    return shop.each(key, lambda own: f"{sql.text(target.type.name + '/')} || {own}", "string")  # type: ignore[union-attr]
+
+
+@function("getReferenceKey", 0, 1)
+def get_reference_key(shop: Workshop, target: Value, call: Call, scope: Scope) -> Value:
+    """`Type/id` of what a Reference points at; nothing for `#…`, `urn:…`, a search, or another type."""
+    if target.type is None:
+        return EMPTY
+    if target.type.name != "Reference":
+        raise ExpressionFault("CH304", call.position, f"getReferenceKey() is of a Reference, not of {target.label}")
+    kind = type_argument(call.arguments[0]).removeprefix("FHIR.") if call.arguments else None
+    if kind is not None and kind not in r4().resources:
+        raise ExpressionFault("CH310", call.arguments[0].position, f"there is no resource type {kind!r}")
+    pattern = _KEY if kind is None else f"{kind}/[A-Za-z0-9.-]{{1,64}}"
+    behind = sql.text(f"^https?://.*/({pattern})(?:/_history/.*)?$|^({pattern})/_history/")
+    relative = sql.text(pattern)
+
+    def key(reference: str) -> str:
+        found = f"regexp_extract({reference}, {behind}, ['url', 'version'])"
+        return (
+            f"CASE WHEN regexp_full_match({reference}, {relative}) THEN {reference} "
+            f"ELSE nullif({found}.url || {found}.version, '') END"
+        )
+
+    return shop.each(shop.member(target, "reference", call.position), key, "string")
+
+
+# -- boundaries --------------------------------------------------------------------------------------------------------
+
+
+@function("lowBoundary")
+def low_boundary(shop: Workshop, target: Value, call: Call, scope: Scope) -> Value:
+    """The least value that the precision of the item permits."""
+    return _boundary(shop, target, call, high=False)
+
+
+@function("highBoundary")
+def high_boundary(shop: Workshop, target: Value, call: Call, scope: Scope) -> Value:
+    """The greatest value that the precision of the item permits."""
+    return _boundary(shop, target, call, high=True)
+
+
+def _boundary(shop: Workshop, target: Value, call: Call, *, high: bool) -> Value:
+    if target.type is None:
+        return EMPTY
+    family = target.family
+    if family in {"date", "dateTime", "time"}:
+        return shop.each(target, lambda text: temporal.boundary(text, family or "", high=high), target.type.name)
+    if family in {"decimal", "integer"} and (target.encoded or target.literal is not None):
+        shop.exact = shop.exact or target.encoded
+        given = target if target.encoded else replace(target, sql=sql.text(target.sql))
+        return shop.each(given, lambda text: _decimal_boundary(text, high=high), "decimal")
+    raise ExpressionFault("CH304", call.position, f"{shop.label(target)} has no boundaries")
+
+
+def _decimal_boundary(text: str, *, high: bool) -> str:
+    digits = f"length(regexp_extract({text}, '[.]([0-9]+)', 1))::INTEGER"
+    power = f"coalesce(TRY_CAST(regexp_extract({text}, '[eE](.*)$', 1) AS INTEGER), 0)"
+    half = f"TRY_CAST('5e' || ({power} - {digits} - 1) AS {DECIMAL})"
+    return f"TRY(CAST(TRY_CAST({text} AS {DECIMAL}) {'+' if high else '-'} {half} AS {DECIMAL}))"
+
+
+@function("precision")
+def precision(shop: Workshop, target: Value, call: Call, scope: Scope) -> Value:
+    """How many digits of a date or time are given: 4 a year, 6 a month, 8 a day, 14 a second, 17 a millisecond."""
+    if target.type is None:
+        return EMPTY
+    if target.family not in {"date", "dateTime", "time"}:
+        raise ExpressionFault("CH304", call.position, f"precision() is of a date or time, not of {shop.label(target)}")
+    clock = "regexp_replace({}, '(Z|[+-][0-9]{{2}}:[0-9]{{2}})$', '')" if target.family == "dateTime" else "{}"
+
+    def digits(text: str) -> str:
+        local = f"CASE WHEN length({text}) > 10 THEN {clock.format(text)} ELSE {text} END"
+        return f"length(regexp_replace({local}, '[^0-9]', '', 'g'))"
+
+    return shop.each(target, digits, "integer")
+
+
+# -- strings -----------------------------------------------------------------------------------------------------------
+
+
+@function("join", 0, 1)
+def join(shop: Workshop, target: Value, call: Call, scope: Scope) -> Value:
+    """All items as one string, with a separator between them; `''` where there are none."""
+    separator = "''"
+    if call.arguments:
+        given = shop.evaluate(call.arguments[0], scope)
+        if given.type is not None and given.family != "string":
+            raise ExpressionFault("CH304", call.arguments[0].position, "join() takes a string")
+        separator = f"coalesce({shop.one(given).sql}, '')" if given.literal is None else given.sql
+    if target.type is None:
+        return made("''", "string")
+    if not target.many:
+        return made(f"coalesce({operators.text_of(shop, target, call.position)}, '')", "string")
+    return made(f"coalesce(array_to_string({_texts(shop, target, call.position)}, {separator}), '')", "string")
+
+
+def _texts(shop: Workshop, target: Value, position: int) -> str:
+    item = shop.fresh()
+    text = operators.text_of(shop, shop.element_of(target, item), position)
+    return target.sql if text == item else f"list_transform({target.sql}, lambda {item}: {text})"
+
+
+@function("toString")
+def to_string(shop: Workshop, target: Value, call: Call, scope: Scope) -> Value:
+    """The item as text; a decimal with the digits that were sent."""
+    return made(operators.text_of(shop, shop.one(target), call.position), "string") if target.type else EMPTY
+
+
+def _strings(shop: Workshop, target: Value, call: Call, scope: Scope) -> tuple[str, list[str]] | None:
+    """The focus as a single string, and the arguments; None if one of them is empty for certain."""
+    if target.type is None:
+        return None
+    if target.family != "string":
+        raise ExpressionFault("CH304", call.position, f"{call.name}() is of a string, not of {shop.label(target)}")
+    arguments = []
+    for tree in call.arguments:
+        given = shop.evaluate(tree, scope)
+        if given.type is None:
+            return None
+        arguments.append(shop.number(shop.one(given)) if given.encoded else shop.one(given).sql)
+        expected = "integer" if call.name == "substring" else "string"
+        if given.family != expected:
+            raise ExpressionFault("CH304", tree.position, f"{call.name}() takes a {expected}, not {shop.label(given)}")
+    return shop.one(target).sql, arguments
+
+
+def _string_function(name: str, template: str, result: str, arguments: int = 0) -> None:
+    def run(shop: Workshop, target: Value, call: Call, scope: Scope) -> Value:
+        parts = _strings(shop, target, call, scope)
+        return EMPTY if parts is None else made(template.format(parts[0], *parts[1]), result)
+
+    FUNCTIONS[name] = Function(run, arguments, arguments)
+
+
+_string_function("upper", "upper({})", "string")
+_string_function("lower", "lower({})", "string")
+_string_function("trim", "trim({})", "string")
+_string_function("length", "length({})", "integer")
+_string_function("startsWith", "starts_with({}, {})", "boolean", 1)
+_string_function("endsWith", "suffix({}, {})", "boolean", 1)
+_string_function("contains", "contains({}, {})", "boolean", 1)
+_string_function("replace", "replace({}, {}, {})", "string", 2)
+
+
+@function("substring", 1, 2)
+def substring(shop: Workshop, target: Value, call: Call, scope: Scope) -> Value:
+    """The part that starts there (from 0), of that length; nothing where the start is outside."""
+    parts = _strings(shop, target, call, scope)
+    if parts is None:
+        return EMPTY
+    text, (start, *length) = parts
+    most = f", greatest({length[0]}, 0)" if length else ""
+    inside = f"{start} >= 0 AND {start} < length({text})"
+    return made(f"CASE WHEN {inside} THEN substr({text}, ({start}) + 1{most}) END", "string")
+
+
+# -- choosing ----------------------------------------------------------------------------------------------------------
+
+
+@function("iif", 2, 3)
+def iif(shop: Workshop, target: Value, call: Call, scope: Scope) -> Value:
+    """One of two, by a condition."""
+    condition = shop.boolean(shop.evaluate(call.arguments[0], scope), call.position)
+    branches = [shop.evaluate(tree, scope) for tree in call.arguments[1:]]
+    kinds = [branch for branch in branches if branch.type is not None]
+    if not kinds:
+        return EMPTY
+    families = {branch.family for branch in kinds}
+    if None in families or len(families) > 1:
+        raise ExpressionFault("CH304", call.position, "both results of iif() are primitives of one type")
+    family = kinds[0].family or ""
+    whole = ["NULL" if branch.type is None else shop.number(shop.one(branch)) for branch in [*branches, EMPTY][:2]]
+    kind = kinds[0].type or Type.of(family)
+    return made(f"CASE WHEN {condition} THEN {whole[0]} ELSE {whole[1]} END", kind.name)

@@ -1,0 +1,145 @@
+"""What a view reads from, as SQL: a relation with a `resource` column, or NDJSON files."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from transforms.sql_on_fhir import sql
+from transforms.sql_on_fhir.errors import ViewError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from transforms.sql_on_fhir.shape import Shape
+
+MAX_OBJECT = 64 * 1024 * 1024
+"""Bytes that one line of NDJSON may have."""
+
+_IDENTIFIER = re.compile(r'\s*(?:"((?:[^"]|"")+)"|([A-Za-z_][A-Za-z0-9_$]*))\s*(\.|\Z)')
+
+
+@dataclass(frozen=True, slots=True)
+class SqlRelation:
+    """A table, view or CTE of the connection the SQL will run in, with resources as JSON text.
+
+    `name` may be qualified (`vault.current_resources`), its parts double-quoted where they need to be. `resource` names
+    the column of JSON or VARCHAR; `resource_type` the one that tells the type without parsing, None if there is none.
+    """
+
+    name: str
+    resource: str = "resource"
+    resource_type: str | None = "resource_type"
+
+    def sql(self) -> str:
+        """The name, quoted part by part."""
+        parts = []
+        position = 0
+        while True:
+            match = _IDENTIFIER.match(self.name, position)
+            if match is None:
+                raise ViewError("CH309", message="not the name of a relation")
+            parts.append(sql.name((match.group(1) or "").replace('""', '"') or match.group(2)))
+            position = match.end()
+            if not match.group(3):
+                return ".".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class NdjsonFiles:
+    """Files of NDJSON, plain or gzip: a path or glob, or several.
+
+    `strict` reads them straight into typed columns, nearly as fast as DuckDB reads JSON at all. In exchange the query
+    ends at the first line that does not fit the types, and is refused for a view that needs the digits of a decimal.
+    """
+
+    paths: tuple[str, ...]
+    strict: bool = False
+
+    @staticmethod
+    def of(source: str | Path, *, strict: bool = False) -> NdjsonFiles:
+        """One path or glob."""
+        return NdjsonFiles((str(source),), strict)
+
+    def sql(self) -> str:
+        """The list of paths."""
+        quoted = [sql.text(path) for path in self.paths]
+        return quoted[0] if len(quoted) == 1 else "[" + ", ".join(quoted) + "]"
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A SELECT of our own, or of DuckDB's (a relation's), as a source."""
+
+    text: str
+    resource: str = "resource"
+    resource_type: str | None = None
+
+    def sql(self) -> str:
+        """The query in parentheses."""
+        return f"({self.text})"
+
+
+Source = SqlRelation | NdjsonFiles | Query
+
+
+def rows(
+    source: Source, shape: Shape, resource_type: str, *, carry: tuple[str, ...], digits: Digits, conditions: list[str]
+) -> str:
+    """What stands in FROM: the resources of the type that meet the conditions.
+
+    The strict reader gives a table `r` of the fields; otherwise it is a table `s` with the struct `r`, the text `json`
+    and the carried columns. Either way a field is `r.name`.
+    """
+    kind = sql.text(resource_type)
+    typed = not isinstance(source, NdjsonFiles) and source.resource_type is not None
+    if not typed:
+        shape.child("resourceType", many=False, leaf="VARCHAR", raw=False)
+        conditions = [f"r.resourceType = {kind}", *conditions]
+    where = "\n  WHERE " + "\n    AND ".join(conditions) if conditions else ""
+    if isinstance(source, NdjsonFiles) and source.strict:
+        reader = f"read_ndjson({source.sql()}, columns = {shape.columns()}, maximum_object_size = {MAX_OBJECT})"
+        return f"(\n  SELECT *\n  FROM {reader} AS r{where}\n) AS r"
+    if isinstance(source, NdjsonFiles):
+        reader = f"read_ndjson_objects({source.sql()}, ignore_errors = true, maximum_object_size = {MAX_OBJECT})"
+        text, given, filtered = "s.json", f"{reader} AS s", ""
+    else:
+        text, given = f"CAST(s.{sql.name(source.resource)} AS VARCHAR)", f"{source.sql()} AS s"
+        filtered = f"\n    WHERE s.{sql.name(source.resource_type)} = {kind}" if source.resource_type else ""
+    carried = "".join(f"s.{sql.name(name)}, " for name in carry)
+    parsed = f"TRY(from_json({digits.keep(text)}, {shape.spec_text()}))"
+    # unnest keeps DuckDB from moving filters below the parsing, where it would parse once for each
+    inner = f"SELECT {carried}{text} AS json, unnest([{parsed}]) AS r\n    FROM {given}{filtered}"
+    if not where:
+        return f"(\n    {inner}\n) AS s"
+    return f"(\n  SELECT *\n  FROM (\n    {inner}\n  ) AS s{where}\n) AS s"
+
+
+@dataclass(frozen=True, slots=True)
+class Digits:
+    """The JSON names of the decimals that a view reads, and whether their text matters or their value alone.
+
+    DuckDB's JSON reader makes a double of a number, so that 1.10 becomes 1.1 and more than 15 digits are rounded.
+    """
+
+    names: frozenset[str]
+    text: bool
+
+    def keep(self, json: str) -> str:
+        """The JSON with those numbers put between quotes, in the rows where reading would lose something.
+
+        A property's name, a colon and a digit never follow each other within a string, for its quotes are escaped.
+        """
+        if not self.names:
+            return json
+        keys = "|".join(sorted(self.names))
+        long = "[0-9.]{17}"
+        lossy = f"(?:[0-9]+[.][0-9]*0[^0-9]|[0-9]+(?:[.][0-9]+)?[eE]|{long})" if self.text else long
+        found = sql.text(f'"(?:{keys})"\\s*:\\s*-?{lossy}')
+        number = sql.text(f'"({keys})"\\s*:\\s*(-?[0-9][-+.0-9eE]*)')
+        quoted = sql.text('"\\1":"\\2"')
+        return (
+            f"CASE WHEN regexp_matches({json}, {found}) "
+            f"THEN regexp_replace({json}, {number}, {quoted}, 'g') ELSE {json} END"
+        )

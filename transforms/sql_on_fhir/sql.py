@@ -1,0 +1,28 @@
+"""The only place where text becomes SQL: quoting of strings and names."""
+
+from __future__ import annotations
+
+import re
+
+_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+_SIMPLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*|\[\d+\])*\Z")
+
+
+def text(value: str) -> str:
+    """A string as a SQL literal. A NUL, which no SQL text may hold, is spelled with chr(0)."""
+    value.encode()  # a lone surrogate is no text: UnicodeEncodeError
+    quoted = "'" + value.replace("'", "''") + "'"
+    return "(" + quoted.replace("\0", "' || chr(0) || '") + ")" if "\0" in value else quoted
+
+
+def name(value: str) -> str:
+    """A name as a quoted SQL identifier."""
+    return '"' + value.replace('"', '""') + '"'
+
+
+def field(base: str, member: str) -> str:
+    """`base.member`, for a member that R4 names (a plain word, so no quoting is due after the dot)."""
+    if not _PLAIN.match(member):
+        msg = f"not a field name: {member!r}"
+        raise ValueError(msg)
+    return f"{base}.{member}" if _SIMPLE.match(base) else f"({base}).{member}"
