@@ -9,7 +9,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     import pandas as pd
 
@@ -44,9 +44,9 @@ def judge(rules: Sequence[Rule], frame: pd.DataFrame, parameters: Mapping[str, A
         return []
     gx = _great_expectations()
     by_id = {rule.id: rule for rule in rules}
-    suite = gx.ExpectationSuite(name="rules", expectations=[rule.configuration for rule in rules])
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+        warnings.simplefilter("ignore")  # conditions on rows are written as text, which it would rather have as objects
+        suite = gx.ExpectationSuite(name="rules", expectations=[rule.configuration for rule in rules])
         batch = _batches().get_batch(batch_parameters={"dataframe": frame})
         result = batch.validate(suite, result_format=RESULT_FORMAT, expectation_parameters=dict(parameters))
     return [_verdict(by_id[each.expectation_config.meta["rule"]], each) for each in result.results]
@@ -74,12 +74,20 @@ def _batches() -> Any:
 def _verdict(rule: Rule, result: Any) -> Verdict:
     if any(_raised(result.exception_info or {})):
         return Verdict(rule, held=False, error=True, row_keys=())
-    found = result.result.get("unexpected_index_list") or ()
-    keys = tuple(entry["row_key"] for entry in found if isinstance(entry["row_key"], str))
-    return Verdict(rule, held=bool(result.success), error=False, row_keys=keys)
+    keys = tuple(_keys(result.result.get("unexpected_index_list") or ()))
+    # A row rule that failed must name rows: one that names none would let them pass.
+    nameless = rule.level == "row" and not result.success and not keys
+    return Verdict(rule, held=bool(result.success), error=nameless, row_keys=keys)
 
 
-def _raised(information: Mapping[str, Any]) -> Iterable[bool]:
+def _keys(found: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    # Without values, the keys of all rows come as one list; with one row, in some versions, as a string.
+    for entry in found:
+        keys = entry["row_key"]
+        yield from (key for key in ([keys] if isinstance(keys, str) else keys) if isinstance(key, str))
+
+
+def _raised(information: Mapping[str, Any]) -> Iterator[bool]:
     # One flat entry, or one for each metric that failed.
     yield bool(information.get("raised_exception", False))
     for value in information.values():

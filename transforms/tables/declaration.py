@@ -111,6 +111,10 @@ class View:
             ((column.name, column.tags["looks-up"]) for column in self.columns if "looks-up" in column.tags), None
         )
 
+    def with_digits(self) -> dict[str, Any]:
+        """The definition with its decimals asked for as text: a decimal column would lose the digits as sent."""
+        return {**self.definition, "select": [_with_digits(select) for select in self.definition["select"]]}
+
     def stand_ins(self, name: str) -> tuple[ViewColumn, ...]:
         """The columns that stand in for `name`, in their order."""
         return tuple(column for column in self.columns if column.alternative_of == name)
@@ -161,6 +165,21 @@ def _columns(definition: Mapping[str, Any]) -> Iterator[ViewColumn]:
         yield from _columns(select)
         if select.get("unionAll"):
             yield from _columns({"select": select["unionAll"][:1]})
+
+
+def _with_digits(select: Mapping[str, Any]) -> dict[str, Any]:
+    changed = dict(select)
+    if "column" in select:
+        changed["column"] = [
+            {**column, "path": f"({column['path']}).toString()", "type": "string"}
+            if column["type"] == "decimal"
+            else column
+            for column in select["column"]
+        ]
+    for nested in ("select", "unionAll"):
+        if nested in select:
+            changed[nested] = [_with_digits(each) for each in select[nested]]
+    return changed
 
 
 def _hold_rules(file: str, view: View) -> None:

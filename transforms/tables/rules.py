@@ -86,4 +86,6 @@ def raw_expression(column: ViewColumn, *stand_ins: ViewColumn) -> str:
     names = [quoted(each.name) for each in (column, *stand_ins)]
     kind = "BIGINT" if column.type in INTEGERS else {"boolean": "BOOLEAN"}.get(column.type, "VARCHAR")
     typed = [f"TRY_CAST({name} AS {kind})" for name in names]
+    if kind == "VARCHAR":  # FHIR has no empty strings; join() of nothing gives one
+        typed = [f"nullif({each}, '')" for each in typed]
     return f"coalesce({', '.join(typed)})" if len(typed) > 1 else typed[0]

@@ -107,7 +107,7 @@ def _table(name: str, views: tuple[View, ...], all_helpers: dict[str, tuple[View
 
 
 def _view_sql(view: View, source: str) -> str:
-    compiled = compile_view(view.definition, SqlRelation(source), carry=_CARRIED)
+    compiled = compile_view(view.with_digits(), SqlRelation(source), carry=_CARRIED)
     raw = ",\n    ".join(
         f"{raw_expression(column, *view.stand_ins(column.name))} AS {quoted(column.name)}" for column in view.shown
     )
