@@ -188,8 +188,7 @@ class HttpClient:
                 timeout=(min(CONNECT_TIMEOUT, timeout), timeout),
                 allow_redirects=False,
                 stream=True,
-                # A proxy of the environment is for the world outside, never for this machine itself.
-                proxies={"no_proxy": urlsplit(url).hostname or ""} if _is_loopback(url) else None,
+                proxies=proxies_for(url),
             )
         except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, UnicodeError):
             raise FetchError("CH104", where=host) from None
@@ -255,12 +254,14 @@ def _is_token(token: str) -> bool:
     return bool(token) and token.isascii() and token.isprintable() and " " not in token
 
 
-def _is_loopback(url: str) -> bool:
+def proxies_for(url: str) -> dict[str, str] | None:
+    """What to tell `requests` of proxies: one of the environment is for the world outside, not for this machine."""
     host = urlsplit(url).hostname or ""
     try:
-        return ipaddress.ip_address(host).is_loopback
+        loopback = ipaddress.ip_address(host).is_loopback
     except ValueError:
-        return host == "localhost"
+        loopback = host == "localhost"
+    return {"no_proxy": host} if loopback else None
 
 
 def _read_body(response: requests.Response, most: int, deadline: float) -> bytes:

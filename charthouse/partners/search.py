@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping  # noqa: TC003 - the dataclasses below are read at run time
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import TYPE_CHECKING, Final, Literal
 from urllib.parse import quote, urlencode
 
@@ -138,6 +139,13 @@ class LinkPlan:
     not_requested: Mapping[str, NotRequested]
 
 
+@cache
+def compartment_types() -> frozenset[str]:
+    """The types that can be about a patient: R4 gives them a search parameter that says whose they are."""
+    found = {name for name, params in r4().patient_search.items() if any(param in SUBJECT_PARAMS for param in params)}
+    return frozenset(found | {"Patient"})
+
+
 def plan_link(
     capability: Capability, patient_id: str, scopes: Scopes, watermarks: Mapping[str, str], page_size: int
 ) -> LinkPlan:
@@ -155,8 +163,7 @@ def plan_link(
         whose = "_id" if name == "Patient" else _subject_param(offer, compartment.get(name, ()))
         reads = name == "Patient" and offer.can_read
         if whose is None:
-            in_compartment = any(param in SUBJECT_PARAMS for param in compartment.get(name, ()))
-            left_out[name] = "no_patient_search" if in_compartment else "not_in_compartment"
+            left_out[name] = "no_patient_search" if name in compartment_types() else "not_in_compartment"
         elif not (reads or offer.can_search):
             left_out[name] = "no_patient_search"
         elif not (access.read if reads else access.search):

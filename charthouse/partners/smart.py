@@ -1,0 +1,385 @@
+"""Signing in at a provider: SMART App Launch 2.2, standalone patient launch, read-only scopes.
+
+Authorization code with PKCE (S256), refresh and revocation. Configurations in the field lack fields that the standard
+requires, so every address but two is optional. Nothing here logs, and no error quotes what a server or a person sent.
+"""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import parse_qs, urljoin, urlsplit
+
+import msgspec
+import requests
+from authlib.common.errors import AuthlibBaseError
+from authlib.integrations.requests_client import OAuth2Session
+
+from charthouse.errors import FetchError, StateError
+from charthouse.partners.capability import fetch_capability
+from charthouse.partners.http import BearerToken, HttpClient, ReadOnlySession, host_of, origin, proxies_for
+from charthouse.partners.search import REFERENCED_TYPES, compartment_types
+from charthouse.settings import get_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+WELL_KNOWN: Final = ".well-known/smart-configuration"
+LAUNCH_SCOPES: Final = ("launch/patient", "openid", "fhirUser", "offline_access")
+_KNOWN_ERRORS: Final = frozenset(
+    {
+        "access_denied",
+        "consent_required",
+        "insufficient_scope",
+        "interaction_required",
+        "invalid_client",
+        "invalid_grant",
+        "invalid_request",
+        "invalid_scope",
+        "login_required",
+        "server_error",
+        "temporarily_unavailable",
+        "unauthorized_client",
+        "unsupported_grant_type",
+        "unsupported_response_type",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SmartConfiguration:
+    """Where a provider's OAuth endpoints are, absolute, and what it says it supports (SMART App Launch §8)."""
+
+    authorization_endpoint: str
+    token_endpoint: str
+    revocation_endpoint: str | None = None
+    introspection_endpoint: str | None = None
+    management_endpoint: str | None = None
+    scopes_supported: frozenset[str] = frozenset()
+    capabilities: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class SignIn:
+    """A sign-in under way: where to send the person's browser, and the two secrets that its return must match."""
+
+    url: str = field(repr=False)
+    state: str = field(repr=False)
+    code_verifier: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class TokenSet:
+    """What a token endpoint issued. `expires_at` is aware UTC; `patient` the Patient id that the launch is about."""
+
+    access_token: str = field(repr=False)
+    refresh_token: str | None = field(repr=False)
+    expires_at: datetime | None
+    scope: str | None
+    patient: str | None = field(repr=False)
+
+
+def discover(base_url: str) -> SmartConfiguration:
+    """Find the OAuth endpoints of a FHIR base: its smart-configuration, else what its CapabilityStatement names.
+
+    Raises:
+        FetchError: the base cannot be read at all (CH101, CH109, …).
+        StateError: CH604 when it names no place to sign in.
+    """
+    base = base_url.rstrip("/")
+    with HttpClient(get_settings()) as client:
+        try:
+            found = _configuration(client.get(f"{base}/{WELL_KNOWN}", accept="application/json").body, base)
+        except FetchError as error:
+            if error.code in {"CH101", "CH109"}:
+                raise
+            found = None
+        if found is not None:
+            return found
+        oauth = fetch_capability(client, base).oauth
+    if "authorize" not in oauth or "token" not in oauth:
+        raise StateError("CH604", where=_host(base), what="it names no authorization endpoint")
+    named = {name: urljoin(f"{base}/", address) for name, address in oauth.items()}
+    return SmartConfiguration(
+        authorization_endpoint=named["authorize"],
+        token_endpoint=named["token"],
+        revocation_endpoint=named.get("revoke"),
+        introspection_endpoint=named.get("introspect"),
+        management_endpoint=named.get("manage"),
+    )
+
+
+def scopes_to_request(configuration: SmartConfiguration) -> str:
+    """The read-only scopes to ask for: v2 `.rs` where the provider says it knows them, else v1 `.read`.
+
+    The wildcard where the provider lists it; otherwise type by type, of those it lists if it lists any.
+    """
+    listed = configuration.scopes_supported
+    second = "permission-v2" in configuration.capabilities or any(scope.endswith(".rs") for scope in listed)
+    access = "rs" if second else "read"
+    if f"patient/*.{access}" in listed:
+        return " ".join([*LAUNCH_SCOPES, f"patient/*.{access}"])
+    wanted = [f"patient/{kind}.{access}" for kind in sorted({*compartment_types(), *REFERENCED_TYPES})]
+    return " ".join([*LAUNCH_SCOPES, *([scope for scope in wanted if scope in listed] or wanted)])
+
+
+def begin_sign_in(
+    configuration: SmartConfiguration,
+    base_url: str,
+    *,
+    client_id: str,
+    redirect_uri: str,
+    scope: str | None = None,
+    login_hint: str | None = None,
+    prompt: str | None = None,
+) -> SignIn:
+    """Make the address at which a person signs in, with fresh secrets of 256 bits and more."""
+    state, verifier = secrets.token_urlsafe(32), secrets.token_urlsafe(64)
+    asked = {"aud": base_url.rstrip("/"), "login_hint": login_hint, "prompt": prompt}
+    session = OAuth2Session(
+        client_id,
+        redirect_uri=redirect_uri,
+        scope=scope or scopes_to_request(configuration),
+        code_challenge_method="S256",
+    )
+    url, _ = session.create_authorization_url(
+        configuration.authorization_endpoint,
+        state=state,
+        code_verifier=verifier,
+        **{name: value for name, value in asked.items() if value is not None},
+    )
+    return SignIn(url, state, verifier)
+
+
+def complete_sign_in(
+    configuration: SmartConfiguration,
+    sign_in: SignIn,
+    callback_url: str,
+    *,
+    client_id: str,
+    redirect_uri: str,
+    client_secret: str | None = None,
+) -> TokenSet:
+    """Trade the code that the person's browser came back with for tokens.
+
+    Raises:
+        StateError: CH604 when the provider refused, or the answer is not one to this sign-in.
+        FetchError: CH101, CH109 when the token endpoint does not answer.
+    """
+    where = _host(configuration.token_endpoint)
+    given = {name: values[0] for name, values in parse_qs(urlsplit(callback_url).query).items()}
+    if not hmac.compare_digest(given.get("state", "").encode(), sign_in.state.encode()):
+        raise StateError("CH604", where=where, what="the answer belongs to another sign-in")
+    if "code" not in given:
+        raise StateError("CH604", where=where, what=_named(given.get("error")))
+    session = OAuth2Session(client_id, client_secret, redirect_uri=redirect_uri)
+    with _token_endpoint(session, where):
+        try:
+            issued = session.fetch_token(
+                configuration.token_endpoint,
+                grant_type="authorization_code",
+                code=given["code"],
+                code_verifier=sign_in.code_verifier,
+                **_sending(configuration.token_endpoint),
+            )
+            return _token_set(issued)
+        except AuthlibBaseError as error:
+            raise StateError("CH604", where=where, what=_named(error.error)) from None
+
+
+def refresh(
+    base_url: str,
+    refresh_token: str,
+    *,
+    client_id: str,
+    client_secret: str | None = None,
+    configuration: SmartConfiguration | None = None,
+) -> TokenSet:
+    """Trade a refresh token for new tokens. One that returns no new refresh token leaves the old one in force.
+
+    Sent once: a provider may spend the token although its answer is lost, so trying again is the caller's decision.
+
+    Raises:
+        FetchError: CH113 when the provider refused it; CH101 when no answer came, CH109 for 429 and 5xx.
+    """
+    try:
+        configuration = configuration or discover(base_url)
+    except StateError as error:
+        raise FetchError("CH113", where=error.where, what=error.what) from None
+    where = _host(configuration.token_endpoint)
+    session = OAuth2Session(client_id, client_secret)
+    with _token_endpoint(session, where):
+        try:
+            issued = session.refresh_token(
+                configuration.token_endpoint, refresh_token=refresh_token, **_sending(configuration.token_endpoint)
+            )
+            return _token_set(issued)
+        except AuthlibBaseError as error:
+            raise FetchError("CH113", where=where, what=_named(error.error)) from None
+
+
+def revoke(
+    base_url: str,
+    token: str,
+    *,
+    client_id: str,
+    client_secret: str | None = None,
+    hint: str = "refresh_token",
+    configuration: SmartConfiguration | None = None,
+) -> bool:
+    """Revoke a token at the provider (RFC 7009). False where the provider has no place for it.
+
+    Raises:
+        FetchError: CH101, CH109 when the endpoint does not answer; CH111 when it refuses.
+    """
+    configuration = configuration or discover(base_url)
+    endpoint = configuration.revocation_endpoint
+    if endpoint is None:
+        return False
+    where = _host(endpoint)
+    session = OAuth2Session(client_id, client_secret)
+    with _token_endpoint(session, where):
+        answer = session.revoke_token(endpoint, token=token, token_type_hint=hint, **_sending(endpoint))
+        _look_at(answer, where)
+        if answer.status_code >= 400:
+            raise FetchError("CH111", where=where, what=f"HTTP {answer.status_code}")
+    return True
+
+
+def sign_in_unattended(
+    base_url: str, login_hint: str, client_id: str, redirect_uri: str, scope: str | None = None
+) -> TokenSet:
+    """The whole code flow without a person at a browser, for providers that allow it (`prompt=none`, OIDC Core §3.1.2).
+
+    Raises:
+        StateError: CH604 when the provider refuses or wants to show a page.
+        FetchError: the provider cannot be read.
+    """
+    configuration = discover(base_url)
+    sign_in = begin_sign_in(
+        configuration,
+        base_url,
+        client_id=client_id,
+        redirect_uri=redirect_uri,
+        scope=scope,
+        login_hint=login_hint,
+        prompt="none",
+    )
+    callback = _redirected_to(sign_in.url, redirect_uri)
+    return complete_sign_in(configuration, sign_in, callback, client_id=client_id, redirect_uri=redirect_uri)
+
+
+def _configuration(body: bytes, base: str) -> SmartConfiguration | None:
+    try:
+        said = msgspec.json.decode(body.removeprefix(b"\xef\xbb\xbf"))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    if not isinstance(said, dict):
+        return None
+
+    def address(name: str) -> str | None:
+        value = said.get(name)
+        # Relative to the FHIR base, as SMART App Launch §8.2 permits.
+        return urljoin(f"{base}/", value) if isinstance(value, str) and value else None
+
+    def words(name: str) -> frozenset[str]:
+        value = said.get(name)
+        return frozenset(word for word in value if isinstance(word, str)) if isinstance(value, list) else frozenset()
+
+    authorization, token = address("authorization_endpoint"), address("token_endpoint")
+    if authorization is None or token is None:
+        return None
+    return SmartConfiguration(
+        authorization_endpoint=authorization,
+        token_endpoint=token,
+        revocation_endpoint=address("revocation_endpoint"),
+        introspection_endpoint=address("introspection_endpoint"),
+        management_endpoint=address("management_endpoint"),
+        scopes_supported=words("scopes_supported"),
+        capabilities=words("capabilities"),
+    )
+
+
+def _token_set(issued: dict[str, Any]) -> TokenSet:
+    access = issued.get("access_token")
+    if not isinstance(access, str) or not access:
+        raise AuthlibBaseError("no_access_token")
+    seconds = issued.get("expires_in")
+    try:
+        lasts = timedelta(seconds=float(seconds)) if seconds is not None else None
+    except (TypeError, ValueError, OverflowError):
+        lasts = None
+
+    def text(name: str) -> str | None:
+        value = issued.get(name)
+        return value if isinstance(value, str) and value else None
+
+    return TokenSet(
+        access_token=access,
+        refresh_token=text("refresh_token"),
+        expires_at=datetime.now(UTC) + lasts if lasts is not None else None,
+        scope=text("scope"),
+        patient=text("patient"),
+    )
+
+
+@contextmanager
+def _token_endpoint(session: OAuth2Session, where: str) -> Iterator[None]:
+    """A conversation with a token endpoint: what goes wrong on the way is named, and nothing of it is quoted."""
+    for moment in ("access_token_response", "refresh_token_response"):
+        session.register_compliance_hook(moment, lambda answer: _look_at(answer, where))
+    try:
+        yield
+    except requests.JSONDecodeError:
+        raise FetchError("CH105", where=where) from None
+    except (requests.RequestException, OSError):
+        raise FetchError("CH101", where=where) from None
+    except (ValueError, TypeError, AttributeError, KeyError):
+        # The library trusts the shape of an answer.
+        raise FetchError("CH105", where=where) from None
+    finally:
+        session.close()
+
+
+def _look_at(answer: requests.Response, where: str) -> requests.Response:
+    if answer.status_code == 429 or answer.status_code >= 500:
+        raise FetchError("CH109", where=where, what=f"HTTP {answer.status_code}")
+    if 300 <= answer.status_code < 400:
+        raise FetchError("CH118", where=where)
+    return answer
+
+
+def _sending(url: str) -> dict[str, Any]:
+    return {"timeout": get_settings().request_timeout, "allow_redirects": False, "proxies": proxies_for(url)}
+
+
+def _redirected_to(url: str, redirect_uri: str) -> str:
+    """Ask the authorization endpoint as a browser would, and say where it sends the browser: to us, or nowhere."""
+    where = _host(url)
+    with ReadOnlySession() as session:
+        for _ in range(5):
+            try:
+                answer = session.get(url, auth=BearerToken(None), **_sending(url))
+            except (requests.RequestException, OSError):
+                raise FetchError("CH101", where=where) from None
+            target = urljoin(url, answer.headers.get("Location", ""))
+            if not 300 <= answer.status_code < 400:
+                break
+            if target.partition("?")[0] == redirect_uri:
+                return target
+            url = target
+    raise StateError("CH604", where=where, what="it does not sign in without a person")
+
+
+def _named(error: object) -> str:
+    """An OAuth error code by its name; a name that no standard knows might be anything."""
+    return error if isinstance(error, str) and error in _KNOWN_ERRORS else "an error that has no standard name"
+
+
+def _host(url: str) -> str:
+    home = origin(url)
+    return host_of(home) if home else "no URL"
