@@ -8,8 +8,10 @@ from __future__ import annotations
 import base64
 import os
 import secrets
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -68,23 +70,49 @@ def make_ready(log: Path) -> None:
     Raises:
         SetupError: CH011 when Airflow refuses; its words are in `log`.
     """
-    for command in (["db", "migrate"], ["pools", "import", str(PROJECT_ROOT / "dags" / "pools.json")]):
-        with log.open("ab") as out:
-            done = subprocess.run([AIRFLOW, *command], env=environment(), stdout=out, stderr=out, check=False)  # noqa: S603
-        if done.returncode:
-            raise SetupError("CH011", where=str(log), what=f"airflow {command[0]} ended with {done.returncode}")
+    run(["db", "migrate"], log)
+    run(["pools", "import", str(PROJECT_ROOT / "dags" / "pools.json")], log)
 
 
-def start(arguments: Sequence[str], out: IO[bytes], port: int | None = None) -> subprocess.Popen[bytes]:
-    """Start an Airflow command in the environment of this home; its output goes to `out`."""
-    return subprocess.Popen(  # noqa: S603
-        [AIRFLOW, *arguments], env=environment(port), stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL
-    )
+def run(arguments: Sequence[str], log: Path) -> None:
+    """Run an Airflow command to its end, its output appended to `log`.
+
+    Raises:
+        SetupError: CH011 when it fails.
+    """
+    with log.open("ab") as out:
+        done = subprocess.run([AIRFLOW, *arguments], env=environment(), stdout=out, stderr=out, check=False)  # noqa: S603
+    if done.returncode:
+        raise SetupError("CH011", where=str(log), what=f"airflow {arguments[0]} ended with {done.returncode}")
 
 
 def dag_test(dag: str, conf: Mapping[str, object], out: IO[bytes]) -> subprocess.Popen[bytes]:
     """Run one DAG run to its end in a single process, without a scheduler (`airflow dags test`)."""
-    return start(["dags", "test", dag, "--conf", orjson.dumps(conf).decode()], out)
+    return _start(["dags", "test", dag, "--conf", orjson.dumps(conf).decode()], out)
+
+
+def start_standalone(out: IO[bytes], port: int) -> subprocess.Popen[bytes]:
+    """Start every Airflow component, the web server on `port`, in a process group of their own."""
+    return _start(["standalone"], out, port, start_new_session=True)
+
+
+def kill_group(process: subprocess.Popen[bytes]) -> None:
+    """End what is left of a process group that `start_standalone` began."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def _start(
+    arguments: Sequence[str], out: IO[bytes], port: int | None = None, *, start_new_session: bool = False
+) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(  # noqa: S603
+        [AIRFLOW, *arguments],
+        env=environment(port),
+        stdout=out,
+        stderr=subprocess.STDOUT,
+        stdin=subprocess.DEVNULL,
+        start_new_session=start_new_session,
+    )
 
 
 def admin_password() -> str:

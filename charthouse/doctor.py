@@ -65,13 +65,16 @@ def _extensions() -> Iterator[Finding]:
     try:
         with connect() as connection:
             loaded = {
-                row[0] for row in connection.execute("SELECT extension_name FROM duckdb_extensions() WHERE loaded").fetchall()
+                row[0]
+                for row in connection.execute("SELECT extension_name FROM duckdb_extensions() WHERE loaded").fetchall()
             }
     except (duckdb.Error, OSError) as error:
         yield Finding("DuckDB extensions", False, type(error).__name__, "Run: make install")
         return
     missing = [name for name in EXTENSIONS if name not in loaded]
-    yield Finding("DuckDB extensions", not missing, ", ".join(missing or EXTENSIONS), "Run: make install" if missing else "")
+    yield Finding(
+        "DuckDB extensions", not missing, ", ".join(missing or EXTENSIONS), "Run: make install" if missing else ""
+    )
 
 
 def _folders() -> Iterator[Finding]:
@@ -82,7 +85,9 @@ def _folders() -> Iterator[Finding]:
         (home / ".writable").unlink()
         free = shutil.disk_usage(home).free
     except OSError as error:
-        yield Finding("home", False, f"{home}: {error.strerror}", "Give this user the right to write, or set CHARTHOUSE_HOME.")
+        yield Finding(
+            "home", False, f"{home}: {error.strerror}", "Give this user the right to write, or set CHARTHOUSE_HOME."
+        )
         return
     enough = free > GIBIBYTE
     yield Finding("home", enough, f"{home}, {free / GIBIBYTE:.1f} GiB free", "" if enough else "Free some disk space.")
@@ -90,7 +95,12 @@ def _folders() -> Iterator[Finding]:
 
 def _key() -> Iterator[Finding]:
     file = get_settings().credentials_key
-    yield _guard("credentials key", lambda: (check_key(), str(file))[1])
+
+    def look() -> str:
+        check_key()
+        return str(file)
+
+    yield _guard("credentials key", look)
 
 
 def _state() -> Iterator[Finding]:

@@ -85,6 +85,8 @@ CATALOGUE: dict[str, ErrorCode] = {
         ),
         ErrorCode("CH115", "The provider sent a warning with the results", "Nothing to do: it is kept as a remark."),
         ErrorCode("CH116", "A referenced resource could not be read", "Nothing to do: the next night tries again."),
+        ErrorCode("CH117", "The batch was not worked to its end", "Read its task logs; the next night tries again."),
+        ErrorCode("CH118", "Too many links failed", "Run: charthouse status; the threshold is a setting."),
         ErrorCode("CH117", "An answer is larger than permitted", "Tell the provider, or lower CHARTHOUSE_PAGE_SIZE."),
         ErrorCode(
             "CH118",
@@ -99,9 +101,15 @@ CATALOGUE: dict[str, ErrorCode] = {
         ),
         ErrorCode("CH402", "A table rule failed: the batch is held", "Mend the cause, then run sync_records again."),
         ErrorCode("CH403", "An expectation could not be evaluated", "Correct the suite in expectations/."),
+        ErrorCode(
+            "CH404", "People could not be built: their rows stay as they were", "Read the log of the build task."
+        ),
         # -- CH5xx: the lakes ------------------------------------------------------------------------------------
         ErrorCode("CH501", "The lake cannot be opened", "Run: charthouse doctor"),
         ErrorCode("CH502", "The lake is being written by another process", "Nothing to do: the task tries again."),
+        ErrorCode(
+            "CH503", "The tables were not published: they stay as they were", "Read the log of the publish task."
+        ),
         # -- CH6xx: state and links ------------------------------------------------------------------------------
         ErrorCode(
             "CH601",
@@ -121,6 +129,35 @@ CATALOGUE: dict[str, ErrorCode] = {
         ErrorCode("CH608", "Another process holds this and does not let go", "Nothing to do: the task tries again."),
     )
 }
+
+
+def catalogue() -> dict[str, ErrorCode]:
+    """Every code there is, those of the checks and of the views included, in order."""
+    from transforms.checking.rules import RULES
+    from transforms.sql_on_fhir.errors import CODES
+
+    everything = dict(CATALOGUE)
+    everything |= {rule.id: ErrorCode(rule.id, rule.title, rule.mend) for rule in RULES.values()}
+    everything |= {entry.code: ErrorCode(entry.code, entry.title, entry.mend) for entry in CODES.values()}
+    return dict(sorted(everything.items()))
+
+
+def catalogue_markdown() -> str:
+    """docs/errors.md: every code, what it means, and what to do."""
+    lines = [f"| {entry.code} | {entry.title} | {entry.mend} |" for entry in catalogue().values()]
+    return _HEAD + "\n".join(lines) + "\n"
+
+
+_HEAD = """# Errors and outcomes
+
+Every error and every outcome has a number, which is never used for anything else. Generated from the code
+(`charthouse errors --markdown`); a test compares it.
+
+CH0xx setting up · CH1xx fetching · CH2xx checking · CH3xx views · CH4xx auditing · CH5xx the lakes · CH6xx state and links
+
+| code | what it means | what to do |
+|---|---|---|
+"""
 
 
 class CharthouseError(Exception):

@@ -85,6 +85,7 @@ class LinkWork:
 
     link_id: str
     status: Status
+    sync_status: SyncStatus
     person_key: str
     provider: str
     fhir_base_url: str
@@ -367,6 +368,7 @@ def _with_watermarks(session: Session, rows: Sequence[tuple[Link, str]]) -> list
         LinkWork(
             link_id=link.id,
             status=link.status,
+            sync_status=link.sync_status,
             person_key=link.person_key,
             provider=link.provider,
             fhir_base_url=base,

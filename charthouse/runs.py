@@ -37,6 +37,7 @@ __all__ = [
     "finish_run",
     "get_run",
     "latest_run",
+    "links_of",
     "list_runs",
     "open_or_resume_run",
     "plan_links",
@@ -156,6 +157,12 @@ def plan_links(session: Session, run_id: str, link_ids: Iterable[str]) -> None:
     rows = [{"run_id": run_id, "link_id": link, "result": "waiting"} for link in link_ids if link not in known]
     if rows:
         session.execute(insert(SyncLink), rows)
+
+
+def links_of(session: Session, run_id: str, *, results: Iterable[LinkResult]) -> list[str]:
+    """The links for which the run ended in one of these ways."""
+    query = select(SyncLink.link_id).where(SyncLink.run_id == run_id, SyncLink.result.in_(list(results)))
+    return list(session.scalars(query.order_by(SyncLink.link_id)))
 
 
 def record_link_results(session: Session, run_id: str, results: Mapping[str, LinkResult]) -> None:

@@ -11,7 +11,6 @@ import subprocess
 import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -25,8 +24,8 @@ from charthouse.state import session
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
 
-CLIENT_ID = "charthouse-sandbox"
 REDIRECT_URI = "http://127.0.0.1/charthouse/callback"
 STORES = "*.sqlite"
 
@@ -125,7 +124,7 @@ def link_everyone(sandbox: Sandbox, provider: str, on_linked: Callable[[], None]
         if patient["patient"] in linked:
             continue
         tokens = smart.sign_in_unattended(
-            base, login_hint=patient["patient"], client_id=CLIENT_ID, redirect_uri=REDIRECT_URI
+            base, login_hint=patient["patient"], client_id=get_settings().client_id, redirect_uri=REDIRECT_URI
         )
         with session() as state:
             person = people.create_person(state)

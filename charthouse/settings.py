@@ -37,6 +37,7 @@ class Settings(BaseSettings):
         default=None, description="The key that seals credentials; empty = home/keys/credentials.key."
     )
 
+    client_id: str = Field(default="charthouse", description="OAuth 2.0 client id that providers know us by.")
     batch_links: Count = Field(default=25, description="Links in one mapped batch of the nightly run.")
     max_batches: Count = Field(
         default=300, description="Most mapped batches in one run; batches grow beyond batch_links to keep it."

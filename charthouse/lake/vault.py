@@ -83,13 +83,24 @@ def append(connection: duckdb.DuckDBPyConnection, checked: Path, quarantined: Pa
             WHERE person_key IN (SELECT DISTINCT person_key FROM {incoming}) GROUP BY ALL
             """
         )
+        # A provider may change a resource between two pages: both versions are kept, the later one counts.
+        connection.execute(
+            f"""
+            CREATE OR REPLACE TEMP TABLE versions AS
+            SELECT link_id, resource_type, resource_id, content_hash,
+                   row_number() OVER (PARTITION BY link_id, resource_type, resource_id ORDER BY last_updated) AS version
+            FROM {incoming}
+            QUALIFY count(*) OVER (PARTITION BY link_id, resource_type, resource_id) > 1
+            """
+        )
         new = connection.execute(
             f"""
             INSERT INTO vault.resources
-            SELECT ?, ?, now(), person_key, link_id, resource_type, resource_id, content_hash, last_updated, remarks,
-                   resource
+            SELECT ? + coalesce(versions.version, 0), ?, now(), person_key, link_id, resource_type, resource_id,
+                   content_hash, last_updated, remarks, resource
             FROM {incoming} AS incoming
             ANTI JOIN known USING (link_id, resource_type, resource_id, content_hash)
+            LEFT JOIN versions USING (link_id, resource_type, resource_id, content_hash)
             """,
             [sequence[0] if sequence else 1, run_id],
         ).fetchone()
@@ -114,9 +125,7 @@ def append(connection: duckdb.DuckDBPyConnection, checked: Path, quarantined: Pa
 
 def heads(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
     """The newest `stored_seq` of each person: what a build must have seen to be current."""
-    return dict(
-        connection.execute("SELECT person_key, max(stored_seq) FROM vault.resources GROUP BY ALL").fetchall()
-    )
+    return dict(connection.execute("SELECT person_key, max(stored_seq) FROM vault.resources GROUP BY ALL").fetchall())
 
 
 def stage_current(connection: duckdb.DuckDBPyConnection, people: Sequence[str], types: Sequence[str]) -> None:

@@ -2,68 +2,68 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from charthouse import faults, progress
+from charthouse import faults, progress, runs
 from charthouse.errors import AuditError
-from charthouse.sync import staging
+from charthouse.sync import night, staging
 from transforms.tables import tables
+
+WITHHELD_SCHEMA = pa.schema([("table_name", pa.string()), ("row_key", pa.string()), ("rule", pa.string())])
 
 
 @dataclass(frozen=True, slots=True)
 class AuditSummary:
-    """What the audit of a run said: rows looked at, rows withheld, and the rules that hold the whole batch."""
+    """What the audit of a run said: rows looked at, rows withheld, the rules that hold the whole batch, and how many
+    people could not be built at all.
+    """
 
     rows: int
     withheld: int
     held_by: tuple[str, ...]
+    not_built: int
 
 
-def audit_run() -> AuditSummary:
-    """Audit every staged table of the run and write down which rows are withheld and whether the batch is held.
+def audit_run(airflow_run_id: str) -> None:
+    """Audit every staged table and write down which rows are withheld and whether the batch is held.
 
     Raises:
         AuditError: CH403 when an expectation could not be evaluated: a fault of ours, not of the data.
     """
     from transforms.auditing import audit_staged
 
-    missing = [
-        file.stem
-        for file in (staging.folder(run_id) / "groups").glob("*.json")
-        if not staging.done_marker(run_id, file.stem).exists()
-    ]
-    if missing:
-        raise AuditError("CH402", where=run_id, what=f"{len(missing)} groups were not built")
+    run_id = night.run_id_of(airflow_run_id)
+    not_built = staging.drop_unfinished(run_id)
     progress.tell("audit", 0, total=len(tables()), unit="tables")
-    audits = audit_staged(staging.rows(run_id))
-    progress.tell("audit", len(audits), unit="tables")
-    errors = sorted({rule for audit in audits for rule in audit.errors})
-    if errors:
-        raise AuditError("CH403", where=", ".join(errors))
-    broken = [(audit.table, row_key, rule) for audit in audits for rule, row_key in audit.broken_rows]
-    names = ("table_name", "row_key", "rule")
-    columns = list(zip(*broken, strict=True)) or [(), (), ()]
-    table = pa.table({name: pa.array(column, pa.string()) for name, column in zip(names, columns, strict=True)})
-    file = staging.withheld_file(run_id)
-    pq.write_table(table, file)
-    faults.point("audit.written")
-    summary = AuditSummary(
-        rows=sum(audit.rows for audit in audits),
-        withheld=len({(table_name, row_key) for table_name, row_key, _ in broken}),
-        held_by=tuple(sorted({rule for audit in audits for rule in audit.table_failures})),
-    )
-    staging.write_whole(
-        staging.audit_file(run_id),
-        orjson.dumps({"rows": summary.rows, "withheld": summary.withheld, "held_by": summary.held_by}),
-    )
-    return summary
+    with runs.stage(run_id, "audit") as counts:
+        audits = audit_staged(staging.rows(run_id)) if staging.people_of(run_id) else []
+        errors = sorted({rule for audit in audits for rule in audit.errors})
+        if errors:
+            raise AuditError("CH403", where=", ".join(errors))
+        broken = [(audit.table, row_key, rule) for audit in audits for rule, row_key in audit.broken_rows]
+        summary = AuditSummary(
+            rows=sum(audit.rows for audit in audits),
+            withheld=len({(table, row_key) for table, row_key, _ in broken}),
+            held_by=tuple(sorted({rule for audit in audits for rule in audit.table_failures})),
+            not_built=not_built,
+        )
+        staging.folder(run_id).mkdir(parents=True, exist_ok=True)
+        rows = [dict(zip(WITHHELD_SCHEMA.names, row, strict=True)) for row in broken]
+        pq.write_table(pa.Table.from_pylist(rows, schema=WITHHELD_SCHEMA), staging.withheld_file(run_id))
+        faults.point("audit.written")
+        staging.write_whole(staging.audit_file(run_id), orjson.dumps(asdict(summary)))
+        counts |= {"rows": summary.rows, "withheld": summary.withheld}
+    progress.tell("audit", len(tables()), unit="tables")
 
 
-def read_summary(run_id: str) -> AuditSummary:
-    """What the audit of the run said, as written down."""
-    said = orjson.loads(staging.audit_file(run_id).read_bytes())
-    return AuditSummary(rows=said["rows"], withheld=said["withheld"], held_by=tuple(said["held_by"]))
+def read_summary(run_id: str) -> AuditSummary | None:
+    """What the audit of the run said; None where it did not come to an end."""
+    file = staging.audit_file(run_id)
+    if not file.exists():
+        return None
+    said = orjson.loads(file.read_bytes())
+    return AuditSummary(**{**said, "held_by": tuple(said["held_by"])})

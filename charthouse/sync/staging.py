@@ -13,11 +13,14 @@ home/staging/<run_id>/
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import orjson
 
 from charthouse.settings import get_settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def folder(run_id: str) -> Path:
@@ -51,11 +54,23 @@ def withheld_file(run_id: str) -> Path:
 
 
 def people_of(run_id: str) -> dict[str, int]:
-    """Everyone whose rows this run rebuilds, with the vault sequence they are built from."""
+    """Everyone whose rows are staged whole, with the vault sequence they were built from."""
     everyone: dict[str, int] = {}
     for file in sorted((folder(run_id) / "groups").glob("*.json")):
-        everyone |= orjson.loads(file.read_bytes())
+        if done_marker(run_id, file.stem).exists():
+            everyone |= orjson.loads(file.read_bytes())
     return everyone
+
+
+def drop_unfinished(run_id: str) -> int:
+    """Remove the rows of groups that were not built to the end. Returns how many people that leaves as they were."""
+    left = 0
+    for file in (folder(run_id) / "groups").glob("*.json"):
+        if not done_marker(run_id, file.stem).exists():
+            left += len(orjson.loads(file.read_bytes()))
+            for rows_file in rows(run_id).glob(f"*/{file.stem}.parquet"):
+                rows_file.unlink()
+    return left
 
 
 def write_whole(file: Path, content: bytes) -> None:

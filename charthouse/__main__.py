@@ -1,0 +1,5 @@
+"""`python -m charthouse`."""
+
+from charthouse.cli import main
+
+main()

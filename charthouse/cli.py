@@ -1,0 +1,244 @@
+"""The `charthouse` command: everything an operator does without the web page."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path  # noqa: TC003 - typer reads the annotations
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from charthouse.errors import CharthouseError, SetupError, catalogue, catalogue_markdown
+from charthouse.log import configure_logging
+from charthouse.settings import get_settings
+from charthouse.views_cli import app as views_app
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+app = typer.Typer(
+    name="charthouse",
+    help="Gathers medical records from healthcare providers, checks them, and lays them out as tables.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+people_app = typer.Typer(help="Account holders, by their random keys.", no_args_is_help=True)
+links_app = typer.Typer(help="Links of people to providers.", no_args_is_help=True)
+providers_app = typer.Typer(help="Who holds the records.", no_args_is_help=True)
+app.add_typer(people_app, name="people")
+app.add_typer(links_app, name="links")
+app.add_typer(providers_app, name="providers")
+app.add_typer(views_app, name="views")
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+# rich obeys NO_COLOR and pipes by itself.
+out = Console(soft_wrap=True)
+
+
+def show(rows: Sequence[dict[str, Any]], *, as_json: bool, empty: str) -> None:
+    """Print rows as a table for people, or as JSON for programs."""
+    if as_json:
+        typer.echo(json.dumps(list(rows), default=str, indent=1))
+    elif not rows:
+        typer.echo(empty)
+    else:
+        out.print(table_of(rows))
+
+
+def table_of(rows: Iterable[dict[str, Any]]) -> Table:
+    """A plain table: numbers to the right, grouped by thousands."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    listed = list(rows)
+    for name in listed[0]:
+        number = all(isinstance(row[name], int | float) and not isinstance(row[name], bool) for row in listed)
+        table.add_column(name.replace("_", " "), justify="right" if number else "left", overflow="fold")
+    for row in listed:
+        table.add_row(*(_cell(value) for value in row.values()))
+    return table
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return (
+        f"{value:.1f}"
+        if isinstance(value, float)
+        else str(value).split(".")[0]
+        if hasattr(value, "tzinfo")
+        else str(value)
+    )
+
+
+@app.command()
+def init() -> None:
+    """Make this home ready: folders, keys, the state database, both lakes. Safe to repeat."""
+    from charthouse.home import prepare
+
+    typer.echo(f"ready: {prepare()}")
+
+
+@app.command()
+def nightly(
+    source: Annotated[Path | None, typer.Option(help="A folder of FHIR Bundles or NDJSON, plain or gzip.")] = None,
+    people: Annotated[int, typer.Option(min=1, help="How many people to make up where no SOURCE is given.")] = 25,
+    seed: Annotated[int, typer.Option(help="The seed of the made-up people.")] = 1,
+) -> None:
+    """One real night on the embedded default: sandbox, people, links, the DAG sync_records, a summary."""
+    from charthouse.nightly import run_night
+
+    raise typer.Exit(run_night(source, people, seed))
+
+
+@app.command()
+def airflow() -> None:
+    """Airflow with its web page, the sandbox beside it, and a printed login, until Ctrl-C."""
+    from charthouse.standalone import run_airflow
+
+    run_airflow()
+
+
+@app.command()
+def status(as_json: AsJson = False) -> None:
+    """The last run: resources by type, rows by table, seconds by stage, what went wrong."""
+    from charthouse import report
+
+    said = report.latest()
+    if as_json:
+        typer.echo(json.dumps(report.as_data(said), default=str, indent=1))
+    else:
+        report.render(said, out)
+
+
+@app.command()
+def sql(
+    query: Annotated[str, typer.Argument(help="One query; the ten tables answer to their bare names.")],
+    style: Annotated[str, typer.Option("--format", help="table, csv or json.")] = "table",
+    as_json: AsJson = False,
+) -> None:
+    """Ask the records in DuckDB, read-only."""
+    from charthouse.query import ask
+
+    ask(query, "json" if as_json else style)
+
+
+@app.command()
+def shell() -> None:
+    """A DuckDB prompt with the records attached, read-only."""
+    from charthouse.query import prompt
+
+    prompt()
+
+
+@people_app.command("list")
+def people_list(as_json: AsJson = False) -> None:
+    """Everyone who has an account."""
+    from dataclasses import asdict
+
+    from charthouse.people import list_people
+    from charthouse.state import session
+
+    with session() as state:
+        show(
+            [asdict(view) for view in list_people(state)], as_json=as_json, empty="Nobody yet. Start with: make nightly"
+        )
+
+
+@links_app.command("list")
+def links_list(
+    provider: Annotated[str | None, typer.Option(help="Only this provider's.")] = None, as_json: AsJson = False
+) -> None:
+    """Every link, with its two states."""
+    from dataclasses import asdict
+
+    from charthouse.links import list_links
+    from charthouse.state import session
+
+    with session() as state:
+        rows = [asdict(view) for view in list_links(state, provider=provider)]
+    show(rows, as_json=as_json, empty="No links yet. Start with: make nightly")
+
+
+@providers_app.command("list")
+def providers_list(as_json: AsJson = False) -> None:
+    """Every provider, with its endpoint."""
+    from dataclasses import asdict
+
+    from charthouse.providers import list_providers
+    from charthouse.state import session
+
+    with session() as state:
+        show([asdict(view) for view in list_providers(state)], as_json=as_json, empty="No providers yet.")
+
+
+@app.command()
+def doctor(as_json: AsJson = False) -> None:
+    """Look at everything a night needs; say how to mend what is not well."""
+    from dataclasses import asdict
+
+    from charthouse.doctor import examine
+
+    findings = examine()
+    if as_json:
+        typer.echo(json.dumps([asdict(finding) for finding in findings], indent=1))
+    else:
+        for finding in findings:
+            mark = "[green]ok  [/]" if finding.healthy else "[red]mend[/]"
+            out.print(f"{mark}  {finding.what}: {finding.detail}", highlight=False)
+            if finding.mend:
+                out.print(f"      {finding.mend}", highlight=False)
+    raise typer.Exit(0 if all(finding.healthy for finding in findings) else 1)
+
+
+@app.command("settings")
+def settings_list(as_json: AsJson = False) -> None:
+    """Every setting: its variable, its present value, what it is."""
+    present = get_settings()
+    rows = [
+        {
+            "variable": f"CHARTHOUSE_{name.upper()}",
+            # A database address may carry a password.
+            "value": "(set)"
+            if name.endswith(("_url", "_catalog")) and getattr(present, name)
+            else getattr(present, name),
+            "meaning": field.description or "",
+        }
+        for name, field in type(present).model_fields.items()
+    ]
+    show(rows, as_json=as_json, empty="")
+
+
+@app.command("errors")
+def errors_list(
+    as_json: AsJson = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print docs/errors.md.")] = False,
+) -> None:
+    """Every error and outcome by its number, and how to mend it."""
+    if markdown:
+        typer.echo(catalogue_markdown(), nl=False)
+        return
+    rows = [{"code": entry.code, "title": entry.title, "mend": entry.mend} for entry in catalogue().values()]
+    show(rows, as_json=as_json, empty="")
+
+
+def main() -> None:
+    """Run the command line: an error of ours is one clear sentence and exit code 1, not a traceback."""
+    try:
+        configure_logging()
+        app()
+    except CharthouseError as error:
+        typer.echo(str(error), err=True)
+        sys.exit(1)
+    except PermissionError as error:
+        typer.echo(str(SetupError("CH005", where=str(error.filename), what=error.strerror or "")), err=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,129 @@
+"""`charthouse nightly`: one real night on the embedded default, from an empty folder to a summary.
+
+The sandbox provider runs as a process of its own, people sign in there, and the DAG `sync_records` runs through
+Airflow; this module starts them, shows the progress that the tasks tell, and prints what came of it.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from charthouse import accounting, airflow_process, home, progress, report, sandbox_process
+from charthouse.errors import SetupError
+from charthouse.settings import PROJECT_ROOT
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from rich.progress import TaskID
+
+GENERATED = "generated"
+WATCH_SECONDS = 0.2
+MOST_FAULTS = 10
+
+
+def run_night(source: Path | None, people: int, seed: int) -> int:
+    """Run one night for the provider of `source` (or of made-up people). Returns the exit code of the command.
+
+    Raises:
+        CharthouseError: CH0xx for what keeps the night from starting, CH011 when the run failed.
+    """
+    out = Console()
+    folder = home.prepare()
+    with home.held():
+        provider = sandbox_process.slug_of(source) if source else GENERATED
+        with _step(out, f"Sandbox provider: reading {source}" if source else f"Sandbox provider: {people} people"):
+            if source:
+                sandbox_process.load(source, provider)
+            else:
+                sandbox_process.generate(people, seed, provider)
+        with sandbox_process.serving([provider]) as sandbox:
+            out.print(f"Sandbox provider at {sandbox.bases[provider]}", highlight=False)
+            with _step(out, "People: signing in at the provider"):
+                new = sandbox_process.link_everyone(sandbox, provider)
+            out.print(f"Links: {new:,} new", highlight=False)
+            log = folder / "logs" / f"nightly-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.log"
+            with _step(out, "Airflow: getting ready"):
+                airflow_process.make_ready(log)
+            _run_dag(provider, log, out)
+            said = report.latest()
+            report.render(said, out)
+            out.print(accounting.render(accounting.account(sandbox, provider)))
+            _say_what_could_not_be_read(out, sandbox.ask(provider, "inventory"))
+    _say_where(out, folder, log)
+    if said.status in ("failed", "held", "running"):
+        raise SetupError("CH011", where=str(log), what=f"the run is {said.status}")
+    return 0
+
+
+def _run_dag(provider: str, log: Path, out: Console) -> None:
+    progress.progress_file().unlink(missing_ok=True)
+    with log.open("ab") as noise:
+        process = airflow_process.dag_test("sync_records", {"providers": [provider]}, noise)
+        try:
+            _watch(process, out)
+        finally:
+            if process.poll() is None:
+                process.terminate()
+                process.wait()
+
+
+def _watch(process: subprocess.Popen[bytes], out: Console) -> None:
+    """Show what the tasks tell until the process ends: bars on a terminal, a line a stage elsewhere."""
+    columns = (
+        TextColumn("{task.description:<8}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[unit]}"),
+    )
+    with Progress(*columns, TimeElapsedColumn(), console=out, disable=not out.is_terminal) as bars:
+        tasks: dict[str, TaskID] = {}
+        offset, last = 0, ""
+        while True:
+            ended = process.poll() is not None
+            for behind, step in progress.follow(offset):
+                offset = behind
+                if step.stage not in tasks:
+                    tasks[step.stage] = bars.add_task(step.stage, total=step.total, unit=step.unit)
+                bars.update(tasks[step.stage], advance=step.done, unit=step.unit)
+                if step.total is not None:
+                    bars.update(tasks[step.stage], total=step.total)
+                if not out.is_terminal and step.stage != last:
+                    out.print(f"{step.stage} …", highlight=False)
+                    last = step.stage
+            if ended:
+                return
+            time.sleep(WATCH_SECONDS)
+
+
+def _say_what_could_not_be_read(out: Console, inventory: dict[str, Any]) -> None:
+    if inventory["unreadable"]:
+        out.print(
+            f"\n{inventory['unreadable']:,} places of the source could not be read:", style="yellow", highlight=False
+        )
+        for fault in inventory["faults"][:MOST_FAULTS]:
+            out.print(f"  {fault['where']}: {fault['reason']}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _say_where(out: Console, folder: Path, log: Path) -> None:
+    home_given = "" if folder == PROJECT_ROOT / "var" else f"CHARTHOUSE_HOME={folder} "
+    query = "select code_display, count(*) as n from lab_results group by all order by n desc limit 5"
+    out.print(f"\nLake: {folder / 'records'}\nLog:  {log}", highlight=False, soft_wrap=True)
+    out.print("Query it:", style="bold")
+    out.print(f'  {home_given}.venv/bin/charthouse sql "{query}"\n', highlight=False, soft_wrap=True, markup=False)
+
+
+@contextmanager
+def _step(out: Console, text: str) -> Iterator[None]:
+    started = time.monotonic()
+    with out.status(text):
+        yield
+    out.print(f"· {text} [dim]({time.monotonic() - started:.1f} s)[/dim]", highlight=False)

@@ -1,0 +1,110 @@
+"""The account of a run, as plain data for programs and as a page for people."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+
+from charthouse import runs
+from charthouse.errors import StateError, catalogue
+from charthouse.state import session
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from charthouse.runs import RunReport
+
+COLOURS = {"complete": "green", "partial": "yellow", "running": "cyan", "held": "red", "failed": "red"}
+
+
+def latest() -> RunReport:
+    """The report of the run that was begun last.
+
+    Raises:
+        StateError: CH009 when there has been none.
+    """
+    with session(read_only=True) as state:
+        run = runs.latest_run(state)
+        if run is None:
+            raise StateError("CH009")
+        return runs.run_report(state, run.id)
+
+
+def as_data(report: RunReport) -> dict[str, Any]:
+    """The report as plain data, with its derived figures."""
+    return asdict(report) | {
+        "seconds": report.seconds,
+        "fetched": report.fetched,
+        "new_versions": report.new_versions,
+        "nothing_new": report.nothing_new,
+    }
+
+
+def render(report: RunReport, out: Console) -> None:
+    """Print the report as a page: links, resources by type, rows by table, seconds by stage, what went wrong."""
+    colour = COLOURS[report.status]
+    took = f" in {report.seconds:.1f} s" if report.seconds is not None else ""
+    resumed = f", resumed {report.resumed} times" if report.resumed else ""
+    out.print(
+        f"\nRun {report.run_id} ({report.scope}): [{colour}]{report.status}[/{colour}]{took}{resumed}", highlight=False
+    )
+    links = report.links
+    ended = f"{links.complete:,} complete, {links.partial:,} partial, {links.failed:,} failed"
+    out.print(f"Links: {links.total:,} synced: {ended}", highlight=False)
+    if report.finished_at is not None and report.nothing_new:
+        out.print("Nothing new: no resource differed from the vault, so no table was rewritten.", style="bold")
+    out.print(_types(report))
+    out.print(_tables(report))
+    out.print(_stages(report))
+    if report.outcomes:
+        out.print(_outcomes(report))
+
+
+def _types(report: RunReport) -> Table:
+    table = _table("Resources", "fetched", "accepted", "with remarks", "quarantined", "new", "not requested")
+    for row in report.types:
+        reasons = ", ".join(f"{reason} ×{count}" for reason, count in row.not_requested.items())
+        numbers = (row.fetched, row.accepted, row.with_remarks, row.quarantined, row.new_versions)
+        table.add_row(row.resource_type, *(f"{number:,}" for number in numbers), reasons)
+    totals = [
+        sum(getattr(row, name) for row in report.types)
+        for name in ("fetched", "accepted", "with_remarks", "quarantined", "new_versions")
+    ]
+    table.add_section()
+    table.add_row("all", *(f"{total:,}" for total in totals), "", style="bold")
+    return table
+
+
+def _tables(report: RunReport) -> Table:
+    table = _table("Tables", "rows", "rewritten", "withheld")
+    for row in report.tables:
+        table.add_row(row.table, f"{row.rows:,}", f"{row.rows_changed:,}", f"{row.held_rows:,}")
+    return table
+
+
+def _stages(report: RunReport) -> Table:
+    table = _table("Stages", "seconds", "parts", "counts")
+    for row in report.stages:
+        counts = ", ".join(f"{count:,} {name}" for name, count in row.detail.items())
+        table.add_row(row.stage, f"{row.wall_seconds:.1f}", str(row.parts), counts)
+    return table
+
+
+def _outcomes(report: RunReport) -> Table:
+    table = _table("Outcomes", "unit", "type", "count", "links", "what it means")
+    known = catalogue()
+    for row in report.outcomes:
+        meaning = known[row.code].title if row.code in known else ""
+        table.add_row(row.code, row.unit, row.resource_type or "", f"{row.count:,}", f"{row.links:,}", meaning)
+    return table
+
+
+def _table(first: str, *others: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    table.add_column(f"\n{first}", min_width=22)
+    for name in others:
+        text = name in {"not requested", "counts", "unit", "type", "what it means"}
+        table.add_column(f"\n{name}", justify="left" if text else "right")
+    return table

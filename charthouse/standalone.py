@@ -1,0 +1,92 @@
+"""`charthouse airflow`: Airflow with its web page, the sandbox beside it, until Ctrl-C."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import requests
+import typer
+
+from charthouse import airflow_process, home, sandbox_process
+from charthouse.errors import SetupError
+from charthouse.nightly import GENERATED
+from charthouse.settings import get_settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+START_SECONDS = 120
+STOP_SECONDS = 30
+DEFAULT_PEOPLE, DEFAULT_SEED = 25, 1
+
+
+def run_airflow() -> None:
+    """Start the sandbox and Airflow, print address and login, and stay until Ctrl-C or SIGTERM.
+
+    Raises:
+        SetupError: CH004 when a port is in use, CH011 when Airflow does not come up.
+    """
+    folder = home.prepare()
+    settings = get_settings()
+    with home.held():
+        if not sandbox_process.known_providers():
+            sandbox_process.generate(DEFAULT_PEOPLE, DEFAULT_SEED, GENERATED)
+        names = sandbox_process.known_providers()
+        log = folder / "logs" / "airflow.log"
+        with sandbox_process.serving(names) as sandbox:
+            for name in names:
+                sandbox_process.link_everyone(sandbox, name)
+            airflow_process.make_ready(log)
+            port = _free_port(settings.airflow_port)
+            signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))
+            with log.open("ab") as out:
+                process = airflow_process.start_standalone(out, port)
+            try:
+                _wait_until_healthy(process, port, log)
+                airflow_process.run(["dags", "unpause", "--yes", "sync_records"], log)
+                typer.echo(f"Airflow:  http://127.0.0.1:{port}")
+                typer.echo(f"Login:    {airflow_process.ADMIN} / {airflow_process.admin_password()}")
+                typer.echo(f"Sandbox:  {sandbox.url} ({', '.join(names)})")
+                typer.echo(f"Log:      {log}")
+                typer.echo("Trigger sync_records there. Ctrl-C stops everything.")
+                code = process.wait()
+                raise SetupError("CH011", where=str(log), what=f"airflow standalone ended with {code}")
+            except KeyboardInterrupt:
+                typer.echo("Stopping …")
+            finally:
+                _stop(process)
+
+
+def _free_port(wanted: int | None) -> int:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", wanted or 0))
+        except OSError:
+            raise SetupError("CH004", where=str(wanted)) from None
+        return int(probe.getsockname()[1])
+
+
+def _wait_until_healthy(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    until = time.monotonic() + START_SECONDS
+    while time.monotonic() < until and process.poll() is None:
+        with suppress(requests.RequestException, KeyError, ValueError):
+            parts = requests.get(f"http://127.0.0.1:{port}/api/v2/monitor/health", timeout=5).json()
+            if all(parts[name]["status"] == "healthy" for name in ("metadatabase", "scheduler", "dag_processor")):
+                return
+        time.sleep(1)
+    raise SetupError("CH011", where=str(log), what="it did not become healthy")
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    # SIGTERM to the parent alone would leave its children running; SIGINT takes all of them down (tried on 3.3.2).
+    if process.poll() is None:
+        process.send_signal(signal.SIGINT)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(STOP_SECONDS)
+    airflow_process.kill_group(process)

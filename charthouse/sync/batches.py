@@ -1,0 +1,93 @@
+"""A batch: some links of one night, worked through together from the provider to the vault.
+
+`home/landing/<run_id>/<batch>/batch.json` lists the links by id, nothing else; what a link may see and whose it is
+is read from the state database when it is needed.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import orjson
+
+from charthouse import links
+from charthouse.settings import get_settings
+from charthouse.state import session
+from charthouse.sync.staging import write_whole
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from charthouse.links import LinkWork
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Where a batch stands on disk. Its name is `<run_id>/<batch>`."""
+
+    name: str
+    folder: Path
+    link_ids: tuple[str, ...]
+
+    @property
+    def run_id(self) -> str:
+        """The run that the batch belongs to."""
+        return self.name.split("/")[0]
+
+    @property
+    def checked(self) -> Path:
+        """The accepted resources, as docs/architecture.md describes under "Checked"."""
+        return self.folder / "checked.parquet"
+
+    @property
+    def quarantined(self) -> Path:
+        """The resources that cannot be used."""
+        return self.folder / "quarantined.parquet"
+
+    @property
+    def stored_marker(self) -> Path:
+        """There once the vault and the ledger have everything of the batch."""
+        return self.folder / "stored.json"
+
+
+def write(run_id: str, number: int, link_ids: Sequence[str]) -> str:
+    """Write down a batch. Returns its name."""
+    name = f"{run_id}/batch-{number:04d}"
+    write_whole(get_settings().landing / name / "batch.json", orjson.dumps({"links": list(link_ids)}))
+    return name
+
+
+def of_run(run_id: str) -> list[str]:
+    """The names of a run's batches that are not stored yet."""
+    folder = get_settings().landing / run_id
+    planned = sorted(file.parent.name for file in folder.glob("*/batch.json"))
+    return [f"{run_id}/{name}" for name in planned if not (folder / name / "stored.json").exists()]
+
+
+def any_planned(run_id: str) -> bool:
+    """Whether the run has been cut into batches already."""
+    return any((get_settings().landing / run_id).glob("*/batch.json"))
+
+
+def remove_landed(batch: Batch) -> None:
+    """Delete what is stored; the marker that says so stays."""
+    for link_id in batch.link_ids:
+        shutil.rmtree(batch.folder / link_id, ignore_errors=True)
+    for file in (batch.checked, batch.quarantined):
+        file.unlink(missing_ok=True)
+
+
+def read(name: str) -> Batch:
+    """The batch of that name."""
+    folder = get_settings().landing / name
+    said = orjson.loads((folder / "batch.json").read_bytes())
+    return Batch(name=name, folder=folder, link_ids=tuple(said["links"]))
+
+
+def links_of(batch: Batch) -> list[LinkWork]:
+    """The batch's links as the state database knows them now, whatever has become of their status."""
+    with session() as state:
+        return links.work_of(state, batch.link_ids)

@@ -1,0 +1,81 @@
+"""Check: a verdict for every landed resource, written as two Parquet files that the store reads."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from charthouse import faults, progress, runs
+from charthouse.sync import batches, landing
+from transforms.checking import Checker, Owner
+from transforms.checking.batches import CHECKED_SCHEMA, QUARANTINED_SCHEMA, CheckedRow, check_pages
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+ROW_GROUP = 2_000
+
+
+class RowWriter:
+    """Rows to one Parquet file, a row group at a time; the file gets its name once it is whole."""
+
+    def __init__(self, file: Path, schema: pa.Schema) -> None:
+        self._file = file
+        self._scratch = file.with_name(file.name + ".part")
+        self._schema = schema
+        self._writer = pq.ParquetWriter(self._scratch, schema, compression="zstd", compression_level=1)
+        self._rows: list[object] = []
+
+    def write(self, row: object) -> None:
+        """Add one row: an object that has the schema's columns as attributes."""
+        self._rows.append(row)
+        if len(self._rows) >= ROW_GROUP:
+            self._flush()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Write what is left; the file gets its name only if all went well."""
+        if kind is None:
+            self._flush()
+        self._writer.close()
+        if kind is None:
+            self._scratch.replace(self._file)
+
+    def _flush(self) -> None:
+        if self._rows:
+            columns = [pa.array([getattr(row, field.name) for row in self._rows], field.type) for field in self._schema]
+            self._writer.write_table(pa.Table.from_arrays(columns, schema=self._schema))
+            self._rows.clear()
+
+
+def check_batch(name: str) -> str:
+    """Check everything that the batch has landed. Returns the batch's name.
+
+    Writes `checked.parquet` and `quarantined.parquet` beside the landed links; run again, it writes them again.
+    """
+    batch = batches.read(name)
+    checker = Checker()
+    with (
+        runs.stage(batch.run_id, "check", part=batch.folder.name) as counts,
+        RowWriter(batch.checked, CHECKED_SCHEMA) as accepted,
+        RowWriter(batch.quarantined, QUARANTINED_SCHEMA) as refused,
+    ):
+        for link in batches.links_of(batch):
+            folder = batch.folder / link.link_id
+            if landing.read_manifest(folder) is None:
+                continue
+            owner = Owner(patient_id=link.patient_id, base_url=link.fhir_base_url)
+            pages = (page for file in landing.page_files(folder) for page in landing.read_pages(file))
+            checked = 0
+            for row in check_pages(pages, owner, person_key=link.person_key, link_id=link.link_id, checker=checker):
+                (accepted if isinstance(row, CheckedRow) else refused).write(row)
+                checked += 1
+            faults.point("check.link")
+            progress.tell("check", checked, unit="resources")
+            counts["resources"] = counts.get("resources", 0) + checked
+    return name

@@ -1,0 +1,55 @@
+"""Collect: fetch a planned batch, with tokens that are renewed while it runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from charthouse import links, progress, runs
+from charthouse.credentials import Tokens
+from charthouse.partners import smart
+from charthouse.settings import get_settings
+from charthouse.state import session
+from charthouse.sync import batches
+from charthouse.sync.fetch import LinkJob, fetch_batch
+
+if TYPE_CHECKING:
+    from charthouse.sync.landing import Manifest
+
+
+def collect_batch(name: str) -> str:
+    """Land everything that the batch's links may see. Returns the batch's name.
+
+    What goes wrong with a link, type or resource is in that link's manifest; only a fault of ours raises.
+    """
+    batch = batches.read(name)
+    settings = get_settings()
+    work = batches.links_of(batch)
+    bases = {link.link_id: link.fhir_base_url for link in work}
+    tokens = Tokens(settings)
+
+    def token(link_id: str, renew: bool) -> str:
+        def exchange(refresh_token: str) -> smart.TokenSet:
+            return smart.refresh(bases[link_id], refresh_token, client_id=settings.client_id)
+
+        return tokens.access_token(link_id, exchange, force=renew)
+
+    def landed(_: Manifest) -> None:
+        progress.tell("fetch", 1, unit="links")
+
+    with runs.stage(batch.run_id, "fetch", part=batch.folder.name) as counts:
+        with session() as state:
+            waiting = [link.link_id for link in work if link.sync_status == "waiting"]
+            links.set_sync_statuses(state, dict.fromkeys(waiting, "running"))
+        jobs = [
+            LinkJob(
+                link_id=link.link_id,
+                base_url=link.fhir_base_url,
+                patient_id=link.patient_id,
+                granted_scopes=link.granted_scopes,
+                watermarks=link.watermarks,
+            )
+            for link in work
+        ]
+        summary = fetch_batch(jobs, batch.folder, token, settings, on_link=landed)
+        counts |= {"links": summary.links, "resources": summary.resources, "requests": summary.requests}
+    return name

@@ -1,0 +1,55 @@
+"""Plan: which links are due tonight, cut into batches of one provider each."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from charthouse import links, progress, runs
+from charthouse.settings import get_settings
+from charthouse.state import session
+from charthouse.sync import batches
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from charthouse.links import LinkWork
+
+EVERY_PROVIDER = "all"
+
+
+def plan_run(providers: Sequence[str], *, airflow_run_id: str) -> list[str]:
+    """Open tonight's run, or take up the one of the same scope that was killed. Returns the batches not stored yet.
+
+    Args:
+        providers: slugs; none means every provider.
+        airflow_run_id: Airflow's own id of the run, kept in the ledger.
+    """
+    scope = ",".join(sorted(providers)) or EVERY_PROVIDER
+    with session() as state:
+        run_id = runs.open_or_resume_run(state, scope, airflow_run_id).id
+    with runs.stage(run_id, "plan") as counts:
+        names = batches.of_run(run_id)
+        if not batches.any_planned(run_id):
+            with session() as state:
+                due = links.due_links(state, providers)
+                runs.plan_links(state, run_id, [link.link_id for link in due])
+                links.set_sync_statuses(state, dict.fromkeys([link.link_id for link in due], "waiting"))
+            names = [
+                batches.write(run_id, number, [link.link_id for link in batch])
+                for number, batch in enumerate(_cut(due), start=1)
+            ]
+        planned = sum(len(batches.read(name).link_ids) for name in names)
+        counts |= {"batches": len(names), "links": planned}
+    progress.tell("fetch", 0, total=planned, unit="links")
+    return names
+
+
+def _cut(due: Sequence[LinkWork]) -> Iterator[list[LinkWork]]:
+    """Batches of one provider each, as large as it takes to stay within the most that a run may map."""
+    settings = get_settings()
+    by_provider = [list(group) for _, group in groupby(due, key=lambda link: link.provider)]
+    size = max(settings.batch_links, -(-len(due) // settings.max_batches))
+    for group in by_provider:
+        for start in range(0, len(group), size):
+            yield group[start : start + size]

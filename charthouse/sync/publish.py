@@ -1,0 +1,64 @@
+"""Publish: one transaction over all tables for the people who were rebuilt; then the lakes are compacted.
+
+Nothing new means nothing rewritten: without people to rebuild neither lake is touched.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from charthouse import faults, progress, runs
+from charthouse.errors import LakeError
+from charthouse.lake import records, vault
+from charthouse.lake.session import open_records, open_vault
+from charthouse.state import session
+from charthouse.sync import night, staging
+from charthouse.sync.audit import read_summary
+
+if TYPE_CHECKING:
+    from charthouse.lake.records import TableChange
+
+
+def publish_run(airflow_run_id: str) -> list[str]:
+    """Commit what the run staged and audited. Returns the tables that changed; none when the audit holds the batch.
+
+    Raises:
+        LakeError: CH503 when there was no audit to rely on.
+    """
+    run_id = night.run_id_of(airflow_run_id)
+    summary = read_summary(run_id)
+    if summary is None:
+        raise LakeError("CH503", where=run_id, what="the audit did not come to its end")
+    if summary.held_by:
+        return []
+    with runs.stage(run_id, "publish") as counts:
+        people = staging.people_of(run_id)
+        changes = _publish(run_id, people) if people else _unchanged()
+        with session() as state:
+            for change in changes:
+                runs.record_table_tally(
+                    state,
+                    run_id,
+                    change.table,
+                    rows=change.rows,
+                    rows_changed=max(change.removed, change.inserted),
+                    held_rows=change.withheld,
+                )
+        counts["people"] = len(people)
+    progress.tell("publish", 1, total=1, unit="snapshot" if people else "nothing new")
+    return [change.table for change in changes if change.removed or change.inserted]
+
+
+def _publish(run_id: str, people: dict[str, int]) -> list[TableChange]:
+    with open_records() as connection:
+        changes = records.publish(connection, staging.rows(run_id), staging.withheld_file(run_id), people)
+        faults.point("publish.committed")
+        records.compact(connection)
+    with open_vault() as connection:
+        vault.compact(connection)
+    return changes
+
+
+def _unchanged() -> list[TableChange]:
+    with open_records(read_only=True) as connection:
+        return [records.TableChange(table, rows, 0, 0, 0) for table, rows in records.counts(connection).items()]

@@ -1,0 +1,132 @@
+"""Store: what a batch brought goes into the vault, and its account into the ledger.
+
+In this order: vault, ledger, marker; then the landed files go. Killed between any two, the batch is stored again: the
+vault knows contents by their hash, and every line of the ledger is replaced, not added.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import orjson
+
+from charthouse import faults, links, progress, runs
+from charthouse.lake import vault
+from charthouse.lake.session import open_vault, quoted
+from charthouse.state import session
+from charthouse.sync import batches, landing
+from charthouse.sync.staging import write_whole
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from charthouse.sync.batches import Batch
+    from charthouse.sync.landing import Manifest
+
+AUTHORIZATION_ENDED = frozenset({"CH102", "CH113"})
+"""Outcomes of a link that only the person can mend, by signing in again."""
+
+
+def store_batch(name: str) -> str:
+    """Append what is new to the vault and note the batch in the ledger. Returns the batch's name."""
+    batch = batches.read(name)
+    with runs.stage(batch.run_id, "store", part=batch.folder.name) as counts:
+        with open_vault() as connection:
+            vault.create(connection)
+            stored = vault.append(connection, batch.checked, batch.quarantined, batch.run_id)
+            faults.point("store.appended")
+            tallies = _tallies(connection, batch)
+        manifests = {link_id: landing.read_manifest(batch.folder / link_id) for link_id in batch.link_ids}
+        _account(batch, manifests, tallies)
+        faults.point("store.accounted")
+        write_whole(batch.stored_marker, orjson.dumps({"new": stored.new, "unchanged": stored.unchanged}))
+        batches.remove_landed(batch)
+        counts |= {"new": stored.new, "unchanged": stored.unchanged, "quarantined": stored.quarantined}
+    progress.tell("store", stored.new, unit="new versions")
+    return name
+
+
+def _tallies(connection: duckdb.DuckDBPyConnection, batch: Batch) -> list[runs.Tally]:
+    """Each link's resources by type. New are the versions of this run in the vault, so a second try counts the same."""
+    accepted, refused = (f"read_parquet({quoted(str(file))})" for file in (batch.checked, batch.quarantined))
+    rows = connection.execute(
+        f"""
+        WITH verdicts AS (
+            SELECT link_id, resource_type, resource_id, content_hash, len(remarks) > 0 AS remarked, true AS accepted
+            FROM {accepted}
+            UNION ALL
+            SELECT link_id, coalesce(resource_type, ''), resource_id, content_hash, false, false FROM {refused}
+        ), appended AS (
+            SELECT link_id, resource_type, resource_id, content_hash FROM vault.resources
+            WHERE run_id = ? AND person_key IN (SELECT DISTINCT person_key FROM {accepted})
+        )
+        SELECT link_id, resource_type, count(*), count(*) FILTER (accepted), count(*) FILTER (remarked),
+               count(*) FILTER (NOT accepted), count(appended.content_hash)
+        FROM verdicts LEFT JOIN appended USING (link_id, resource_type, resource_id, content_hash)
+        GROUP BY ALL
+        """,
+        [batch.run_id],
+    ).fetchall()
+    return [
+        runs.Tally(
+            link_id=link_id,
+            resource_type=kind or "(none)",
+            fetched=fetched,
+            accepted=accepted_count,
+            with_remarks=remarked,
+            quarantined=quarantined,
+            unchanged=accepted_count - new,
+            new_versions=new,
+        )
+        for link_id, kind, fetched, accepted_count, remarked, quarantined, new in rows
+    ]
+
+
+def _account(batch: Batch, manifests: dict[str, Manifest | None], tallies: list[runs.Tally]) -> None:
+    """Write the batch into the ledger and move its links on, in one transaction."""
+    present = {(tally.link_id, tally.resource_type) for tally in tallies}
+    outcomes: list[runs.Outcome] = []
+    with session() as state:
+        for link_id, manifest in manifests.items():
+            if manifest is None:
+                outcomes.append(runs.Outcome("CH117", "link", link_id))
+                continue
+            tallies.extend(
+                runs.Tally(link_id, kind, not_requested=reason)
+                for kind, reason in manifest.not_requested.items()
+                if (link_id, kind) not in present
+            )
+            outcomes.extend(
+                runs.Outcome(said.code, said.unit, link_id, said.resource_type, said.label or "", said.count)
+                for said in manifest.outcomes
+            )
+            links.set_watermarks(state, link_id, manifest.watermarks)
+        outcomes.extend(_quarantine_outcomes(batch))
+        results = {link_id: manifest.status if manifest else "failed" for link_id, manifest in manifests.items()}
+        runs.record_tallies(state, batch.run_id, tallies)
+        runs.record_outcomes(state, batch.run_id, batch.folder.name, outcomes)
+        runs.record_link_results(state, batch.run_id, results)
+        standing = {link.link_id: link for link in links.work_of(state, batch.link_ids)}
+        links.set_sync_statuses(
+            state,
+            {link_id: result for link_id, result in results.items() if standing[link_id].sync_status == "running"},
+        )
+        for link_id, manifest in manifests.items():
+            codes = {said.code for said in manifest.outcomes if said.unit == "link"} if manifest else set()
+            if codes & AUTHORIZATION_ENDED and standing[link_id].status in links.DUE:
+                links.transition(state, link_id, "expired", "authorization_ended", "sync")
+
+
+def _quarantine_outcomes(batch: Batch) -> list[runs.Outcome]:
+    """Each rule that stopped resources, by link and type."""
+    import pyarrow.parquet as pq
+
+    found: Counter[tuple[str, str | None, str]] = Counter()
+    columns = pq.read_table(batch.quarantined, columns=["link_id", "resource_type", "rules"])
+    for row in columns.to_pylist():
+        for rule in row["rules"]:
+            found[row["link_id"], row["resource_type"], rule] += 1
+    return [
+        runs.Outcome(rule, "resource", link_id, kind, count=count) for (link_id, kind, rule), count in found.items()
+    ]
