@@ -52,17 +52,12 @@ def parse_scopes(granted: str) -> Scopes:
     grants = []
     for word in granted.split():
         match = _SCOPE.fullmatch(word)
-        if match is None or match["access"] == "write":
+        if match is None:
             continue
-        access = match["access"]
-        everything = access in {"*", "read"}
-        category = None
-        if match["query"] is not None:
-            category = dict(parse_qsl(match["query"])).get("category")
-            if category is None:
-                continue  # narrowed by something that no search of ours can follow
-            category = _normalised(category)
-        grants.append((match["type"], everything or "s" in access, everything or "r" in access, category))
+        access = {"*": "rs", "read": "rs", "write": ""}.get(match["access"], match["access"])
+        # A scope narrowed by anything but a category is asked for whole: the server leaves out what it must.
+        category = dict(parse_qsl(match["query"] or "")).get("category")
+        grants.append((match["type"], "s" in access, "r" in access, _normalised(category) if category else None))
     return Scopes(tuple(grants))
 
 

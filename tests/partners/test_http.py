@@ -1,0 +1,199 @@
+"""HTTP towards providers: only reading, trying again, and keeping tokens and patients to itself."""
+
+from __future__ import annotations
+
+import gzip
+import logging
+import socket
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from typing import TYPE_CHECKING
+
+import pytest
+
+from charthouse.errors import FetchError
+from charthouse.partners import http
+from charthouse.partners.http import HttpClient, ReadOnlyError, ReadOnlySession
+from tests.partners.odd_server import OddServer, Reply
+
+if TYPE_CHECKING:
+    from charthouse.settings import Settings
+
+SECRET = "Observation?patient=canary-patient-7"
+TOKEN = "canary-token-7"
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"])
+def test_nothing_but_get_leaves(method: str) -> None:
+    with OddServer(lambda _: Reply()) as server:
+        with ReadOnlySession() as session, pytest.raises(ReadOnlyError):
+            session.request(method, server.url)
+        with ReadOnlySession() as session, pytest.raises(ReadOnlyError):
+            session.request("GET", server.url, data=b"a body")
+        assert server.asked == []
+
+
+def test_the_client_has_no_way_to_write() -> None:
+    verbs = {"post", "put", "patch", "delete", "request", "send", "head", "options"}
+    assert not verbs & {name.lower() for name in dir(HttpClient)}
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "requests"),
+    [
+        *((status, code, 1) for status, code in ((401, "CH102"), (403, "CH103"), (404, "CH104"), (410, "CH104"))),
+        *((status, code, 1) for status, code in ((400, "CH111"), (422, "CH111"), (501, "CH111"), (304, "CH118"))),
+        *((status, "CH109", 3) for status in (429, 500, 503)),
+    ],
+)
+def test_a_status_becomes_a_code(quick: Settings, status: int, code: str, requests: int) -> None:
+    with OddServer(lambda _: Reply(status, b"canary-body")) as server, HttpClient(quick) as client:
+        with pytest.raises(FetchError) as caught:
+            client.get(f"{server.url}/{SECRET}", token=TOKEN)
+        assert caught.value.code == code
+        assert len(server.asked) == requests == client.requests
+        assert "canary" not in str(caught.value)
+        assert server.url.removeprefix("http://") in str(caught.value)
+
+
+@pytest.mark.parametrize("header", ["1", format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True), "soon"])
+def test_a_busy_server_is_asked_again_and_never_waited_for_longer_than_permitted(quick: Settings, header: str) -> None:
+    answers = iter([Reply(429, headers={"Retry-After": header}), Reply(503, headers={"Retry-After": header})])
+    with OddServer(lambda _: next(answers, Reply(body=b"{}"))) as server, HttpClient(quick) as client:
+        began = time.monotonic()
+        assert client.get(server.url).body == b"{}"
+        took = time.monotonic() - began
+    assert len(server.asked) == 3
+    assert 0.06 < took < 1
+
+
+def test_retry_after_is_waited_for_by_every_thread(quick: Settings) -> None:
+    settings = quick.model_copy(update={"retry_wait_max": 5.0})
+    answers = iter([Reply(429, headers={"Retry-After": "1"})])
+    with OddServer(lambda _: next(answers, Reply(body=b"{}"))) as server, HttpClient(settings) as client:
+        first = threading.Thread(target=client.get, args=(server.url,))
+        first.start()
+        while not server.asked:
+            time.sleep(0.005)
+        time.sleep(0.1)
+        began = time.monotonic()
+        client.get(server.url)
+        assert time.monotonic() - began > 0.7
+        first.join()
+
+
+def test_lost_lines(quick: Settings) -> None:
+    whole = b'{"resourceType":"Bundle"}'
+    answers = iter([Reply(body=whole, cut=7), Reply(body=whole, cut=0)])
+    with OddServer(lambda _: next(answers, Reply(body=whole))) as server, HttpClient(quick) as client:
+        assert client.get(server.url).body == whole
+    with HttpClient(quick) as client, socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        with pytest.raises(FetchError, match="CH101") as caught:
+            client.get(f"http://127.0.0.1:{nobody.getsockname()[1]}/{SECRET}", token=TOKEN)
+        assert "canary" not in str(caught.value)
+        assert caught.value.__cause__ is None
+        assert client.requests == 3
+
+
+def test_a_dripping_server_meets_a_deadline(quick: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "PATIENCE", 1)
+    settings = quick.model_copy(update={"request_timeout": 0.3, "request_tries": 1})
+    with OddServer(lambda _: Reply(body=b"x" * 1000, drip=0.05)) as server, HttpClient(settings) as client:
+        began = time.monotonic()
+        with pytest.raises(FetchError, match="CH101"):
+            client.get(server.url)
+        assert time.monotonic() - began < 2
+
+
+def test_gzip_is_kept_as_it_came(quick: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    body = b'{"a": 1.10}' * 1000
+    member = gzip.compress(body)
+    coded = {"Content-Encoding": "gzip"}
+    with HttpClient(quick) as client:
+        with OddServer(lambda _: Reply(body=member, headers=coded)) as server:
+            answer = client.get(server.url)
+            assert (answer.body, answer.member) == (body, member)
+            assert server.asked[0].headers["Accept-Encoding"] == "gzip"
+        with OddServer(lambda _: Reply(body=member + member, headers=coded)) as server:
+            answer = client.get(server.url)
+            assert (answer.body, answer.member) == (body + body, None)
+        with (
+            OddServer(lambda _: Reply(body=member[:-9], headers=coded)) as server,
+            pytest.raises(FetchError, match="CH101"),
+        ):
+            client.get(server.url)
+        monkeypatch.setattr(http, "MAX_BODY", 5000)
+        for reply in (Reply(body=member, headers=coded), Reply(body=body)):
+            with OddServer(lambda _, reply=reply: reply) as server, pytest.raises(FetchError, match="CH117"):
+                client.get(server.url)
+
+
+def test_a_redirect_takes_the_token_nowhere_else(quick: Settings) -> None:
+    with OddServer(lambda _: Reply(body=b"{}")) as elsewhere, HttpClient(quick) as client:
+        away = Reply(307, headers={"Location": f"{elsewhere.url}/fhir"})
+        with OddServer(lambda _: away) as server, pytest.raises(FetchError, match="CH118"):
+            client.get(server.url, token=TOKEN)
+        assert elsewhere.asked == []
+        near = Reply(308, headers={"Location": "/moved?x=1"})
+        with OddServer(lambda asked: near if asked.path == "/" else Reply(body=b"[]")) as server:
+            assert client.get(f"{server.url}/", token=TOKEN).body == b"[]"
+            assert [asked.headers["Authorization"] for asked in server.asked] == [f"Bearer {TOKEN}"] * 2
+        with OddServer(lambda _: near) as server, pytest.raises(FetchError, match="CH118"):
+            client.get(server.url)
+
+
+@pytest.mark.parametrize("token", ["two\r\nX-Lines: 1", "with space", "", "ünicode"])
+def test_a_token_that_no_header_can_carry_is_not_quoted(quick: Settings, token: str) -> None:
+    with OddServer(lambda _: Reply()) as server, HttpClient(quick) as client:
+        with pytest.raises(FetchError) as caught:
+            client.get(server.url, token=token)
+        assert caught.value.code == "CH102"
+        assert not token or token not in str(caught.value)
+        assert server.asked == []
+
+
+@pytest.mark.parametrize("url", ["ftp://example.org/fhir", "file:///etc/passwd", "no url", "http://", "http://[::1"])
+def test_what_is_no_web_address_is_not_asked(quick: Settings, url: str) -> None:
+    with HttpClient(quick) as client, pytest.raises(FetchError, match="CH104"):
+        client.get(url)
+
+
+def test_the_bucket_is_shared_and_connections_are_kept(quick: Settings) -> None:
+    settings = quick.model_copy(update={"requests_per_second": 40.0})
+    with OddServer(lambda _: Reply(body=b"{}")) as server, HttpClient(settings) as client:
+
+        def many() -> None:
+            for _ in range(16):
+                client.get(server.url)
+
+        began = time.monotonic()
+        threads = [threading.Thread(target=many) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        took = time.monotonic() - began
+        # 64 requests, of which 40 are the burst: the other 24 take 0.6 s at 40 a second.
+        assert 0.55 < took < 2
+        assert server.connections == 4
+
+
+def test_no_log_line_names_a_patient(quick: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    answers = iter([Reply(500), Reply(body=b"half", cut=1)])
+    with OddServer(lambda _: next(answers, Reply(body=b"{}"))) as server, HttpClient(quick) as client:
+        client.get(f"{server.url}/{SECRET}", token=TOKEN)
+        assert len(server.asked) == 3
+    assert "canary" not in caplog.text
+    assert "canary" not in repr(client.__dict__)
+
+
+def test_loopback_needs_no_proxy(quick: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    with OddServer(lambda _: Reply(body=b"{}")) as server, HttpClient(quick) as client:
+        assert client.get(server.url).body == b"{}"
