@@ -128,8 +128,8 @@ _Paths = tuple[tuple[str, ...], ...]
 
 def _read(table: str) -> dict[str, dict[str, _Paths]]:
     read: dict[str, dict[str, _Paths]] = {}
-    for line in table.split("\n"):
-        name, *parameters = line.split() or [""]
+    for line in table.strip().splitlines():
+        name, *parameters = line.split()
         for parameter in parameters:
             label, _, paths = parameter.partition(":")
             split = tuple(tuple(path.split(".")) for path in (paths or label).split("+"))
@@ -154,8 +154,8 @@ _LITERAL: Final = re.compile(r"(?:https?://\S+/)?([A-Z][A-Za-z]{1,63}/[A-Za-z0-9
 class Index:
     """What the store remembers of a resource beside its bytes.
 
-    `links`: (patient as `Patient/id`, parameter); `tokens`: (parameter, system or "", code); `points`: (role, `Type/id`)
-    with the roles `medication`, `target` and `attachment`.
+    `links`: (patient as `Patient/id`, parameter); `tokens`: (parameter, system or "", code); `points`: (role,
+    `Type/id`) with the roles `medication`, `target` and `attachment`.
     """
 
     links: frozenset[tuple[str, str]]
@@ -184,9 +184,9 @@ def index_of(type_name: str, resource: Mapping[str, Any]) -> Index:
         points.update(("medication", target) for target in _targets(resource, (("medicationReference",),)))
     for path in _ATTACHMENTS.get(type_name, ()):
         for url in walk(resource, path):
-            target = literal(url)
-            if target and target.startswith("Binary/"):
-                points.add(("attachment", target))
+            shown = literal(url)
+            if shown and shown.startswith("Binary/"):
+                points.add(("attachment", shown))
     if type_name == "Patient" and isinstance(resource.get("id"), str):
         links.add((f"Patient/{resource['id']}", MEMBERSHIP))
     tokens = {

@@ -1,7 +1,7 @@
 """Bring a store in line with what a source holds now: what is new or changed is stamped, what is missing is gone.
 
-FHIR R4 §3.1.0.4: a server sets `meta.versionId` and `meta.lastUpdated`. A resource that brings its own lastUpdated keeps
-it, unless that would hide a change from a client that asks for what changed since it last came.
+FHIR R4 §3.1.0.4: a server sets `meta.versionId` and `meta.lastUpdated`. A resource that brings its own lastUpdated
+keeps it, unless that would hide a change from a client that asks for what changed since it last came.
 """
 
 from __future__ import annotations
@@ -127,14 +127,17 @@ class _Writing:
         index = index_of(kind, content)
         self.links.extend((target, kind, parameter, seq) for target, parameter in index.links)
         self.tokens.extend((seq, parameter, code, system) for parameter, system, code in index.tokens)
-        self.points.extend((seq, role, *target.split("/", 1)) for role, target in index.points)
+        for role, target in index.points:
+            pointed, _, name = target.partition("/")
+            self.points.append((seq, role, pointed, name))
 
     def flush(self) -> None:
         """Write what was collected."""
         _forget(self.db, self.again)
         self.db.executemany(
             "INSERT OR REPLACE INTO main.resource"
-            " (seq, type, key, id, version, version_id, last_updated, updated, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " (seq, type, key, id, version, version_id, last_updated, updated, hash)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             self.resources,
         )
         self.db.executemany("INSERT OR REPLACE INTO main.body VALUES (?, ?)", self.bodies)
@@ -155,7 +158,7 @@ def _stamped(
     own = meta or {}
     sent = own.get("lastUpdated")
     updated = microseconds(sent) if isinstance(sent, str) else None
-    if updated is not None and updated > keep_after:
+    if isinstance(sent, str) and updated is not None and updated > keep_after:
         held = own.get("versionId")
         if isinstance(held, str):
             return raw, held, sent, updated

@@ -29,8 +29,8 @@ _RESTFUL: Final = re.compile(r"(https?://\S+)/([A-Z][A-Za-z]{1,63}/[A-Za-z0-9\-.
 class Names:
     """What the resources of one Bundle are called.
 
-    `known` maps what they call each other (a `fullUrl`, or a `Type/id` that had to change) to `Type/id`; `bases` are the
-    servers that their absolute `fullUrl`s name.
+    `known` maps what they call each other (a `fullUrl`, or a `Type/id` that had to change) to `Type/id`; `bases` are
+    the servers that their absolute `fullUrl`s name.
     """
 
     known: dict[bytes, bytes] = field(default_factory=dict)

@@ -1,0 +1,149 @@
+"""The sandbox's command line: `python -m sandbox serve|load|generate`."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from sandbox.loader import SourceError, load_folder
+from sandbox.store import Store, StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit code: 1 for what cannot be done, 2 for a SOURCE that cannot be used."""
+    parser = argparse.ArgumentParser(prog="python -m sandbox", description="A FHIR R4 provider to try things with.")
+    commands = parser.add_subparsers(required=True)
+    _serve_arguments(commands.add_parser("serve", help="serve stores as providers"))
+    _load_arguments(commands.add_parser("load", help="make a store hold what a folder of FHIR files holds"))
+    chosen = parser.parse_args(arguments)
+    try:
+        code: int = chosen.run(chosen)
+    except SourceError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    except (StoreError, OSError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return code
+
+
+def _serve_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
+    parser.add_argument("--provider", action="append", required=True, metavar="NAME=STORE", type=_named_store)
+    parser.add_argument("--access-seconds", type=float, default=3600, help="how long an access token lives")
+    parser.add_argument("--refresh-seconds", type=float, help="how long a refresh token lives; until revoked if absent")
+    parser.set_defaults(run=_serve)
+
+
+def _load_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--source", type=Path, required=True)
+    parser.add_argument("--store", type=Path, required=True)
+    parser.add_argument("--json", action="store_true", help="print the inventory as JSON")
+    parser.add_argument("--progress", choices=["json", "none"], default="none", help="lines on the error output")
+    parser.set_defaults(run=_load)
+
+
+def _named_store(text: str) -> tuple[str, Path]:
+    name, _, path = text.partition("=")
+    if not path or not name.replace("-", "").replace("_", "").isalnum() or not name.isascii():
+        raise argparse.ArgumentTypeError("NAME=STORE is expected, NAME of letters, digits, - and _")
+    return name, Path(path)
+
+
+def _serve(chosen: argparse.Namespace) -> int:
+    import uvicorn
+
+    from sandbox.provider import Provider
+    from sandbox.server import make_app
+    from sandbox.smart import Lifetimes
+
+    lifetimes = Lifetimes(access=chosen.access_seconds, refresh=chosen.refresh_seconds)
+    providers = {name: Provider(name, path, lifetimes) for name, path in chosen.provider}
+    line = socket.socket(socket.AF_INET6 if ":" in chosen.host else socket.AF_INET)
+    line.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        line.bind((chosen.host, chosen.port))
+        line.listen(128)
+    except OSError as error:
+        sys.stderr.write(f"{chosen.host}:{chosen.port} cannot be listened on: {error.strerror}\n")
+        return 1
+    port = line.getsockname()[1]
+    host = "127.0.0.1" if chosen.host == "0.0.0.0" else chosen.host  # noqa: S104
+    origin = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    ready = {"event": "ready", "port": port, "providers": {name: f"{origin}/{name}/fhir" for name in providers}}
+
+    class Server(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets=sockets)
+            sys.stdout.write(orjson.dumps(ready).decode() + "\n")
+            sys.stdout.flush()
+
+    # uvicorn raises the signal again once it has shut down; then it is time to leave, without a complaint.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit(0))
+    config = uvicorn.Config(
+        make_app(providers),
+        log_level="warning",
+        access_log=False,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=5,
+        server_header=False,
+    )
+    with contextlib.closing(line):
+        Server(config).run(sockets=[line])
+    return 0
+
+
+def _load(chosen: argparse.Namespace) -> int:
+    store = Store(chosen.store, create=True)
+    with contextlib.closing(store):
+        inventory = load_folder(store, chosen.source, _progress(chosen.progress))
+    _print_inventory(inventory, as_json=chosen.json)
+    return 0
+
+
+def _progress(kind: str) -> Callable[[int, int, int], None]:
+    last = time.monotonic()
+
+    def said(done: int, files: int, resources: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if kind == "json" and (now - last >= 0.25 or done == files):
+            last = now
+            line = {"event": "progress", "files_done": done, "files": files, "resources": resources}
+            sys.stderr.write(orjson.dumps(line).decode() + "\n")
+            sys.stderr.flush()
+
+    return said
+
+
+def _print_inventory(inventory: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        sys.stdout.write(orjson.dumps(inventory).decode() + "\n")
+        return
+    columns = ("read", "repeated", "older_versions", "stored", "in_compartments", "others")
+    rows: list[tuple[str, ...]] = [("", *columns)]
+    rows += [(name, *(str(row[column]) for column in columns)) for name, row in inventory["types"].items()]
+    rows.append(("all", *(str(inventory["totals"][column]) for column in columns)))
+    widths = [max(len(row[index]) for row in rows) for index in range(len(columns) + 1)]
+    for row in rows:
+        cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+        sys.stdout.write("  ".join(cells).rstrip() + "\n")
+    for fault in inventory["faults"]:
+        sys.stdout.write(f"{fault['where']}: {fault['reason']}\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

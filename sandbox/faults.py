@@ -1,0 +1,162 @@
+"""Bad behaviour on demand: rules that make a provider answer as broken servers do, on a real HTTP connection.
+
+A rule is `{"match": {...}, "times": n, "act": {...}}`. The first rule that matches a request acts, `times` times (for
+ever when it is not given). `match` knows `type`, `patient` (the token's), `path` (a part of the path), `query` (a part
+of the query string) and `page` (1 is the first); what is not named matches all.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+import orjson
+
+Body = Literal["html", "invalid_json", "no_entry", "loop", "truncate", "other_patient", "no_id"]
+
+
+class Match(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """Which requests a rule is for."""
+
+    type: str | None = None
+    patient: str | None = None
+    path: str | None = None
+    query: str | None = None
+    page: int | None = None
+
+
+class Act(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """What happens instead of, or to, the answer.
+
+    `status` with an OperationOutcome, or `body`: a page of HTML, invalid JSON, a Bundle without `entry`, a `next` link
+    back to the same page, an answer cut in the middle, a resource of another patient among the entries, a resource that
+    lost its id. `hang_up` closes the connection, `slow_seconds` waits first, `retry_after` sets that header (with 429
+    unless `status` says otherwise), `expire_token` ends the request's token and answers 401.
+    """
+
+    status: Annotated[int, msgspec.Meta(ge=200, le=599)] | None = None
+    body: Body | None = None
+    hang_up: bool = False
+    slow_seconds: Annotated[float, msgspec.Meta(ge=0, le=600)] = 0
+    retry_after: str | int | None = None
+    expire_token: bool = False
+
+
+class Rule(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """One rule; `times` None means for ever."""
+
+    act: Act
+    match: Match = Match()
+    times: Annotated[int, msgspec.Meta(ge=1)] | None = None
+
+
+class FaultError(Exception):
+    """Rules that cannot be understood; the text says why."""
+
+
+class Faults:
+    """The rules of one provider and how often each has acted."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._rules: list[tuple[Rule, int]] = []
+
+    def add(self, body: bytes) -> int:
+        """Add one rule or a list of them, as JSON. Returns how many there are now.
+
+        Raises:
+            FaultError: the JSON is no rule.
+        """
+        try:
+            rules = msgspec.json.decode(body, type=Rule | list[Rule])
+        except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
+            raise FaultError(f"this is no fault rule: {error}") from None
+        with self._lock:
+            self._rules += [(rule, 0) for rule in (rules if isinstance(rules, list) else [rules])]
+            return len(self._rules)
+
+    def clear(self) -> None:
+        """Forget all rules."""
+        with self._lock:
+            self._rules.clear()
+
+    def listed(self) -> list[dict[str, Any]]:
+        """The rules, each with how often it has acted."""
+        with self._lock:
+            return [msgspec.to_builtins(rule) | {"acted": acted} for rule, acted in self._rules]
+
+    @property
+    def any(self) -> bool:
+        """Whether there are rules at all."""
+        return bool(self._rules)
+
+    def pick(self, *, type_name: str, patient: str, path: str, query: str, page: int) -> Act | None:
+        """The act for a request, counted; None where no rule is for it."""
+        with self._lock:
+            for index, (rule, acted) in enumerate(self._rules):
+                match = rule.match
+                if (
+                    (rule.times is None or acted < rule.times)
+                    and (match.type is None or match.type == type_name)
+                    and (match.patient is None or match.patient == patient)
+                    and (match.path is None or match.path in path)
+                    and (match.query is None or match.query in query)
+                    and (match.page is None or match.page == page)
+                ):
+                    self._rules[index] = (rule, acted + 1)
+                    return rule.act
+        return None
+
+
+_HTML: Final = b"<!DOCTYPE html><html><head><title>Sign in</title></head><body><h1>Please sign in</h1></body></html>"
+_ENTRY: Final = re.compile(rb',"entry":\[.*\]\}$', re.DOTALL)
+_NEXT: Final = re.compile(rb'(,\{"relation":"next","url":)"[^"]*"\}')
+_SELF: Final = re.compile(rb'"relation":"self","url":("[^"]*")')
+_FIRST_ID: Final = re.compile(rb'("resource":\s*\{\s*"resourceType"\s*:\s*"[A-Za-z]+"),\s*"id"\s*:\s*"[^"]*"')
+
+
+def spoil(body: bytes, kind: Body, *, stranger: bytes | None = None) -> tuple[bytes, str]:
+    """An answer made bad. Returns the body and its media type. `stranger` is another patient's resource, if any."""
+    if kind == "html":
+        return _HTML, "text/html; charset=utf-8"
+    media = "application/fhir+json; charset=utf-8"
+    if kind == "invalid_json":
+        return body[:-1] + b",,}", media
+    if kind == "truncate":
+        return body[: len(body) // 2], media
+    if kind == "no_entry":
+        return _ENTRY.sub(b"}", body), media
+    if kind == "no_id":
+        return _FIRST_ID.sub(rb"\1", body, count=1), media
+    if kind == "other_patient":
+        return _with_stranger(body, stranger), media
+    own = _SELF.search(body)
+    if own is None:
+        return body, media
+    bare = _NEXT.sub(b"", body, count=1)
+    at = _SELF.search(bare)
+    end = bare.index(b"}", at.end() if at else 0) + 1
+    return bare[:end] + b',{"relation":"next","url":' + own[1] + b"}" + bare[end:], media
+
+
+def _with_stranger(body: bytes, stranger: bytes | None) -> bytes:
+    if stranger is None:
+        return body
+    entry = b'{"resource":' + stranger + b',"search":{"mode":"match"}}'
+    at = body.find(b',"entry":[')
+    if at < 0:
+        return body[:-1] + b',"entry":[' + entry + b"]}"
+    at += len(b',"entry":[')
+    return body[:at] + entry + b"," + body[at:]
+
+
+def outcome(issue: str, said: str) -> bytes:
+    """An OperationOutcome with one error."""
+    return orjson.dumps(
+        {
+            "resourceType": "OperationOutcome",
+            "issue": [{"severity": "error", "code": issue, "diagnostics": said}],
+        }
+    )

@@ -1,0 +1,269 @@
+"""One provider as it answers: FHIR requests to answers, without knowing of sockets or frameworks."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import parse_qsl, unquote
+
+import orjson
+
+from sandbox import smart
+from sandbox.capability import capability_statement, served_types
+from sandbox.faults import Act, Faults, outcome, spoil
+from sandbox.query import RequestError, read_query
+from sandbox.search import CURSOR, Place, read_cursor, read_resource, search_page
+from sandbox.store import Store, instant
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from sandbox.scopes import Access
+    from sandbox.smart import Lifetimes
+
+FHIR_JSON: Final = "application/fhir+json; charset=utf-8"
+_CHALLENGE: Final = 'Bearer realm="sandbox"'
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A FHIR request: method, path below the base, query and form as text, headers by lower-case name."""
+
+    method: str
+    origin: str
+    path: str
+    query: str
+    form: str
+    headers: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What goes back; `delay` seconds later, or not at all with `hang_up`."""
+
+    status: int
+    body: bytes
+    media: str = FHIR_JSON
+    headers: Mapping[str, str] = field(default_factory=dict)
+    delay: float = 0
+    hang_up: bool = False
+
+
+class Provider:
+    """A store being served. Safe to use from many threads: each has a connection of its own."""
+
+    def __init__(self, name: str, path: Path, lifetimes: Lifetimes) -> None:
+        """Open a store.
+
+        Raises:
+            StoreError: the store cannot be opened.
+        """
+        self.name = name
+        self.path = path
+        self.lifetimes = lifetimes
+        self.faults = Faults()
+        self._local = threading.local()
+        self._lock = threading.Lock()
+        self._counts: Counter[tuple[str, str]] = Counter()
+        Store(path).close()
+
+    @property
+    def store(self) -> Store:
+        """This thread's connection."""
+        held: Store | None = getattr(self._local, "store", None)
+        if held is None:
+            held = self._local.store = Store(self.path)
+        return held
+
+    def count(self, subject: str, interaction: str) -> None:
+        """Count a request."""
+        with self._lock:
+            self._counts[subject, interaction] += 1
+
+    def requests(self, *, reset: bool = False) -> dict[str, Any]:
+        """How many requests came since the last reset: by type and interaction, and the others by name."""
+        with self._lock:
+            counts = dict(self._counts)
+            if reset:
+                self._counts.clear()
+        types: dict[str, dict[str, int]] = {}
+        others: dict[str, int] = {}
+        for (subject, interaction), number in sorted(counts.items()):
+            if interaction:
+                types.setdefault(subject, {})[interaction] = number
+            else:
+                others[subject] = number
+        return {"total": sum(counts.values()), "types": types, "others": others}
+
+    def answer(self, asked: Asked) -> Answer:
+        """Answer a FHIR request, faults included."""
+        access: Access | None = None
+        try:
+            if asked.path == "metadata":
+                self.count("metadata", "")
+                return self._faulty(asked, "", 1, None, self._metadata(asked))
+            if asked.path == ".well-known/smart-configuration":
+                self.count("smart-configuration", "")
+                said = orjson.dumps(smart.configuration(asked.origin, self.name))
+                return self._faulty(asked, "", 1, None, Answer(200, said, "application/json"))
+            access = self._authenticate(asked)
+            return self._resources(asked, access)
+        except RequestError as error:
+            return refused(error)
+
+    def _resources(self, asked: Asked, access: Access) -> Answer:
+        parts = [unquote(part) for part in asked.path.split("/")]
+        kind = parts[0]
+        searching = len(parts) == 1 or (len(parts) == 2 and parts[1] == "_search")
+        self.count(kind[:64] or "-", "search" if searching else "read")
+        page, cursor = 1, None
+        pairs = parse_qsl(asked.query, keep_blank_values=True) + parse_qsl(asked.form, keep_blank_values=True)
+        if searching:
+            cursor = next((value for name, value in pairs if name == CURSOR), None)
+            if cursor is not None:
+                page = read_cursor(self.store.secret, kind, cursor)[1].page
+        act = self._pick(asked, kind, page, access)
+        early = self._instead(asked, act)
+        if early:
+            return early
+        try:
+            answer = self._serve(asked, access, parts, pairs, cursor, searching=searching)
+        except RequestError as error:
+            answer = refused(error)
+        return self._spoiled(answer, act, kind, access)
+
+    def _serve(
+        self,
+        asked: Asked,
+        access: Access,
+        parts: list[str],
+        pairs: list[tuple[str, str]],
+        cursor: str | None,
+        *,
+        searching: bool,
+    ) -> Answer:
+        kind = parts[0]
+        base = f"{asked.origin}/{self.name}/fhir"
+        wanted = "POST" if parts[1:] == ["_search"] else "GET"
+        if asked.method not in (wanted, "HEAD"):
+            raise RequestError(405, "not-supported", f"{asked.method[:16]} is not possible here")
+        if kind not in served_types(self.store.types()):
+            raise RequestError(404, "not-supported", "this type is not served here")
+        if searching:
+            strict = "handling=strict" in asked.headers.get("prefer", "")
+            if cursor is None:
+                query, place = read_query(kind, pairs, strict=strict), Place()
+            else:
+                query, place = read_cursor(self.store.secret, kind, cursor)
+            return Answer(200, search_page(self.store, base, query, place, access))
+        if len(parts) != 2:
+            raise RequestError(404, "not-supported", "there is no such interaction here")
+        found = read_resource(self.store, kind, parts[1], access)
+        tag = f'W/"{found.version_id}"'
+        headers = {"ETag": tag, "Last-Modified": formatdate(found.updated / 1_000_000, usegmt=True)}
+        if asked.headers.get("if-none-match") == tag:
+            return Answer(304, b"", headers=headers)
+        return Answer(200, found.body, headers=headers)
+
+    def _metadata(self, asked: Asked) -> Answer:
+        endpoints = smart.configuration(asked.origin, self.name)
+        date = instant(int(self.store.setting("loaded") or 0))
+        base = f"{asked.origin}/{self.name}/fhir"
+        return Answer(200, orjson.dumps(capability_statement(base, self.store.types(), endpoints, date)))
+
+    def _authenticate(self, asked: Asked) -> Access:
+        scheme, _, bearer = asked.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not bearer:
+            raise RequestError(401, "login", "an access token is required", challenge=_CHALLENGE)
+        access = smart.access_by_token(self.store, bearer.strip())
+        if access is None:
+            raise _expired()
+        return access
+
+    def fault_for(self, asked: Asked) -> Act | None:
+        """The fault for a request outside of the FHIR API (the token endpoint and its like)."""
+        return self._pick(asked, "", 1, None)
+
+    def _pick(self, asked: Asked, kind: str, page: int, access: Access | None) -> Act | None:
+        if not self.faults.any:
+            return None
+        query = unquote(asked.query + ("&" + asked.form if asked.form else ""))
+        patient = access.patient if access else ""
+        return self.faults.pick(type_name=kind, patient=patient, path="/" + asked.path, query=query, page=page)
+
+    def _faulty(self, asked: Asked, kind: str, page: int, access: Access | None, answer: Answer) -> Answer:
+        act = self._pick(asked, kind, page, access)
+        return self._instead(asked, act) or self._spoiled(answer, act, kind, access)
+
+    def _instead(self, asked: Asked, act: Act | None) -> Answer | None:
+        """The answer of a fault that needs nothing of the real one."""
+        if act is None:
+            return None
+        if act.hang_up:
+            return Answer(500, b"", delay=act.slow_seconds, hang_up=True)
+        if act.expire_token:
+            bearer = asked.headers.get("authorization", "").partition(" ")[2].strip()
+            smart.expire(self.store, bearer)
+            return replace(refused(_expired()), delay=act.slow_seconds)
+        if act.body is None:
+            return bare_fault(act)
+        return None
+
+    def _spoiled(self, answer: Answer, act: Act | None, kind: str, access: Access | None) -> Answer:
+        if act is None:
+            return answer
+        answer = replace(answer, delay=act.slow_seconds)
+        if act.body is None:
+            return answer
+        stranger = self._stranger(kind, access.patient) if act.body == "other_patient" and access else None
+        body, media = spoil(answer.body, act.body, stranger=stranger)
+        return replace(answer, status=act.status or answer.status, body=body, media=media)
+
+    def _stranger(self, kind: str, patient: str) -> bytes | None:
+        """A resource of the type that belongs to somebody else."""
+        row = self.store.db.execute(
+            "SELECT b.body FROM link l JOIN body b ON b.seq = l.seq WHERE l.type = ? AND l.parameter = ''"
+            " AND l.target <> ? LIMIT 1",
+            (kind, f"Patient/{patient}"),
+        ).fetchone()
+        return row[0] if row else None
+
+
+def bare_fault(act: Act) -> Answer | None:
+    """The answer of a fault that is only a status, with Retry-After where the rule has one; None for none."""
+    status = act.status or (429 if act.retry_after is not None else None)
+    if status is None:
+        return None
+    issue = {401: "login", 403: "forbidden", 404: "not-found", 410: "deleted", 429: "throttled"}.get(
+        status, "exception" if status >= 500 else "invalid"
+    )
+    phrase = HTTPStatus(status).phrase if status in HTTPStatus._value2member_map_ else "Fault"
+    headers = {} if act.retry_after is None else {"Retry-After": str(act.retry_after)}
+    if status == 401:
+        headers["WWW-Authenticate"] = f'{_CHALLENGE}, error="invalid_token"'
+    return Answer(status, outcome(issue, phrase), headers=headers, delay=act.slow_seconds)
+
+
+def refused(error: RequestError) -> Answer:
+    """A refused request as an OperationOutcome."""
+    headers = {}
+    if error.challenge:
+        is_whole = error.challenge.startswith("Bearer")
+        headers["WWW-Authenticate"] = error.challenge if is_whole else f"{_CHALLENGE}, {error.challenge}"
+    if error.status == 405:
+        headers["Allow"] = "GET, HEAD"
+    return Answer(error.status, outcome(error.issue, error.said), headers=headers)
+
+
+def _expired() -> RequestError:
+    return RequestError(
+        401,
+        "login",
+        "the access token is not known, or its time is over",
+        challenge=f'{_CHALLENGE}, error="invalid_token"',
+    )

@@ -1,0 +1,97 @@
+"""SMART scopes, versions 1 and 2: read, granted in part, and enforced for each type (SMART App Launch 2.2, §scopes)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+from urllib.parse import parse_qsl
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+CONTEXT_SCOPES: Final = ("launch/patient", "offline_access", "online_access")
+_RESOURCE: Final = re.compile(r"patient/(\*|[A-Z][A-Za-z]{1,63})\.(read|write|\*|c?r?u?d?s?)(?:\?(\S+))?")
+
+TokenFilter = tuple[str, str, str]
+"""A granular restriction: (search parameter, system or "" for any, code)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """One resource scope, cut to what reads: the type (`*` for all), `r` and/or `s`, and its restriction if any."""
+
+    text: str
+    type: str
+    permissions: frozenset[str]
+    only: TokenFilter | None = None
+
+
+def read_scope(text: str) -> Scope | None:
+    """A `patient/` scope in so far as it permits reading; None for any other, or one that cannot be kept.
+
+    `patient/X.read` is `.rs`, `patient/X.*` is `.cruds`, of which this server grants `.read` and `.rs`.
+    """
+    match = _RESOURCE.fullmatch(text)
+    if not match:
+        return None
+    kind, asked, query = match.groups()
+    if asked in ("read", "*"):
+        permissions, suffix = frozenset("rs"), "read"
+    else:
+        permissions = frozenset(asked) & frozenset("rs")
+        suffix = "".join(letter for letter in "rs" if letter in permissions)
+    if not permissions or asked == "write":
+        return None
+    only: TokenFilter | None = None
+    if query:
+        pairs = parse_qsl(query, keep_blank_values=True)
+        if len(pairs) != 1 or pairs[0][0] not in ("category", "code") or not pairs[0][1]:
+            return None
+        system, _, code = pairs[0][1].rpartition("|")
+        only = (pairs[0][0], system, code)
+    return Scope(f"patient/{kind}.{suffix}" + (f"?{query}" if query else ""), kind, permissions, only)
+
+
+def grantable(requested: str) -> list[str]:
+    """Of the scopes asked for, those that this server can grant, in their order and without repeats."""
+    kept: dict[str, None] = {}
+    for text in requested.split():
+        scope = read_scope(text)
+        if scope:
+            kept[scope.text] = None
+        elif text in CONTEXT_SCOPES:
+            kept[text] = None
+    return list(kept)
+
+
+def narrowed(held: str, requested: str) -> str | None:
+    """The scopes of a refresh that asks for fewer; None when it asks for more (RFC 6749 §6)."""
+    wanted = grantable(requested)
+    return " ".join(wanted) if wanted and set(wanted) <= set(held.split()) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """What the bearer of a token may see: one patient's compartment, in so far as the scopes go."""
+
+    patient: str
+    scopes: tuple[Scope, ...]
+
+    def permits(self, type_name: str, permission: str) -> list[TokenFilter] | None:
+        """None: not permitted. Empty: all of the type. Else only what one of the filters finds."""
+        filters: list[TokenFilter] = []
+        found = False
+        for scope in self.scopes:
+            if permission in scope.permissions and scope.type in ("*", type_name):
+                if scope.only is None:
+                    return []
+                filters.append(scope.only)
+                found = True
+        return filters if found else None
+
+
+def access_of(patient: str, scopes: Iterable[str]) -> Access:
+    """The access that a grant gives."""
+    read = (read_scope(text) for text in scopes)
+    return Access(patient, tuple(scope for scope in read if scope))
