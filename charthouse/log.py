@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import structlog
+from rich.console import Console
 
 from charthouse.errors import CharthouseError
 from charthouse.settings import get_settings
@@ -131,7 +132,9 @@ def configure_logging(stream: TextIO | None = None, *, console: bool | None = No
     stream = stream or sys.stderr
     if console is None:
         console = stream.isatty()
-    renderer: Any = structlog.dev.ConsoleRenderer() if console else structlog.processors.JSONRenderer(sort_keys=True)
+    renderer: Any = structlog.processors.JSONRenderer(sort_keys=True)
+    if console:  # rich knows of NO_COLOR and of terminals without colour
+        renderer = structlog.dev.ConsoleRenderer(colors=Console(file=stream).color_system is not None)
     handler = logging.StreamHandler(stream)
     handler.setFormatter(_Formatter(renderer))
     root = logging.getLogger()

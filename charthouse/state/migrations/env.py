@@ -2,10 +2,8 @@
 
 from alembic import context
 
-from charthouse.state import ledger
+from charthouse.state import ledger  # noqa: F401  # for its tables
 from charthouse.state.base import Base
-
-assert ledger  # noqa: S101  # imported for its tables
 
 context.configure(
     connection=context.config.attributes["connection"],
