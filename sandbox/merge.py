@@ -83,6 +83,8 @@ def _merge(db: sqlite3.Connection, moment: int, last: int) -> Changes:
         writing.flush()
     if removed or writing.added or writing.changed:
         _derive(db)
+        kinds = [row[0] for row in db.execute("SELECT DISTINCT type FROM main.resource WHERE gone = 0 ORDER BY type")]
+        db.execute("INSERT OR REPLACE INTO main.setting VALUES ('types', ?)", [orjson.dumps(kinds).decode()])
     return Changes(writing.added, writing.changed, len(removed), unchanged)
 
 

@@ -147,8 +147,9 @@ class Store:
         return [row[0] for row in rows]
 
     def types(self) -> list[str]:
-        """The types of which the store holds resources."""
-        return [row[0] for row in self.db.execute("SELECT DISTINCT type FROM resource WHERE gone = 0 ORDER BY type")]
+        """The types of which the store holds resources, as the last load noted them."""
+        said = self.setting("types")
+        return list(orjson.loads(said)) if said else []
 
 
 def instant(microseconds: int) -> str:
