@@ -123,9 +123,20 @@ def append(connection: duckdb.DuckDBPyConnection, checked: Path, quarantined: Pa
     return Stored(new=appended, unchanged=(total[0] if total else 0) - appended, quarantined=kept[0] if kept else 0)
 
 
-def heads(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
-    """The newest `stored_seq` of each person: what a build must have seen to be current."""
-    return dict(connection.execute("SELECT person_key, max(stored_seq) FROM vault.resources GROUP BY ALL").fetchall())
+@dataclass(frozen=True, slots=True)
+class Head:
+    """How far a person's part of the vault goes: the newest `stored_seq`, and how many versions there are."""
+
+    stored_seq: int
+    versions: int
+
+
+def heads(connection: duckdb.DuckDBPyConnection) -> dict[str, Head]:
+    """The head of each person: what a build must have seen to be current."""
+    rows = connection.execute(
+        "SELECT person_key, max(stored_seq), count(*) FROM vault.resources GROUP BY ALL"
+    ).fetchall()
+    return {person: Head(sequence, versions) for person, sequence, versions in rows}
 
 
 def stage_current(connection: duckdb.DuckDBPyConnection, people: Sequence[str], types: Sequence[str]) -> None:
