@@ -17,7 +17,7 @@ from transforms.sql_on_fhir.repetition import walk
 from transforms.sql_on_fhir.shape import Shape
 from transforms.sql_on_fhir.sources import Digits, NdjsonFiles, Source, rows
 from transforms.sql_on_fhir.syntax import parse
-from transforms.sql_on_fhir.values import SQL_TYPES, Type, Value
+from transforms.sql_on_fhir.values import DECIMAL, SQL_TYPES, Type, Value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -93,8 +93,8 @@ class _Compiler:
         self.source = source
         self.carry = tuple(carry)
         self.shape = shape
-        self.shop = Workshop(view.constants, raw or set(), parsed if parsed is not None else {})
         self.strict = isinstance(source, NdjsonFiles) and source.strict
+        self.shop = Workshop(view.constants, self.strict, raw or set(), parsed if parsed is not None else {})
         self.outputs: dict[str, OutputColumn] = {}
         self.root = Value("r", Type.of(view.resource), shape=shape, root=True)
 
@@ -104,6 +104,8 @@ class _Compiler:
         body = _Body()
         for part in self.view.selects:
             self.add(part, scope, body)
+        if self.strict and self.shop.exact:
+            raise ViewError("CH309", message="the strict reader does not keep the digits of decimals")
         digits = Digits(frozenset(self.shop.decimals), self.shop.exact)
         origin = rows(
             self.source, self.shape, self.view.resource, carry=self.carry, digits=digits, conditions=conditions
@@ -319,11 +321,10 @@ class _Compiler:
         source = value.single()
         if family == "string" and value.family != "string":
             source, given = operators.text_of(self.shop, value, 0), "VARCHAR"
+        elif value.encoded and sql_type in {"DOUBLE", "REAL"}:
+            given = "VARCHAR"
         elif value.encoded:
-            source, given = (
-                operators.decode(source, value),
-                "DECIMAL(38, 18)" if value.family == "decimal" else "BIGINT",
-            )
+            source, given = self.shop.number(value), DECIMAL if value.family == "decimal" else "BIGINT"
         else:
             given = {"boolean": "BOOLEAN"}.get(value.family or "", "VARCHAR")
             if value.family in {"integer", "decimal"}:
@@ -336,12 +337,12 @@ class _Compiler:
 
     def no_container(self, text: str) -> str:
         """NULL where an object or array stands for a primitive: DuckDB gives its JSON as the text."""
-        suspect = f"({text}[1] = '{{' OR {text}[1] = '[') AND json_valid({text})"
         if self.strict:
-            return f"CASE WHEN {suspect} THEN error('CH320') ELSE {text} END"
-        return (
-            f"CASE WHEN {suspect} AND NOT contains(s.json, CAST(to_json({text}) AS VARCHAR)) THEN NULL ELSE {text} END"
-        )
+            kept = "CASE WHEN json_valid({0}) THEN error('CH320') ELSE {0} END"
+        else:
+            kept = "CASE WHEN NOT json_valid({0}) OR contains(s.json, CAST(to_json({0}) AS VARCHAR)) THEN {0} END"
+        guarded = "CASE WHEN starts_with({0}, '{{') OR starts_with({0}, '[') THEN " + kept + " ELSE {0} END"
+        return self.shop.once(text, guarded.format)
 
 
 def _struct(fields: dict[str, str]) -> str:

@@ -50,6 +50,8 @@ class Workshop:
     """What one compilation shares: the names it gave, the shapes it reads, the constants of the view."""
 
     constants: Mapping[str, Literal] = field(default_factory=dict)
+    strict: bool = False
+    """Whether the strict reader feeds the view."""
     raw: set[str] = field(default_factory=set)
     parsed: dict[str, Shape] = field(default_factory=dict)
     exact: bool = False
@@ -190,8 +192,6 @@ class Workshop:
         raw = kind.name == "Resource" or f"{parent.place}.{json_name}" in self.raw
         shape = parent.child(json_name, many=element.is_list, leaf=leaf, raw=raw)
         shape.raw = raw
-        if family == "decimal":
-            self.decimals.add(json_name)
         got = self.descend(value, json_name, many=element.is_list)
         got = replace(
             got,
@@ -346,7 +346,27 @@ class Workshop:
 
     def number(self, value: Value) -> str:
         """SQL of a single number."""
-        return operators.decode(value.single(), value) if value.encoded else value.single()
+        return self.decoded(value.single(), value)
+
+    def decoded(self, item: str, value: Value) -> str:
+        """SQL of one item of the value, as a number if it is one."""
+        if not value.encoded:
+            return item
+        self.keep_digits(value)
+        return self.once(item, lambda text: operators.decode(text, value, strict=self.strict))
+
+    def keep_digits(self, value: Value, *, text: bool = False) -> None:
+        """Note that all digits of a decimal matter; with `text`, trailing zeros too."""
+        if value.encoded and value.family == "decimal" and value.shape is not None:
+            self.decimals.add(value.shape.place.rpartition(".")[2])
+            self.exact = self.exact or text
+
+    def once(self, expression: str, make: Callable[[str], str]) -> str:
+        """SQL that uses an expression several times, and evaluates it once."""
+        if sql.is_simple(expression):
+            return make(expression)
+        item = self.fresh("t")
+        return f"list_transform([{expression}], lambda {item}: {make(item)})[1]"
 
     def boolean(self, value: Value, position: int) -> str:
         """SQL of a single boolean.

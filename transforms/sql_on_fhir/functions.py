@@ -227,17 +227,18 @@ def get_reference_key(shop: Workshop, target: Value, call: Call, scope: Scope) -
     if kind is not None and kind not in r4().resources:
         raise ExpressionFault("CH310", call.arguments[0].position, f"there is no resource type {kind!r}")
     pattern = _KEY if kind is None else f"{kind}/[A-Za-z0-9.-]{{1,64}}"
-    behind = sql.text(f"^https?://.*/({pattern})(?:/_history/.*)?$|^({pattern})/_history/")
     relative = sql.text(pattern)
+    further = sql.text(f"^(?:https?://.*/)?({pattern})(?:/_history/.*)?$")
 
     def key(reference: str) -> str:
-        found = f"regexp_extract({reference}, {behind}, ['url', 'version'])"
         return (
             f"CASE WHEN regexp_full_match({reference}, {relative}) THEN {reference} "
-            f"ELSE nullif({found}.url || {found}.version, '') END"
+            f"WHEN contains({reference}, '/') THEN nullif(regexp_extract({reference}, {further}, 1), '') END"
         )
 
-    return shop.each(shop.member(target, "reference", call.position), key, "string")
+    return shop.each(
+        shop.member(target, "reference", call.position), lambda reference: shop.once(reference, key), "string"
+    )
 
 
 # -- boundaries --------------------------------------------------------------------------------------------------------
@@ -260,11 +261,17 @@ def _boundary(shop: Workshop, target: Value, call: Call, *, high: bool) -> Value
         return EMPTY
     family = target.family
     if family in {"date", "dateTime", "time"}:
-        return shop.each(target, lambda text: temporal.boundary(text, family or "", high=high), target.type.name)
+
+        def boundary(text: str) -> str:
+            return temporal.boundary(text, family or "", high=high)
+
+        return shop.each(target, lambda text: shop.once(text, boundary), target.type.name)
     if family in {"decimal", "integer"} and (target.encoded or target.literal is not None):
-        shop.exact = shop.exact or target.encoded
+        shop.keep_digits(target, text=True)
         given = target if target.encoded else replace(target, sql=sql.text(target.sql))
-        return shop.each(given, lambda text: _decimal_boundary(text, high=high), "decimal")
+        return shop.each(
+            given, lambda text: shop.once(text, lambda once: _decimal_boundary(once, high=high)), "decimal"
+        )
     raise ExpressionFault("CH304", call.position, f"{shop.label(target)} has no boundaries")
 
 
@@ -288,7 +295,7 @@ def precision(shop: Workshop, target: Value, call: Call, scope: Scope) -> Value:
         local = f"CASE WHEN length({text}) > 10 THEN {clock.format(text)} ELSE {text} END"
         return f"length(regexp_replace({local}, '[^0-9]', '', 'g'))"
 
-    return shop.each(target, digits, "integer")
+    return shop.each(target, lambda text: shop.once(text, digits), "integer")
 
 
 # -- strings -----------------------------------------------------------------------------------------------------------

@@ -101,16 +101,15 @@ def rows(
     if isinstance(source, NdjsonFiles) and source.strict:
         reader = f"read_ndjson({source.sql()}, columns = {shape.columns()}, maximum_object_size = {MAX_OBJECT})"
         return f"(\n  SELECT *\n  FROM {reader} AS r{where}\n) AS r"
+    carried = "".join(f"{sql.name(name)}, " for name in carry)
     if isinstance(source, NdjsonFiles):
-        reader = f"read_ndjson_objects({source.sql()}, ignore_errors = true, maximum_object_size = {MAX_OBJECT})"
-        text, given, filtered = "s.json", f"{reader} AS s", ""
+        given = f"read_ndjson_objects({source.sql()}, ignore_errors = true, maximum_object_size = {MAX_OBJECT})"
     else:
-        text, given = f"CAST(s.{sql.name(source.resource)} AS VARCHAR)", f"{source.sql()} AS s"
-        filtered = f"\n    WHERE s.{sql.name(source.resource_type)} = {kind}" if source.resource_type else ""
-    carried = "".join(f"s.{sql.name(name)}, " for name in carry)
-    parsed = f"TRY(from_json({digits.keep(text)}, {shape.spec_text()}))"
+        given = f"(SELECT {carried}CAST({sql.name(source.resource)} AS VARCHAR) AS json FROM {source.sql()}"
+        given += f" WHERE {sql.name(source.resource_type)} = {kind})" if source.resource_type else ")"
+    parsed = f"TRY(from_json({digits.keep('json')}, {shape.spec_text()}))"
     # unnest keeps DuckDB from moving filters below the parsing, where it would parse once for each
-    inner = f"SELECT {carried}{text} AS json, unnest([{parsed}]) AS r\n    FROM {given}{filtered}"
+    inner = f"SELECT {carried}json, unnest([{parsed}]) AS r\n    FROM {given}"
     if not where:
         return f"(\n    {inner}\n) AS s"
     return f"(\n  SELECT *\n  FROM (\n    {inner}\n  ) AS s{where}\n) AS s"

@@ -20,6 +20,11 @@ def name(value: str) -> str:
     return '"' + value.replace('"', '""') + '"'
 
 
+def is_simple(expression: str) -> bool:
+    """Whether an expression is a mere path of names and positions."""
+    return _SIMPLE.match(expression) is not None
+
+
 def field(base: str, member: str) -> str:
     """`base.member`, for a member that R4 names (a plain word, so no quoting is due after the dot)."""
     if not _PLAIN.match(member):
