@@ -71,6 +71,8 @@ class OddServer:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True
+            wbufsize = -1
 
             def setup(self) -> None:
                 super().setup()
@@ -127,6 +129,7 @@ class OddServer:
             handler.close_connection = True
         else:
             handler.wfile.write(reply.body)
+            handler.wfile.flush()
 
 
 class FhirServer(OddServer):

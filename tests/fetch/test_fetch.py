@@ -1,0 +1,410 @@
+"""Fetching links from a real HTTP server: what lands, what is asked again, and what a fault costs."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from charthouse.errors import FetchError
+from charthouse.sync import landing
+from charthouse.sync.fetch import FetchSummary, LinkJob, fetch_batch
+from tests.partners.odd_server import Asked, FhirServer, Reply, as_json
+from transforms.bundles import read_page, resource_stub
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from charthouse.settings import Settings
+    from charthouse.sync.landing import Manifest, QueryRecord
+
+
+def good(_link_id: str, _renew: bool) -> str:
+    """The token that the server takes."""
+    return "good"
+
+
+def job(provider: FhirServer, link_id: str = "link-1", **more: Any) -> LinkJob:
+    return LinkJob(link_id=link_id, base_url=provider.base, patient_id="canary-patient", **more)
+
+
+def fetch(
+    provider: FhirServer,
+    folder: Path,
+    settings: Settings,
+    tokens: Callable[[str, bool], str] = good,
+    **more: Any,
+) -> Manifest:
+    fetch_batch([job(provider, **more)], folder, tokens, settings)
+    manifest = landing.read_manifest(folder / "link-1")
+    assert manifest is not None
+    return manifest
+
+
+def landed(folder: Path) -> Counter[str]:
+    """`Type/id` of everything in a landing, read from its files."""
+    found: Counter[str] = Counter()
+    for file in landing.page_files(folder):
+        for body in landing.read_pages(file):
+            for entry in read_page(body).entries:
+                kind, name, _ = resource_stub(entry.raw)
+                found[f"{kind}/{name}"] += 1
+    return found
+
+
+def by_label(manifest: Manifest) -> Mapping[str, QueryRecord]:
+    return {query.label: query for query in manifest.queries}
+
+
+def outcomes(manifest: Manifest) -> set[tuple[str, str, str | None, int]]:
+    return {(outcome.code, outcome.unit, outcome.label, outcome.count) for outcome in manifest.outcomes}
+
+
+def test_a_whole_link(provider: FhirServer, tmp_path: Path, quick: Settings) -> None:
+    seen: list[Manifest] = []
+    summary = fetch_batch([job(provider)], tmp_path, good, quick, on_link=seen.append)
+    folder = tmp_path / "link-1"
+    expected = {f"{r['resourceType']}/{r['id']}" for r in provider.resources} - {"Practitioner/nobody-points-at-me"}
+    assert landed(folder) == Counter(expected)
+    manifest = landing.read_manifest(folder)
+    assert seen == [manifest]
+    assert manifest is not None
+    assert manifest.status == "complete"
+    assert outcomes(manifest) == {("CH116", "resource", "Organization?_id", 1)}
+    assert manifest.not_requested == {}
+    assert sorted(file.name for file in folder.iterdir()) == [
+        "000.Patient.pages.gz",
+        "001.Condition.pages.gz",
+        "002.Encounter.pages.gz",
+        "003.Observation.pages.gz",
+        "complete.json",
+        "referenced.Location.pages.gz",
+        "referenced.Organization.pages.gz",
+        "referenced.Practitioner.pages.gz",
+        "referenced.PractitionerRole.pages.gz",
+    ]
+    observations = by_label(manifest)["Observation"]
+    assert (observations.pages, observations.resources, observations.status) == (3, 5, "complete")
+    assert observations.watermark == "2024-05-01T10:04:00Z"
+    assert summary == FetchSummary(1, 1, 0, 0, 14, manifest.bytes, len(provider.asked))
+    assert all(asked.method == "GET" for asked in provider.asked)
+    assert {asked.headers.get("Authorization") for asked in provider.asked[1:]} == {"Bearer good"}
+    assert provider.asked[0].path == "/fhir/metadata"
+    assert "Authorization" not in provider.asked[0].headers
+
+
+def test_pages_land_byte_for_byte(provider: FhirServer, tmp_path: Path, quick: Settings) -> None:
+    body = b'{\n "resourceType": "Bundle", "type":"searchset",\t"entry": [ {"resource": {"id":"c9", "x":1.10,'
+    body += '"resourceType":"Condition","note":"dr\\u00fcber und drüben"} } ] }\n'.encode()
+    provider.rule(lambda asked: Reply(body=body) if asked.path == "/fhir/Condition" else None)
+    manifest = fetch(provider, tmp_path, quick)
+    record = by_label(manifest)["Condition"]
+    assert record.file is not None
+    assert list(landing.read_pages(tmp_path / "link-1" / record.file)) == [body]
+    assert record.bytes == len(body)
+
+
+def test_nothing_of_the_person_is_in_names_or_markers(provider: FhirServer, tmp_path: Path, quick: Settings) -> None:
+    provider.rule(lambda asked: Reply(500) if asked.path == "/fhir/Condition" else None)
+    fetch(provider, tmp_path, quick, granted_scopes="patient/*.read")
+    for file in (tmp_path / "link-1").iterdir():
+        assert "canary" not in file.name
+        if file.suffix == ".json":
+            text = file.read_text()
+            assert "canary" not in text
+            assert "http" not in text
+            assert "good" not in text
+
+
+def test_the_next_night_asks_for_what_is_new(provider: FhirServer, tmp_path: Path, quick: Settings) -> None:
+    first = fetch(provider, tmp_path / "first", quick)
+    assert first.watermarks == {"Observation": "2024-05-01T10:04:00Z"}
+    provider.asked.clear()
+    later = "2024-05-01T12:30:00+02:00"  # 10:30 UTC, though its text is greater than the 11:00 that follows
+    provider.resources[1]["meta"]["lastUpdated"] = later
+    provider.resources[2]["meta"]["lastUpdated"] = "2024-05-01T11:00:00Z"
+    second = fetch(provider, tmp_path / "second", quick, watermarks=first.watermarks)
+    record = by_label(second)["Observation"]
+    assert (record.mode, record.resources, record.watermark) == ("incremental", 3, "2024-05-01T11:00:00Z")
+    assert provider.searches("Observation")[0].one("_lastUpdated") == "ge2024-05-01T10:04:00Z"
+    provider.resources = [r for r in provider.resources if r["resourceType"] != "Observation"]
+    provider.offers["Observation"] = {}
+    third = fetch(provider, tmp_path / "third", quick, watermarks=second.watermarks)
+    record = by_label(third)["Observation"]
+    assert (record.status, record.file, record.watermark) == ("complete", None, "2024-05-01T11:00:00Z")
+
+
+@pytest.mark.parametrize(
+    ("reply", "code", "status"),
+    [
+        (Reply(500), "CH109", "failed"),
+        (Reply(404), "CH104", "failed"),
+        (Reply(body=b"<html></html>"), "CH105", "failed"),
+        (Reply(body=b'{"resourceType":"Bundle",'), "CH106", "failed"),
+        (Reply(body=b'{"resourceType":"Condition"}'), "CH107", "failed"),
+        (Reply(body=b"{}", cut=0), "CH101", "failed"),
+        (Reply(400), "CH111", "refused"),
+        (Reply(403), "CH103", "not_permitted"),
+    ],
+)
+def test_a_type_that_fails_leaves_the_others(
+    provider: FhirServer, tmp_path: Path, quick: Settings, reply: Reply, code: str, status: str
+) -> None:
+    provider.rule(lambda asked: reply if asked.path == "/fhir/Encounter" else None)
+    manifest = fetch(provider, tmp_path, quick, watermarks={"Encounter": "2024-01-01T00:00:00Z"})
+    record = by_label(manifest)["Encounter"]
+    assert (record.status, record.code, record.file) == (status, code, None)
+    assert record.watermark == "2024-01-01T00:00:00Z"
+    assert (code, "type", "Encounter", 1) in outcomes(manifest)
+    assert manifest.status == ("complete" if code == "CH103" else "partial")
+    assert by_label(manifest)["Observation"].status == "complete"
+
+
+def test_what_came_before_a_broken_page_is_kept(provider: FhirServer, tmp_path: Path, quick: Settings) -> None:
+    provider.rule(lambda asked: Reply(500) if asked.one("start") == "2" else None)
+    manifest = fetch(provider, tmp_path, quick, watermarks={"Observation": "2024-05-01T09:00:00Z"})
+    record = by_label(manifest)["Observation"]
+    assert (record.status, record.code, record.pages, record.resources) == ("partial", "CH109", 1, 2)
+    assert record.watermark == "2024-05-01T09:00:00Z", "no watermark moves past a hole"
+    assert manifest.status == "partial"
+    assert landed(tmp_path / "link-1")["Observation/o1"] == 1
+
+
+def test_an_empty_bundle_and_a_resource_without_id(provider: FhirServer, tmp_path: Path, quick: Settings) -> None:
+    bare = {"resourceType": "Bundle", "type": "searchset"}
+    no_id = bare | {"entry": [{"resource": {"resourceType": "Condition"}}]}
+    provider.rule(lambda asked: as_json(bare) if asked.path == "/fhir/Observation" else None)
+    provider.rule(lambda asked: as_json(no_id) if asked.path == "/fhir/Condition" else None)
+    manifest = fetch(provider, tmp_path, quick)
+    assert manifest.status == "complete"
+    assert (by_label(manifest)["Observation"].pages, by_label(manifest)["Observation"].file) == (1, None)
+    assert landed(tmp_path / "link-1")["Condition/None"] == 1
+
+
+# -- servers that permit less ------------------------------------------------------------------------------------------
+
+
+def categories_only(asked: Asked) -> Reply | None:
+    """US Core's minimum: Observations by category or code, never whole, and no `activity`."""
+    if asked.path != "/fhir/Observation":
+        return None
+    refusal = {"resourceType": "OperationOutcome", "issue": [{"severity": "error", "code": "required"}]}
+    if asked.one("category") == "activity":
+        return as_json(refusal, 400)
+    if asked.one("category") or asked.one("code"):
+        return None
+    # This one refuses with a 200.
+    return as_json({"resourceType": "Bundle", "type": "searchset", "entry": [{"resource": refusal}]})
+
+
+def test_observations_by_category_where_the_whole_is_refused(
+    provider: FhirServer, tmp_path: Path, quick: Settings
+) -> None:
+    provider.offers["Observation"] = {"params": ["patient", "category", "code", "_lastUpdated"]}
+    provider.resources.append(provider.resources[1] | {"id": "v1", "category": [{"coding": [{"code": "vital-signs"}]}]})
+    provider.rule(categories_only)
+    manifest = fetch(provider, tmp_path, quick)
+    records = by_label(manifest)
+    assert records["Observation"].status == "refused"
+    assert records["Observation?category=laboratory"].resources == 5
+    assert records["Observation?category=laboratory"].watermark == "2024-05-01T10:04:00Z"
+    assert records["Observation?category=vital-signs"].resources == 1
+    assert records["Observation?category=activity"].status == "refused"
+    assert "Observation?code=pregnancy" in records
+    assert manifest.status == "complete", "the type was had, by its parts"
+    assert ("CH111", "type", "Observation?category=activity", 1) in outcomes(manifest)
+    assert ("CH111", "type", "Observation", 1) not in outcomes(manifest)
+    assert (tmp_path / "link-1" / "003.Observation.category=laboratory.pages.gz").exists()
+    provider.asked.clear()
+    second = fetch(provider, tmp_path / "second", quick, watermarks=manifest.watermarks)
+    assert by_label(second)["Observation?category=laboratory"].mode == "incremental"
+    assert by_label(second)["Observation?category=exam"].mode == "full"
+
+
+def test_a_type_that_is_refused_in_every_way(provider: FhirServer, tmp_path: Path, quick: Settings) -> None:
+    provider.rule(lambda asked: Reply(400) if asked.path == "/fhir/Observation" else None)
+    manifest = fetch(provider, tmp_path, quick)  # no `category` is declared, so there are no parts
+    assert by_label(manifest)["Observation"].status == "refused"
+    assert ("CH111", "type", "Observation", 1) in outcomes(manifest)
+    assert manifest.status == "partial"
+
+
+def test_a_server_that_stumbles_over_an_option_is_asked_plainly(
+    provider: FhirServer, tmp_path: Path, quick: Settings
+) -> None:
+    provider.rule(lambda asked: Reply(400) if asked.one("_lastUpdated") or asked.one("_count") else None)
+    manifest = fetch(provider, tmp_path, quick, watermarks={"Observation": "2024-05-01T10:04:00Z"})
+    record = by_label(manifest)["Observation"]
+    assert (record.status, record.mode, record.resources) == ("complete", "full", 5)
+    assert manifest.status == "complete"
+
+
+def test_scopes_are_kept_to(provider: FhirServer, tmp_path: Path, quick: Settings) -> None:
+    manifest = fetch(provider, tmp_path, quick, granted_scopes="patient/Patient.rs patient/Condition.read")
+    assert {asked.path for asked in provider.asked} == {
+        "/fhir/metadata",
+        "/fhir/Patient/canary-patient",
+        "/fhir/Condition",
+    }
+    assert manifest.not_requested["Observation"] == "not_permitted"
+    assert ("CH103", "type", "Observation", 1) in outcomes(manifest)
+    assert manifest.status == "complete"
+
+
+def test_references_one_by_one_where_there_is_no_search(provider: FhirServer, tmp_path: Path, quick: Settings) -> None:
+    for kind in ("Practitioner", "Location", "PractitionerRole"):
+        provider.offers[kind] = {"interactions": ["read"], "params": []}
+    provider.rule(lambda asked: Reply(400) if asked.path == "/fhir/Organization" else None)
+    manifest = fetch(provider, tmp_path, quick)
+    found = landed(tmp_path / "link-1")
+    assert {"Practitioner/p1", "Practitioner/p2", "Location/l1", "Organization/g1", "Organization/g2"} <= set(found)
+    assert max(found.values()) == 1
+    assert outcomes(manifest) == {("CH116", "resource", "Organization?_id", 1)}
+    assert manifest.status == "complete"
+
+
+def test_includes_are_not_read_again(provider: FhirServer, tmp_path: Path, quick: Settings) -> None:
+    request = {"resourceType": "MedicationRequest", "id": "m1", "meta": {"lastUpdated": "2024-05-01T10:00:00Z"}}
+    request["medicationReference"] = {"reference": f"{provider.base}/Medication/d1"}
+    drug = {"resourceType": "Medication", "id": "d1", "meta": {"lastUpdated": "2025-01-01T00:00:00Z"}}
+    entries = [{"resource": request}, {"resource": drug, "search": {"mode": "include"}}]
+    bundle = {"resourceType": "Bundle", "type": "searchset", "entry": entries}
+    provider.resources += [request, drug]
+    provider.offers["MedicationRequest"] = {"includes": ["MedicationRequest:medication"]}
+    with_include = lambda asked: as_json(bundle) if asked.one("_include") else None  # noqa: E731
+    provider.rule(with_include)
+    manifest = fetch(provider, tmp_path / "a", quick)
+    assert provider.searches("Medication") == []
+    record = by_label(manifest)["MedicationRequest"]
+    assert (record.resources, record.watermark) == (2, "2024-05-01T10:00:00Z"), "an include moves no watermark"
+    provider.rules.remove(with_include)
+    provider.offers["MedicationRequest"] = {}
+    fetch(provider, tmp_path / "b", quick)
+    assert landed(tmp_path / "b" / "link-1")["Medication/d1"] == 1
+
+
+def test_a_type_that_is_pointed_at_and_not_offered_is_declared(
+    provider: FhirServer, tmp_path: Path, quick: Settings
+) -> None:
+    provider.resources = [r for r in provider.resources if r["resourceType"] != "Location"]
+    manifest = fetch(provider, tmp_path, quick)
+    assert manifest.not_requested == {"Location": "not_offered"}
+
+
+# -- links that end early ----------------------------------------------------------------------------------------------
+
+
+def test_a_token_that_runs_out_is_renewed_once(provider: FhirServer, tmp_path: Path, quick: Settings) -> None:
+    asked: list[bool] = []
+
+    def tokens(link_id: str, renew: bool) -> str:
+        assert link_id == "link-1"
+        asked.append(renew)
+        provider.token = "good"
+        return "good" if renew else "old"
+
+    manifest = fetch(provider, tmp_path, quick, tokens)
+    assert manifest.status == "complete"
+    assert asked == [False, True]
+
+    def expire(_: Asked) -> None:
+        if len(provider.asked) == 5:
+            provider.token = "another"
+
+    provider.asked.clear()
+    provider.rule(expire)
+    asked.clear()
+    manifest = fetch(provider, tmp_path / "later", quick, tokens)
+    assert manifest.status == "complete"
+    assert asked == [False, True, True]
+
+
+@pytest.mark.parametrize("how", ["refused", "no_refresh_token"])
+def test_a_token_that_is_refused_ends_the_link_and_keeps_what_landed(
+    provider: FhirServer, tmp_path: Path, quick: Settings, how: str
+) -> None:
+    def tokens(_: str, renew: bool) -> str:
+        if renew and how == "no_refresh_token":
+            raise FetchError("CH113", where="the sandbox")
+        return "good"
+
+    provider.rule(lambda asked: Reply(401) if asked.one("start") or asked.path == "/fhir/Procedure" else None)
+    provider.offers["Procedure"] = {}
+    fetch_batch([job(provider), job(provider, "link-2")], tmp_path, tokens, quick)
+    for link_id in ("link-1", "link-2"):
+        manifest = landing.read_manifest(tmp_path / link_id)
+        assert manifest is not None
+        code = "CH113" if how == "no_refresh_token" else "CH102"
+        assert manifest.status == "partial"
+        assert (code, "link", None, 1) in outcomes(manifest)
+        records = by_label(manifest)
+        assert records["Condition"].status == "complete"
+        assert (records["Observation"].status, records["Observation"].resources) == ("partial", 2)
+        assert (records["Procedure"].status, records["Procedure"].code) == ("failed", code)
+        assert landed(tmp_path / link_id)["Observation/o0"] == 1
+    assert len([asked for asked in provider.asked if asked.path == "/fhir/Procedure"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("reply", "code"),
+    [
+        (Reply(500), "CH109"),
+        (Reply(404), "CH104"),
+        (Reply(body=b"<html></html>"), "CH112"),
+        (Reply(401), "CH102"),
+        (Reply(body=b"x", cut=0), "CH101"),
+    ],
+)
+def test_a_provider_whose_metadata_cannot_be_had(
+    provider: FhirServer, tmp_path: Path, quick: Settings, reply: Reply, code: str
+) -> None:
+    provider.rule(lambda asked: reply if asked.path == "/fhir/metadata" else None)
+    jobs = [job(provider, f"link-{number}") for number in range(6)]
+    summary = fetch_batch(jobs, tmp_path, good, quick)
+    assert (summary.links, summary.failed) == (6, 6)
+    manifest = landing.read_manifest(tmp_path / "link-5")
+    assert manifest is not None
+    assert outcomes(manifest) == {(code, "link", None, 1)}
+    if code != "CH102":
+        assert len(provider.asked) == quick.request_tries or len(provider.asked) == 1, "one link asks for all"
+
+
+def test_a_provider_that_falls_silent_is_left_for_the_next_night(
+    provider: FhirServer, tmp_path: Path, quick: Settings
+) -> None:
+    for kind in ("CarePlan", "Claim", "Coverage", "Device", "Goal", "Immunization", "Procedure"):
+        provider.offers[kind] = {}
+    provider.rule(
+        lambda asked: Reply(503) if asked.path not in {"/fhir/metadata", "/fhir/Patient/canary-patient"} else None
+    )
+    manifest = fetch(provider, tmp_path, quick)
+    assert manifest.status == "partial"
+    assert ("CH109", "link", None, 1) in outcomes(manifest)
+    assert len(provider.asked) == 2 + 4 * quick.request_tries
+    assert by_label(manifest)["Procedure"].status == "failed"
+
+
+def test_a_batch_of_many_links(tmp_path: Path, quick: Settings) -> None:
+    people = [{"resourceType": "Patient", "id": f"p{number}"} for number in range(40)]
+    with FhirServer(people) as provider:
+        jobs = [LinkJob(f"link-{n}", f"{provider.base}/", f"p{n}") for n in range(40)]
+        summary = fetch_batch(jobs, tmp_path, good, quick)
+        assert (summary.complete, summary.resources, summary.requests) == (40, 40, 41)
+        assert landed(tmp_path / "link-7") == Counter(["Patient/p7"])
+        again = fetch_batch(jobs, tmp_path, good, quick)
+        assert (again.complete, again.resources, again.requests) == (40, 40, 0), "a marker is the end of it"
+
+
+def test_the_manifest_is_as_documented(provider: FhirServer, tmp_path: Path, quick: Settings) -> None:
+    fetch(provider, tmp_path, quick)
+    said = json.loads((tmp_path / "link-1" / "complete.json").read_bytes())
+    assert set(said) == {"version", "link_id", "status", "queries", "outcomes", "not_requested"}
+    assert said["version"] == 1
+    assert set(said["queries"][0]) == {
+        *("label", "type", "file", "mode", "status", "code"),
+        *("pages", "resources", "bytes", "watermark", "remarks"),
+    }
+    assert set(said["outcomes"][0]) == {"code", "unit", "resource_type", "label", "count"}

@@ -1,0 +1,208 @@
+"""Signing in, against an authorization server that checks what the standards say and can be told to be odd."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import logging
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+import pytest
+
+from charthouse.errors import CharthouseError, FetchError, StateError
+from charthouse.partners import smart
+from tests.partners.odd_server import Asked, OddServer, Reply, as_json
+
+REDIRECT = "http://127.0.0.1/charthouse/callback"
+CLIENT = {"client_id": "app-1", "redirect_uri": REDIRECT}
+
+
+class Provider(OddServer):
+    """An authorization server for one patient. `odd` gives other answers for a path."""
+
+    def __init__(self) -> None:
+        super().__init__(self._route)
+        self.odd: dict[str, Reply] = {}
+        self.configuration: dict[str, Any] | None = {
+            # Relative addresses and nothing that is optional: the leanest that the field shows.
+            "authorization_endpoint": "../oauth/authorize",
+            "token_endpoint": "/oauth/token",
+            "revocation_endpoint": "/oauth/revoke",
+        }
+        self.granted: dict[str, Any] = {
+            "access_token": "canary-access-1",
+            "token_type": "Bearer",
+            "expires_in": 3600,
+            "scope": "patient/*.rs",
+            "patient": "canary-patient",
+            "refresh_token": "canary-refresh-1",
+        }
+        self.authorized: dict[str, str] = {}
+
+    @property
+    def base(self) -> str:
+        """Its FHIR base."""
+        return f"{self.url}/fhir"
+
+    def _route(self, asked: Asked) -> Reply:
+        if asked.path in self.odd:
+            return self.odd[asked.path]
+        if asked.path == "/fhir/.well-known/smart-configuration":
+            return as_json(self.configuration) if self.configuration is not None else Reply(404)
+        if asked.path == "/oauth/authorize":
+            return self._authorize(asked)
+        if asked.path == "/oauth/token":
+            return self._token(asked)
+        if asked.path == "/oauth/revoke":
+            return Reply(200)
+        return Reply(404)
+
+    def _authorize(self, asked: Asked) -> Reply:
+        self.authorized = {name: values[0] for name, values in asked.query.items()}
+        right = self.authorized["login_hint"] == "canary-patient" and self.authorized["prompt"] == "none"
+        told = {"code": "canary-code"} if right else {"error": "login_required", "error_description": "canary"}
+        back = f"{self.authorized['redirect_uri']}?{urlencode(told | {'state': self.authorized['state']})}"
+        return Reply(302, headers={"Location": back})
+
+    def _token(self, asked: Asked) -> Reply:
+        form = asked.form
+        if asked.method != "POST" or form.get("client_id") != "app-1":
+            return as_json({"error": "invalid_client"}, 401)
+        if form["grant_type"] == "refresh_token":
+            fine = form["refresh_token"] == "canary-refresh-1"
+            return as_json(self.granted) if fine else as_json({"error": "invalid_grant"}, 400)
+        proof = base64.urlsafe_b64encode(hashlib.sha256(form["code_verifier"].encode()).digest()).rstrip(b"=").decode()
+        fine = form["code"] == "canary-code" and form["redirect_uri"] == self.authorized["redirect_uri"]
+        return as_json(self.granted) if fine and proof == self.authorized["code_challenge"] else as_json({}, 400)
+
+
+def test_the_whole_flow(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    with Provider() as provider:
+        tokens = smart.sign_in_unattended(f"{provider.base}/", login_hint="canary-patient", **CLIENT)
+        asked = provider.authorized
+    assert (tokens.access_token, tokens.refresh_token) == ("canary-access-1", "canary-refresh-1")
+    assert (tokens.patient, tokens.scope) == ("canary-patient", "patient/*.rs")
+    assert tokens.expires_at is not None
+    assert abs(tokens.expires_at - datetime.now(UTC) - timedelta(hours=1)) < timedelta(seconds=20)
+    assert asked["aud"] == provider.base
+    assert asked["response_type"] == "code"
+    assert asked["code_challenge_method"] == "S256"
+    assert len(asked["state"]) >= 43, "at least 256 bits"
+    assert {"launch/patient", "offline_access", "patient/Observation.read"} <= set(asked["scope"].split())
+    assert not [scope for scope in asked["scope"].split() if scope.startswith("patient/") and ".write" in scope]
+    assert "canary" not in repr(tokens)
+    assert "canary" not in caplog.text
+
+
+def test_every_sign_in_has_its_own_secrets() -> None:
+    configuration = smart.SmartConfiguration("https://p.example/authorize?tenant=7", "https://p.example/token")
+    first, second = (smart.begin_sign_in(configuration, "https://p.example/fhir", **CLIENT) for _ in range(2))
+    assert first.state != second.state
+    assert first.code_verifier != second.code_verifier
+    assert 43 <= len(first.code_verifier) <= 128
+    sent = parse_qs(urlsplit(first.url).query)
+    assert sent["tenant"] == ["7"]
+    assert "login_hint" not in sent
+    assert first.state not in repr(first)
+    for callback in ("?code=c", "?code=c&state=" + second.state, "?code=c&state=%FF"):
+        with pytest.raises(StateError, match="CH604"):
+            smart.complete_sign_in(configuration, first, REDIRECT + callback, **CLIENT)
+    with pytest.raises(StateError, match="access_denied"):
+        smart.complete_sign_in(configuration, first, f"{REDIRECT}?error=access_denied&state={first.state}", **CLIENT)
+
+
+@pytest.mark.parametrize(
+    ("path", "reply", "code"),
+    [
+        ("/oauth/authorize", Reply(200, b"<html>Sign in, canary</html>"), "CH604"),
+        ("/oauth/authorize", Reply(302, headers={"Location": "/oauth/authorize"}), "CH604"),
+        ("/oauth/token", as_json({"error": "invalid_grant", "error_description": "canary"}, 400), "CH604"),
+        ("/oauth/token", as_json({"token_type": "Bearer"}), "CH604"),
+        ("/oauth/token", as_json({"access_token": 7}), "CH604"),
+        ("/oauth/token", Reply(200, b"<html>canary</html>"), "CH105"),
+        ("/oauth/token", as_json(["canary"]), "CH105"),
+        ("/oauth/token", as_json({"access_token": "canary", "expires_in": "canary"}), "CH105"),
+        ("/oauth/token", Reply(503, b"canary"), "CH109"),
+        ("/oauth/token", Reply(307, headers={"Location": "http://127.0.0.1:1/canary"}), "CH118"),
+        ("/oauth/token", Reply(200, b"{'canary'", cut=3), "CH101"),
+        ("/fhir/.well-known/smart-configuration", as_json({"token_endpoint": 7}), "CH104"),
+    ],
+)
+def test_a_sign_in_that_fails_says_why_and_quotes_nothing(path: str, reply: Reply, code: str) -> None:
+    with Provider() as provider:
+        provider.odd[path] = reply
+        with pytest.raises(CharthouseError) as caught:
+            smart.sign_in_unattended(provider.base, "canary-patient", "app-1", REDIRECT)
+    assert caught.value.code == code
+    assert "canary" not in str(caught.value)
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__ or caught.value.__context__ is None
+
+
+def test_the_wrong_person_is_not_signed_in() -> None:
+    with Provider() as provider, pytest.raises(StateError, match="login_required"):
+        smart.sign_in_unattended(provider.base, "somebody-else", "app-1", REDIRECT)
+
+
+def test_refresh_keeps_the_old_token_where_no_new_one_comes() -> None:
+    with Provider() as provider:
+        provider.granted |= {"access_token": "canary-access-2", "expires_in": 570}
+        del provider.granted["refresh_token"]
+        tokens = smart.refresh(provider.base, "canary-refresh-1", client_id="app-1")
+        assert (tokens.access_token, tokens.refresh_token) == ("canary-access-2", "canary-refresh-1")
+        provider.granted["refresh_token"] = "canary-refresh-2"
+        assert smart.refresh(provider.base, "canary-refresh-1", client_id="app-1").refresh_token == "canary-refresh-2"
+        with pytest.raises(FetchError, match=r"CH113.*invalid_grant") as caught:
+            smart.refresh(provider.base, "canary-spent", client_id="app-1")
+        assert "canary" not in str(caught.value)
+        posts = len([asked for asked in provider.asked if asked.method == "POST"])
+        provider.odd["/oauth/token"] = Reply(200, b"{}", cut=1)
+        with pytest.raises(FetchError, match="CH101"):
+            smart.refresh(provider.base, "canary-refresh-1", client_id="app-1")
+        sent = len([asked for asked in provider.asked if asked.method == "POST"]) - posts
+        assert sent == 1, "a refresh token may be spent although the answer is lost"
+
+
+def test_revocation() -> None:
+    with Provider() as provider:
+        assert smart.revoke(provider.base, "canary-refresh-1", client_id="app-1") is True
+        form = provider.asked[-1].form
+        assert (form["token"], form["token_type_hint"]) == ("canary-refresh-1", "refresh_token")
+        provider.odd["/oauth/revoke"] = Reply(503)
+        with pytest.raises(FetchError, match="CH109"):
+            smart.revoke(provider.base, "canary-refresh-1", client_id="app-1")
+        assert provider.configuration is not None
+        del provider.configuration["revocation_endpoint"]
+        assert smart.revoke(provider.base, "canary-refresh-1", client_id="app-1") is False
+
+
+def test_endpoints_from_the_capability_statement() -> None:
+    named = [{"url": "authorize", "valueUri": "/oauth/authorize"}, {"url": "token", "valueUri": "https://t.example/t"}]
+    extension = {"url": "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris", "extension": named}
+    rest = [{"security": {"extension": [extension]}, "resource": [{"type": "Patient"}]}]
+    with Provider() as provider:
+        provider.configuration = None
+        statement = {"resourceType": "CapabilityStatement", "rest": rest}
+        provider.odd["/fhir/metadata"] = as_json(statement)
+        found = smart.discover(provider.base)
+        assert found.authorization_endpoint == f"{provider.url}/oauth/authorize"
+        assert found.token_endpoint == "https://t.example/t"
+        assert found.revocation_endpoint is None
+        provider.odd["/fhir/metadata"] = as_json(statement | {"rest": [{"resource": [{"type": "Patient"}]}]})
+        with pytest.raises(StateError, match="CH604"):
+            smart.discover(provider.base)
+
+
+def test_scopes_follow_what_the_provider_knows() -> None:
+    def asked(scopes: list[str], *capabilities: str) -> set[str]:
+        known = smart.SmartConfiguration("a", "t", None, None, None, frozenset(scopes), frozenset(capabilities))
+        return {word for word in smart.scopes_to_request(known).split() if word.startswith("patient/")}
+
+    assert asked(["patient/*.rs", "patient/*.read"]) == {"patient/*.rs"}
+    assert asked(["patient/*.read"]) == {"patient/*.read"}
+    assert asked(["patient/Observation.rs", "patient/Goal.cruds"]) == {"patient/Observation.rs"}
+    assert {"patient/Observation.rs", "patient/Organization.rs"} <= asked([], "permission-v2")
+    assert {"patient/Observation.read", "patient/Medication.read"} <= asked([])
