@@ -85,7 +85,7 @@ class ViewColumn:
         return (Column(self.name, "BOOLEAN" if self.type == "boolean" else "VARCHAR", self.description),)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class View:
     """One ViewDefinition file: the resource type it reads, the definition as it stands, and its columns in order."""
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 
-from transforms.sql_on_fhir import SqlRelation, compile_view
 from transforms.tables.declaration import Column, TableError, View, read_views
-from transforms.tables.rules import FIRST, LAST, earliest_instant, quoted, raw_expression, table_expressions
-
-_CARRIED = ("person_key", "link_id", "resource_type", "resource_id", "last_updated")
+from transforms.tables.rules import FIRST, LAST, quoted
+from transforms.tables.statement import select_sql
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,34 +37,7 @@ class Table:
             source: a relation with `person_key, link_id, resource_type, resource_id, last_updated, resource`, all
                 VARCHAR; `resource` is the JSON text of the current version, `last_updated` a FHIR instant.
         """
-        rows = "\nUNION ALL\n".join(_view_sql(view, source) for view in self.views)
-        filled = {column.name for helper in self.helpers for each in helper.shown for column in each.expanded()}
-        chosen = []
-        for column in self.columns:
-            name = quoted(column.name)
-            chosen.append(
-                f"rows.{name}" if column.name not in filled else f"coalesce(rows.{name}, helper.{name}) AS {name}"
-            )
-        if not self.helpers:
-            return f"SELECT {', '.join(quoted(column.name) for column in self.columns)}\nFROM (\n{rows}\n)"
-        key = quoted(self._look_up()[0])
-        return (
-            f"SELECT {', '.join(chosen)}\nFROM (\n{rows}\n) AS rows\n"
-            f"LEFT JOIN (\n{self._helper_sql(source)}\n) AS helper ON rows.{key} = helper.{key}"
-        )
-
-    def _look_up(self) -> tuple[str, str]:
-        look_up = self.views[0].look_up
-        if look_up is None:
-            raise TableError(f"{self.name}: no column looks anything up")
-        return look_up
-
-    def _helper_sql(self, source: str) -> str:
-        # A malformed record may contain the same id twice: one row a key, the same one every night.
-        key = quoted(self._look_up()[0])
-        names = [quoted(column.name) for each in self.helpers[0].shown for column in each.expanded()]
-        parts = "\nUNION ALL\n".join(_view_sql(helper, source) for helper in self.helpers)
-        return f"SELECT DISTINCT ON ({key}) {', '.join(names)} FROM (\n{parts}\n) ORDER BY {', '.join([key, *names])}"
+        return select_sql(self.columns, self.views, self.helpers, source)
 
 
 @cache
@@ -103,28 +74,4 @@ def _table(name: str, views: tuple[View, ...], all_helpers: dict[str, tuple[View
         resource_types=tuple(sorted({view.resource for view in (*views, *helpers)})),
         views=views,
         helpers=helpers,
-    )
-
-
-def _view_sql(view: View, source: str) -> str:
-    compiled = compile_view(view.with_digits(), SqlRelation(source), carry=_CARRIED)
-    raw = ",\n    ".join(
-        f"{raw_expression(column, *view.stand_ins(column.name))} AS {quoted(column.name)}" for column in view.shown
-    )
-    number = quoted(view.row_number) if view.row_number else "0"
-    columns = [
-        f"resource_key || '/' || {number} AS row_key",
-        "person_key",
-        "link_id",
-        "resource_key",
-    ]
-    for each in view.shown:
-        expressions = table_expressions(each)
-        columns += [f"{sql} AS {quoted(column.name)}" for sql, column in zip(expressions, each.expanded(), strict=True)]
-    columns.append(f"{earliest_instant('carried_update')} AS last_updated")
-    listed = ",\n    ".join(columns)
-    return (
-        f"SELECT\n    {listed}\nFROM (\nSELECT\n    person_key, link_id,\n"
-        "    link_id || '/' || resource_type || '/' || resource_id AS resource_key,\n"
-        f"    last_updated AS carried_update,\n    {raw}\nFROM (\n{compiled}\n)\n)"
     )
