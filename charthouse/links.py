@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, cast
 
-from sqlalchemy import delete, exists, func, select
+from sqlalchemy import delete, exists, func, insert, select
 
 from charthouse.errors import StateError
 from charthouse.people import get_person
@@ -329,9 +329,10 @@ def events(session: Session, link_id: str) -> list[LinkEvent]:
 def set_watermarks(session: Session, link_id: str, watermarks: Mapping[str, str]) -> None:
     """Note how far queries have been read. Labels that are not named keep what they had."""
     at = now()
-    for label, value in watermarks.items():
-        session.merge(Watermark(link_id=link_id, label=label, value=value, moved_at=at))
-    session.flush()
+    rows = [{"link_id": link_id, "label": label, "value": value, "moved_at": at} for label, value in watermarks.items()]
+    if rows:
+        session.execute(delete(Watermark).where(Watermark.link_id == link_id, Watermark.label.in_(watermarks)))
+        session.execute(insert(Watermark), rows)
 
 
 def clear_watermarks(session: Session, link_id: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import timedelta
 from itertools import product
 from pathlib import Path
@@ -87,6 +88,26 @@ def test_of_two_processes_one_makes_the_move(link, at_once):
     with session(read_only=True) as state:
         assert [event.to_state for event in links.events(state, link)] == ["pending", "confirmed"]
         assert links.get_link(state, link).confirmed_at is not None
+
+
+def test_a_look_before_the_move_does_not_cost_it(link):
+    def move(state) -> str:
+        try:
+            return links.transition(state, link, "confirmed", "records_received", "sync").status
+        except StateError as error:
+            return error.code
+
+    def other() -> str:
+        with session() as state:
+            return move(state)
+
+    with ThreadPoolExecutor(1) as thread:
+        with session() as state:
+            links.get_link(state, link)
+            race = thread.submit(other)
+            wait([race], timeout=0.5)  # PostgreSQL lets it through, SQLite makes it wait for this session
+            mine = move(state)
+        assert sorted([mine, race.result()]) == ["CH601", "confirmed"]
 
 
 def test_the_same_patient_of_a_person_at_a_provider_is_one_link(home, link):
