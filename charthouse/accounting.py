@@ -82,10 +82,10 @@ def _of(kind: str, counts: dict[str, int], in_vault: int, quarantined: int) -> A
 def render(accounts: Sequence[Account]) -> Table:
     """The account as a table, with a line of totals."""
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    table.add_column("\nEvery resource of the source", min_width=22)
+    table.add_column("\nEvery resource of the source", min_width=30)
     names = list(Account.__dataclass_fields__)[1:]
     for name in names:
-        table.add_column("\n" + name.replace("_", " "), justify="right")
+        table.add_column("\n" + name.replace("_", " "), justify="right", no_wrap=True)
     for row in accounts:
         numbers = asdict(row)
         table.add_row(row.resource_type, *(f"{numbers[name]:,}" for name in names))

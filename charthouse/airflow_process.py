@@ -6,12 +6,14 @@ The domain does not import Airflow; it starts it, as an operator would.
 from __future__ import annotations
 
 import base64
+import hashlib
 import os
 import secrets
 import signal
 import subprocess
 import sys
 from contextlib import suppress
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -65,13 +67,20 @@ def environment(port: int | None = None) -> dict[str, str]:
 
 
 def make_ready(log: Path) -> None:
-    """Migrate Airflow's own database and declare the pools.
+    """Migrate Airflow's own database and declare the pools, once for each version of either.
 
     Raises:
         SetupError: CH011 when Airflow refuses; its words are in `log`.
     """
+    pools = PROJECT_ROOT / "dags" / "pools.json"
+    folder = get_settings().home / "airflow"
+    mark = f"{version('apache-airflow-core')} {hashlib.sha256(pools.read_bytes()).hexdigest()}"
+    ready = folder / "ready"
+    if (folder / "airflow.db").exists() and ready.exists() and ready.read_text() == mark:
+        return
     run(["db", "migrate"], log)
-    run(["pools", "import", str(PROJECT_ROOT / "dags" / "pools.json")], log)
+    run(["pools", "import", str(pools)], log)
+    ready.write_text(mark)
 
 
 def run(arguments: Sequence[str], log: Path) -> None:

@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path  # noqa: TC003 - typer reads the annotations
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from charthouse.errors import CharthouseError, SetupError, catalogue, catalogue_markdown
 from charthouse.log import configure_logging
 from charthouse.settings import get_settings
-from charthouse.views_cli import app as views_app
+from charthouse.terminal import console
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -32,12 +31,11 @@ providers_app = typer.Typer(help="Who holds the records.", no_args_is_help=True)
 app.add_typer(people_app, name="people")
 app.add_typer(links_app, name="links")
 app.add_typer(providers_app, name="providers")
-app.add_typer(views_app, name="views")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
-# rich obeys NO_COLOR and pipes by itself.
-out = Console(soft_wrap=True)
+out = console()
+KEY_WIDTH = 40
 
 
 def show(rows: Sequence[dict[str, Any]], *, as_json: bool, empty: str) -> None:
@@ -56,7 +54,9 @@ def table_of(rows: Iterable[dict[str, Any]]) -> Table:
     listed = list(rows)
     for name in listed[0]:
         number = all(isinstance(row[name], int | float) and not isinstance(row[name], bool) for row in listed)
-        table.add_column(name.replace("_", " "), justify="right" if number else "left", overflow="fold")
+        short = max(len(_cell(row[name])) for row in listed) <= KEY_WIDTH
+        justify: Literal["left", "right"] = "right" if number else "left"
+        table.add_column(name.replace("_", " "), justify=justify, overflow="fold", no_wrap=short)
     for row in listed:
         table.add_row(*(_cell(value) for value in row.values()))
     return table

@@ -153,7 +153,8 @@ _HEAD = """# Errors and outcomes
 Every error and every outcome has a number, which is never used for anything else. Generated from the code
 (`charthouse errors --markdown`); a test compares it.
 
-CH0xx setting up · CH1xx fetching · CH2xx checking · CH3xx views · CH4xx auditing · CH5xx the lakes · CH6xx state and links
+CH0xx setting up · CH1xx fetching · CH2xx checking · CH3xx views · CH4xx auditing · CH5xx the lakes · CH6xx state
+and links
 
 | code | what it means | what to do |
 |---|---|---|

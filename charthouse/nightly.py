@@ -11,18 +11,19 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from charthouse import accounting, airflow_process, home, progress, report, sandbox_process
 from charthouse.errors import SetupError
 from charthouse.settings import PROJECT_ROOT
+from charthouse.terminal import console
 
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Iterator
     from pathlib import Path
 
+    from rich.console import Console
     from rich.progress import TaskID
 
 GENERATED = "generated"
@@ -36,7 +37,7 @@ def run_night(source: Path | None, people: int, seed: int) -> int:
     Raises:
         CharthouseError: CH0xx for what keeps the night from starting, CH011 when the run failed.
     """
-    out = Console()
+    out = console()
     folder = home.prepare()
     with home.held():
         provider = sandbox_process.slug_of(source) if source else GENERATED

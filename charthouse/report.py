@@ -106,5 +106,5 @@ def _table(first: str, *others: str) -> Table:
     table.add_column(f"\n{first}", min_width=22)
     for name in others:
         text = name in {"not requested", "counts", "unit", "type", "what it means"}
-        table.add_column(f"\n{name}", justify="left" if text else "right")
+        table.add_column(f"\n{name}", justify="left" if text else "right", no_wrap=not text)
     return table
