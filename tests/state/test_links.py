@@ -28,7 +28,10 @@ def put(link_id: str, **fields: object) -> None:
 
 def test_every_declared_move_is_made_and_written_and_every_other_is_refused(link):
     declared = set(TRANSITIONS)
+    arrows = {(step.before, step.after) for step in TRANSITIONS}
     for before, after, reason in product(STATUSES, STATUSES, REASONS):
+        if (before, after) not in arrows and reason != REASONS[0]:
+            continue  # where no reason would do, one stands for all
         put(link, status=before, patient_id="patient-canary", failed_reason=None)
         with session(read_only=True) as state:
             events = len(links.events(state, link))
