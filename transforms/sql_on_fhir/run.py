@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 import msgspec
 import pyarrow as pa
 
-from transforms.sql_on_fhir import sql
-from transforms.sql_on_fhir.compiler import Compiled, OutputColumn, compile_definition
+from transforms.sql_on_fhir import definition, sql
+from transforms.sql_on_fhir.compiler import OutputColumn, compile_definition
 from transforms.sql_on_fhir.errors import ViewError
+from transforms.sql_on_fhir.remarks import attach, counting_sql
+from transforms.sql_on_fhir.remarks import read as read_remarks
 from transforms.sql_on_fhir.sources import NdjsonFiles, Query, Source, SqlRelation
+
+if TYPE_CHECKING:
+    from transforms.sql_on_fhir.definition import View
 
 MEMORY_LIMIT = "512MB"
 
+Query_ = Callable[[str], duckdb.DuckDBPyRelation]
 AnySource = SqlRelation | NdjsonFiles | str | Path | Sequence[Mapping[str, Any]] | duckdb.DuckDBPyRelation
 
 
@@ -77,50 +83,76 @@ def run_view(
     connection: duckdb.DuckDBPyConnection | None = None,
     *,
     carry: Sequence[str] = (),
+    remarks: bool = True,
 ) -> pa.Table:
     """The rows of a view as an Arrow table.
 
     Without a connection it runs in one of its own, with a memory limit of 512 MB, beyond which DuckDB spills to disk.
+    What does not fit its type is NULL there; `remarks_of(table)` tells how many resources and where. Files are read by
+    the fast strict reader first, and by the forgiving one if that meets anything strange.
 
     Raises:
         ViewError: the view is wrong (CH301 to CH308, CH310), it gave several values for a column that takes one
             (CH307), or the source cannot be read (CH309).
     """
+    typed = definition.read(view)
     if isinstance(source, duckdb.DuckDBPyRelation):
-        compiled = compile_definition(view, _relation_source(source, "SELECT * FROM given"), carry)
-        return _table(view, compiled, lambda text: source.query("given", text))
+        given = _relation_source(source, "SELECT * FROM given_resources")
+        return _forgiving(view, typed, given, carry, lambda text: source.query("given_resources", text), remarks)
     own = connection or _connection()
     try:
-        if isinstance(source, SqlRelation | NdjsonFiles | str | Path):
-            compiled = compile_definition(view, _as_source(source), carry)
-            return _table(view, compiled, own.sql)
+        if isinstance(source, SqlRelation):
+            return _forgiving(view, typed, source, carry, own.sql, remarks)
+        if isinstance(source, NdjsonFiles | str | Path):
+            files = source if isinstance(source, NdjsonFiles) else NdjsonFiles.of(source)
+            table = _strict(view, typed, files, own.sql)
+            return _forgiving(view, typed, files.forgiving(), carry, own.sql, remarks) if table is None else table
         lines = pa.table({"resource": pa.array([line.decode() for line in _lines(source)], pa.large_string())})
-        own.register("given_resources", lines)
-        compiled = compile_definition(view, SqlRelation("given_resources", resource_type=None), carry)
+        name = f"given_resources_{id(lines)}"
+        own.register(name, lines)
         try:
-            return _table(view, compiled, own.sql)
+            return _forgiving(view, typed, SqlRelation(name, resource_type=None), carry, own.sql, remarks)
         finally:
-            own.unregister("given_resources")
+            own.unregister(name)
     finally:
         if connection is None:
             own.close()
 
 
 def _connection() -> duckdb.DuckDBPyConnection:
-    return duckdb.connect(
-        config={
-            "memory_limit": MEMORY_LIMIT,
-            "temp_directory": tempfile.gettempdir(),
-            "autoload_known_extensions": False,
-        }
-    )
+    return duckdb.connect(config={"memory_limit": MEMORY_LIMIT, "temp_directory": tempfile.gettempdir()})
 
 
-def _table(view: Mapping[str, Any], compiled: Compiled, query: Any) -> pa.Table:
+def _strict(view: Mapping[str, Any], typed: View, files: NdjsonFiles, query: Query_) -> pa.Table | None:
+    """The result of the strict reader; None where the forgiving one is due."""
+    try:
+        compiled = compile_definition(typed, NdjsonFiles(files.paths, strict=True))
+    except ViewError as error:
+        if error.code == "CH309":
+            return None
+        raise
     try:
         return query(compiled.sql).to_arrow_table()
     except duckdb.Error as error:
+        explained = _explained(view, error)
+        if explained.code in {"CH307", "CH309"} or isinstance(error, duckdb.OutOfMemoryException):
+            raise explained from None
+        return None
+
+
+def _forgiving(
+    view: Mapping[str, Any], typed: View, source: Source, carry: Sequence[str], query: Query_, remarks: bool
+) -> pa.Table:
+    compiled = compile_definition(typed, source, carry)
+    try:
+        table = query(compiled.sql).to_arrow_table()
+        if not remarks:
+            return table
+        counting, paths = counting_sql(compiled, source)
+        row = query(counting).fetchone() or ()
+    except duckdb.Error as error:
         raise _explained(view, error) from None
+    return attach(table, read_remarks(row, compiled, paths))
 
 
 def _explained(view: Mapping[str, Any], error: duckdb.Error) -> ViewError:

@@ -20,6 +20,7 @@ class Shape:
         self.many = many
         self.leaf = leaf
         self.raw = raw
+        self.number = False
         self.fields: dict[str, Shape] = {}
 
     def child(self, name: str, *, many: bool, leaf: str | None, raw: bool) -> Shape:

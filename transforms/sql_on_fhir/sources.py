@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from transforms.sql_on_fhir import sql
 from transforms.sql_on_fhir.errors import ViewError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from transforms.sql_on_fhir.shape import Shape
 
 MAX_OBJECT = 64 * 1024 * 1024
 """Bytes that one line of NDJSON may have."""
+
+ENDINGS = (".ndjson", ".ndjson.gz", ".jsonl", ".jsonl.gz")
 
 _IDENTIFIER = re.compile(r'\s*(?:"((?:[^"]|"")+)"|([A-Za-z_][A-Za-z0-9_$]*))\s*(\.|\Z)')
 
@@ -59,8 +60,18 @@ class NdjsonFiles:
 
     @staticmethod
     def of(source: str | Path, *, strict: bool = False) -> NdjsonFiles:
-        """One path or glob."""
-        return NdjsonFiles((str(source),), strict)
+        """One path or glob; a folder stands for the NDJSON files in it, at any depth."""
+        folder = Path(source)
+        if not folder.is_dir():
+            return NdjsonFiles((str(source),), strict)
+        found = sorted(str(file) for ending in ENDINGS for file in folder.rglob(f"*{ending}"))
+        if not found:
+            raise ViewError("CH309", message=f"the folder holds no file of {', '.join(ENDINGS)}")
+        return NdjsonFiles(tuple(found), strict)
+
+    def forgiving(self) -> NdjsonFiles:
+        """The same files, read as text first."""
+        return NdjsonFiles(self.paths)
 
     def sql(self) -> str:
         """The list of paths."""
@@ -102,17 +113,24 @@ def rows(
         reader = f"read_ndjson({source.sql()}, columns = {shape.columns()}, maximum_object_size = {MAX_OBJECT})"
         return f"(\n  SELECT *\n  FROM {reader} AS r{where}\n) AS r"
     carried = "".join(f"{sql.name(name)}, " for name in carry)
-    if isinstance(source, NdjsonFiles):
-        given = f"read_ndjson_objects({source.sql()}, ignore_errors = true, maximum_object_size = {MAX_OBJECT})"
-    else:
-        given = f"(SELECT {carried}CAST({sql.name(source.resource)} AS VARCHAR) AS json FROM {source.sql()}"
-        given += f" WHERE {sql.name(source.resource_type)} = {kind})" if source.resource_type else ")"
+    given = f"({texts(source, resource_type, carried)})"
     parsed = f"TRY(from_json({digits.keep('json')}, {shape.spec_text()}))"
     # unnest keeps DuckDB from moving filters below the parsing, where it would parse once for each
     inner = f"SELECT {carried}json, unnest([{parsed}]) AS r\n    FROM {given}"
     if not where:
         return f"(\n    {inner}\n) AS s"
     return f"(\n  SELECT *\n  FROM (\n    {inner}\n  ) AS s{where}\n) AS s"
+
+
+def texts(source: Source, resource_type: str, carried: str = "") -> str:
+    """A query of the resources as JSON text in a column `json`, NULL where a line is no JSON."""
+    if isinstance(source, NdjsonFiles):
+        reader = f"read_ndjson_objects({source.sql()}, ignore_errors = true, maximum_object_size = {MAX_OBJECT})"
+        return f"SELECT json FROM {reader}"
+    query = f"SELECT {carried}CAST({sql.name(source.resource)} AS VARCHAR) AS json FROM {source.sql()}"
+    if source.resource_type is None:
+        return query
+    return f"{query} WHERE {sql.name(source.resource_type)} = {sql.text(resource_type)}"
 
 
 @dataclass(frozen=True, slots=True)
