@@ -13,6 +13,7 @@ import time
 import zlib
 from contextlib import closing
 from dataclasses import dataclass, field
+from http.cookiejar import DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urljoin, urlsplit
 
@@ -73,7 +74,7 @@ class _Received:
 
 
 class BearerToken(AuthBase):
-    """The access token of a request; also keeps `.netrc` out of it."""
+    """The access token of a request."""
 
     def __init__(self, token: str | None) -> None:
         self._token = token
@@ -85,7 +86,12 @@ class BearerToken(AuthBase):
 
 
 class ReadOnlySession(requests.Session):
-    """A session that sends GET without a body, and refuses anything else."""
+    """A session that sends GET without a body and refuses anything else. It keeps no cookies."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        self._surroundings: dict[str, dict[str, Any]] = {}
 
     def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
         """Send a GET.
@@ -96,6 +102,15 @@ class ReadOnlySession(requests.Session):
         if request.method != "GET" or request.body:
             raise ReadOnlyError("providers are only read: a FHIR base is sent nothing but GET")
         return super().send(request, **kwargs)
+
+    def surroundings(self, url: str, host: str) -> dict[str, Any]:
+        """Proxies and certificates for a host, as the environment has them; looked up once."""
+        known = self._surroundings.get(host)
+        if known is None:
+            known = dict(self.merge_environment_settings(url, proxies_for(url) or {}, None, None, None))
+            known.pop("stream")
+            self._surroundings[host] = known
+        return known
 
 
 class HttpClient:
@@ -180,15 +195,17 @@ class HttpClient:
         with self._lock:
             self.requests += 1
         timeout = self._settings.request_timeout
+        headers = {"Accept": accept, "Accept-Encoding": "gzip", "User-Agent": "charthouse"}
+        session = self._session()
         try:
-            response = self._session().get(
-                url,
-                auth=BearerToken(token),
-                headers={"Accept": accept, "Accept-Encoding": "gzip"},
+            # Prepared without the session: neither cookies nor .netrc may carry one link's identity into another's.
+            request = requests.Request("GET", url, headers=headers, auth=BearerToken(token)).prepare()
+            response = session.send(
+                request,
                 timeout=(min(CONNECT_TIMEOUT, timeout), timeout),
                 allow_redirects=False,
                 stream=True,
-                proxies=proxies_for(url),
+                **session.surroundings(url, host),
             )
         except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, UnicodeError):
             raise FetchError("CH104", where=host) from None
@@ -220,7 +237,6 @@ class HttpClient:
             session = ReadOnlySession()
             session.mount("http://", HTTPAdapter(pool_connections=4, pool_maxsize=2, max_retries=0))
             session.mount("https://", HTTPAdapter(pool_connections=4, pool_maxsize=2, max_retries=0))
-            session.headers["User-Agent"] = "charthouse"
             self._local.session = session
             with self._lock:
                 self._sessions.append(session)

@@ -42,10 +42,10 @@ class Harvest:
         return _FIRST_ANSWER.get(self.code, "failed")
 
     def add(self, page: ReceivedPage) -> None:
-        """Land one page."""
-        if self._writer is None:
-            self._writer = PageWriter(self._file)
-        self._writer.add(page.answer.body, page.answer.member)
+        """Land one page; one that brings no resource is only counted."""
+        if page.resources:
+            self._writer = self._writer or PageWriter(self._file)
+            self._writer.add(page.answer.body, page.answer.member)
         self._pages += 1
         self._resources += len(page.resources)
         self._bytes += len(page.answer.body)
@@ -68,10 +68,7 @@ class Harvest:
     def close(self) -> QueryRecord:
         """Give the file its name, if any resource came, and account for the query."""
         if self._writer is not None:
-            if self._resources:
-                self._writer.finish()
-            else:
-                self._writer.discard()
+            self._writer.finish()
         query = self.query
         record = QueryRecord(
             label=query.label,

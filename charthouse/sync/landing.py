@@ -115,11 +115,6 @@ class PageWriter:
         self._stream.close()
         self._scratch.replace(self.file)
 
-    def discard(self) -> None:
-        """Leave nothing behind."""
-        self._stream.close()
-        self._scratch.unlink(missing_ok=True)
-
 
 def read_pages(file: Path) -> Iterator[bytes]:
     """The bodies of a landed file, one at a time, byte for byte as they were received.

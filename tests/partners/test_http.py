@@ -19,6 +19,8 @@ from charthouse.partners.http import HttpClient, ReadOnlyError, ReadOnlySession
 from tests.partners.odd_server import OddServer, Reply
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from charthouse.settings import Settings
 
 SECRET = "Observation?patient=canary-patient-7"
@@ -197,3 +199,21 @@ def test_loopback_needs_no_proxy(quick: Settings, monkeypatch: pytest.MonkeyPatc
     monkeypatch.delenv("NO_PROXY", raising=False)
     with OddServer(lambda _: Reply(body=b"{}")) as server, HttpClient(quick) as client:
         assert client.get(server.url).body == b"{}"
+
+
+def test_nothing_is_carried_from_one_link_to_another(
+    quick: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login somebody password canary\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    with (
+        OddServer(lambda _: Reply(body=b"{}", headers={"Set-Cookie": "session=canary; Path=/"})) as server,
+        HttpClient(quick) as client,
+    ):
+        client.get(server.url, token="first")
+        client.get(server.url, token="second")
+        client.get(server.url)
+        sent = [(asked.headers.get("Authorization"), asked.headers.get("Cookie")) for asked in server.asked]
+    assert sent == [("Bearer first", None), ("Bearer second", None), (None, None)]
