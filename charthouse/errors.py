@@ -114,7 +114,7 @@ CATALOGUE: dict[str, ErrorCode] = {
         ErrorCode(
             "CH601",
             "The link may not go from its status to that one",
-            "Read the diagram in docs/architecture.md.",
+            "Read the diagram in docs/state.md.",
         ),
         ErrorCode("CH602", "There is no such person, provider or link", "List them with: charthouse people list"),
         ErrorCode("CH603", "The state database is of another version", "Run: charthouse init"),

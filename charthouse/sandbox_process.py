@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 REDIRECT_URI = "http://127.0.0.1/charthouse/callback"
 STORES = "*.sqlite"
+NO_RESOURCES = 2
+"""The exit code by which the sandbox says that a folder holds nothing it can serve."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +64,13 @@ def load(source: Path, provider: str) -> None:
     """
     if not source.is_dir():
         raise SetupError("CH002", where=str(source), what="there is no such folder")
-    _command(["load", "--source", str(source), "--store", str(store_of(provider))], refused="CH003", where=str(source))
+    _command(["load", "--source", str(source), "--store", str(store_of(provider))], where=str(source))
 
 
 def generate(count: int, seed: int, provider: str) -> None:
     """Let the sandbox make `count` people up."""
     arguments = ["generate", "--people", str(count), "--seed", str(seed), "--store", str(store_of(provider))]
-    _command(arguments, refused="CH008", where="generate")
+    _command(arguments, where="sandbox generate")
 
 
 def known_providers() -> list[str]:
@@ -135,7 +137,7 @@ def link_everyone(sandbox: Sandbox, provider: str, on_linked: Callable[[], None]
     return new
 
 
-def _command(arguments: list[str], *, refused: str, where: str) -> None:
+def _command(arguments: list[str], where: str) -> None:
     done = subprocess.run(  # noqa: S603
         [sys.executable, "-m", "sandbox", *arguments],
         cwd=PROJECT_ROOT,
@@ -143,6 +145,8 @@ def _command(arguments: list[str], *, refused: str, where: str) -> None:
         text=True,
         check=False,
     )
+    if done.returncode == NO_RESOURCES:
+        raise SetupError("CH003", where=where)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or [""])[-1]
-        raise SetupError(refused, where=where, what=last.removesuffix("."))
+        raise SetupError("CH008", where=where, what=last.removesuffix("."))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED_DATA = ROOT.parent / "shared" / "data"
@@ -59,6 +59,12 @@ class Installation:
         done = self.run("sql", "--format", "json", query)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="session")
+def new_installation() -> Callable[[Path], Installation]:
+    """Makes an installation at a home of your choice."""
+    return Installation
 
 
 @pytest.fixture
