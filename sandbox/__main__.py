@@ -26,6 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(required=True)
     _serve_arguments(commands.add_parser("serve", help="serve stores as providers"))
     _load_arguments(commands.add_parser("load", help="make a store hold what a folder of FHIR files holds"))
+    _generate_arguments(commands.add_parser("generate", help="make people up"))
     chosen = parser.parse_args(arguments)
     try:
         code: int = chosen.run(chosen)
@@ -53,6 +54,32 @@ def _load_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the inventory as JSON")
     parser.add_argument("--progress", choices=["json", "none"], default="none", help="lines on the error output")
     parser.set_defaults(run=_load)
+
+
+def _generate_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--people", type=_at_least_one, required=True)
+    parser.add_argument("--seed", type=int, default=1)
+    target = parser.add_mutually_exclusive_group(required=True)
+    target.add_argument("--store", type=Path, help="make this store hold them")
+    target.add_argument("--out", type=Path, help="write NDJSON into this folder, a file a type")
+    parser.add_argument("--plain", action="store_true", help="with --out: do not compress")
+    parser.add_argument("--broken-share", type=_share, help="of each kind of broken resource; 0 for none")
+    parser.add_argument("--report", action="store_true", help="print as JSON what was made, broken ones included")
+    parser.add_argument("--progress", choices=["json", "none"], default="none", help="lines on the error output")
+    parser.set_defaults(run=_generate)
+
+
+def _at_least_one(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError("a number from 1 is expected")
+    return int(text)
+
+
+def _share(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 0.1:
+        raise argparse.ArgumentTypeError("a share from 0 to 0.1 is expected")
+    return value
 
 
 def _named_store(text: str) -> tuple[str, Path]:
@@ -109,20 +136,40 @@ def _serve(chosen: argparse.Namespace) -> int:
 def _load(chosen: argparse.Namespace) -> int:
     store = Store(chosen.store, create=True)
     with contextlib.closing(store):
-        inventory = load_folder(store, chosen.source, _progress(chosen.progress))
+        inventory = load_folder(store, chosen.source, _progress(chosen.progress, "files"))
     _print_inventory(inventory, as_json=chosen.json)
     return 0
 
 
-def _progress(kind: str) -> Callable[[int, int, int], None]:
+def _generate(chosen: argparse.Namespace) -> int:
+    from sandbox.generator import BROKEN_SHARE, into_folder, into_store
+
+    share = BROKEN_SHARE if chosen.broken_share is None else chosen.broken_share
+    progress = _progress(chosen.progress, "people")
+    if chosen.store:
+        with contextlib.closing(Store(chosen.store, create=True)) as store:
+            _, report = into_store(store, chosen.people, chosen.seed, broken_share=share, on_progress=progress)
+    else:
+        report = into_folder(
+            chosen.out, chosen.people, chosen.seed, packed=not chosen.plain, broken_share=share, on_progress=progress
+        )
+    said = report.listed()
+    if chosen.report:
+        sys.stdout.write(orjson.dumps(said).decode() + "\n")
+    else:
+        sys.stdout.write(f"{said['people']} people, {said['resources']} resources\n")
+    return 0
+
+
+def _progress(kind: str, what: str) -> Callable[[int, int, int], None]:
     last = time.monotonic()
 
-    def said(done: int, files: int, resources: int) -> None:
+    def said(done: int, of: int, resources: int) -> None:
         nonlocal last
         now = time.monotonic()
-        if kind == "json" and (now - last >= 0.25 or done == files):
+        if kind == "json" and (now - last >= 0.25 or done == of):
             last = now
-            line = {"event": "progress", "files_done": done, "files": files, "resources": resources}
+            line = {"event": "progress", "what": what, "done": done, "of": of, "resources": resources}
             sys.stderr.write(orjson.dumps(line).decode() + "\n")
             sys.stderr.flush()
 

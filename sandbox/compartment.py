@@ -111,6 +111,10 @@ Observation category code
 Procedure category code
 ServiceRequest category code
 """
+FILED_UNDER: Final = "https://charthouse.example/sandbox/filed-under"
+"""System of the `meta.tag` that files a resource under the patient whose id it holds, whatever the resource says of its
+subject: so a made-up provider can hand out what belongs to somebody else, or a stub that names nobody."""
+
 MEMBERSHIP: Final = ""
 """The name under which a link says only that a resource is a patient's, by whichever parameter."""
 
@@ -172,7 +176,11 @@ def index_of(type_name: str, resource: Mapping[str, Any]) -> Index:
     """Read a parsed resource for what a search needs. Parts of a wrong type are passed over."""
     links: set[tuple[str, str]] = set()
     points: set[tuple[str, str]] = set()
-    if type_name == "Provenance":
+    filed = _filed_under(resource)
+    if filed:
+        links.update((f"Patient/{filed}", parameter) for parameter in PATIENT_PARAMETERS.get(type_name, {}))
+        links.add((f"Patient/{filed}", MEMBERSHIP))
+    elif type_name == "Provenance":
         points.update(("target", target) for target in _targets(resource, (("target",),)))
     else:
         for parameter, paths in PATIENT_PARAMETERS.get(type_name, {}).items():
@@ -215,6 +223,14 @@ def walk(value: object, path: tuple[str, ...]) -> Iterator[Any]:
             yield value
     elif isinstance(value, dict) and path[0] in value:
         yield from walk(value[path[0]], path[1:])
+
+
+def _filed_under(resource: Mapping[str, Any]) -> str | None:
+    meta = resource.get("meta")
+    for tag in walk(meta, ("tag",)) if isinstance(meta, dict) and "tag" in meta else ():
+        if isinstance(tag, dict) and tag.get("system") == FILED_UNDER and isinstance(tag.get("code"), str):
+            return str(tag["code"])
+    return None
 
 
 def _targets(resource: Mapping[str, Any], paths: _Paths) -> Iterator[str]:
