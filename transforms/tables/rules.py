@@ -30,12 +30,12 @@ def earliest_instant(text: str) -> str:
     datatypes (date, dateTime, instant).
     """
     return (
-        f"TRY_CAST(CASE length({text}) WHEN 4 THEN {text} || '-01-01T00:00:00Z' WHEN 7 THEN {text} || '-01T00:00:00Z'"
-        f" WHEN 10 THEN {text} || 'T00:00:00Z'"
-        rf" WHEN 16 THEN {text} || ':00Z'"
-        rf" ELSE CASE WHEN regexp_matches({text}, 'T.*(Z|[+-]\d\d:\d\d)$')"
-        rf" THEN regexp_replace({text}, '^(.{{10}}T\d\d:\d\d)(Z|[+-])', '\1:00\2') ELSE {text} || 'Z' END END"
-        " AS TIMESTAMPTZ)"
+        f"TRY_CAST(CASE WHEN starts_with({text}, '0000') THEN NULL"
+        f" WHEN length({text}) = 4 THEN {text} || '-01-01T00:00:00Z'"
+        f" WHEN length({text}) = 7 THEN {text} || '-01T00:00:00Z'"
+        f" WHEN length({text}) = 10 THEN {text} || 'T00:00:00Z' WHEN length({text}) = 16 THEN {text} || ':00Z'"
+        rf" WHEN NOT regexp_matches({text}, 'T.*(Z|[+-]\d\d:\d\d)$') THEN {text} || 'Z'"
+        rf" ELSE regexp_replace({text}, '^(.{{10}}T\d\d:\d\d)(Z|[+-])', '\1:00\2') END AS TIMESTAMPTZ)"
     )
 
 
@@ -55,7 +55,7 @@ def number(text: str) -> str:
 
 def digits(text: str) -> str:
     """The digits of a decimal as they were sent."""
-    return f"CASE WHEN TRY_CAST({text} AS DOUBLE) IS NOT NULL THEN {text} END"
+    return f"CASE WHEN {text} SIMILAR TO '[-+.0-9eE]+' AND TRY_CAST({text} AS DOUBLE) IS NOT NULL THEN {text} END"
 
 
 def reference_key(reference: str) -> str:
