@@ -10,7 +10,7 @@ column, or `SqlRelation("name")` for a relation of the connection that the SQL w
 
 from transforms.sql_on_fhir.errors import ViewError
 from transforms.sql_on_fhir.remarks import Remark, remarks_of
-from transforms.sql_on_fhir.run import compile_view, describe_view, run_view
+from transforms.sql_on_fhir.run import compile_view, describe_view, run_view, write_view
 from transforms.sql_on_fhir.sources import NdjsonFiles, SqlRelation
 
 __all__ = [
@@ -22,4 +22,5 @@ __all__ = [
     "describe_view",
     "remarks_of",
     "run_view",
+    "write_view",
 ]

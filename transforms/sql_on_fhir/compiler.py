@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 
+NO_DIGITS = "the strict reader does not keep the digits of decimals"
+
+
 @dataclass(frozen=True, slots=True)
 class OutputColumn:
     """A column of the result: its name, FHIR type (of the items, if `collection`) and DuckDB type."""
@@ -105,7 +108,7 @@ class _Compiler:
         for part in self.view.selects:
             self.add(part, scope, body)
         if self.strict and self.shop.exact:
-            raise ViewError("CH309", message="the strict reader does not keep the digits of decimals")
+            raise ViewError("CH309", message=NO_DIGITS)
         digits = Digits(frozenset(self.shop.decimals), self.shop.exact)
         origin = rows(
             self.source, self.shape, self.view.resource, carry=self.carry, digits=digits, conditions=conditions

@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Generic, TypeVar
 
 import duckdb
 import msgspec
 import pyarrow as pa
 
 from transforms.sql_on_fhir import definition, sql
-from transforms.sql_on_fhir.compiler import OutputColumn, compile_definition
+from transforms.sql_on_fhir.compiler import NO_DIGITS, OutputColumn, compile_definition
 from transforms.sql_on_fhir.errors import ViewError
-from transforms.sql_on_fhir.remarks import attach, counting_sql
+from transforms.sql_on_fhir.remarks import Remark, attach, counting_sql
 from transforms.sql_on_fhir.remarks import read as read_remarks
 from transforms.sql_on_fhir.sources import NdjsonFiles, Query, Source, SqlRelation
 
-if TYPE_CHECKING:
-    from transforms.sql_on_fhir.definition import View
-
 MEMORY_LIMIT = "512MB"
 
+Result = TypeVar("Result")
 Query_ = Callable[[str], duckdb.DuckDBPyRelation]
 AnySource = SqlRelation | NdjsonFiles | str | Path | Sequence[Mapping[str, Any]] | duckdb.DuckDBPyRelation
 
@@ -95,64 +94,129 @@ def run_view(
         ViewError: the view is wrong (CH301 to CH308, CH310), it gave several values for a column that takes one
             (CH307), or the source cannot be read (CH309).
     """
-    typed = definition.read(view)
     if isinstance(source, duckdb.DuckDBPyRelation):
         given = _relation_source(source, "SELECT * FROM given_resources")
-        return _forgiving(view, typed, given, carry, lambda text: source.query("given_resources", text), remarks)
-    own = connection or _connection()
-    try:
-        if isinstance(source, SqlRelation):
-            return _forgiving(view, typed, source, carry, own.sql, remarks)
-        if isinstance(source, NdjsonFiles | str | Path):
-            files = source if isinstance(source, NdjsonFiles) else NdjsonFiles.of(source)
-            table = _strict(view, typed, files, own.sql)
-            return _forgiving(view, typed, files.forgiving(), carry, own.sql, remarks) if table is None else table
+        run = _Run(view, carry, lambda text: source.query("given_resources", text), _to_arrow, remarks)
+        return attach(*run.forgiving(given))
+    with _own(connection) as own:
+        run = _Run(view, carry, own.sql, _to_arrow, remarks)
+        if isinstance(source, SqlRelation | NdjsonFiles | str | Path):
+            return attach(*run.on(source))
         lines = pa.table({"resource": pa.array([line.decode() for line in _lines(source)], pa.large_string())})
         name = f"given_resources_{id(lines)}"
         own.register(name, lines)
         try:
-            return _forgiving(view, typed, SqlRelation(name, resource_type=None), carry, own.sql, remarks)
+            return attach(*run.forgiving(SqlRelation(name, resource_type=None)))
         finally:
             own.unregister(name)
+
+
+def write_view(
+    view: Mapping[str, Any],
+    source: SqlRelation | NdjsonFiles | str | Path,
+    target: Path,
+    connection: duckdb.DuckDBPyConnection | None = None,
+    *,
+    carry: Sequence[str] = (),
+) -> tuple[int, tuple[Remark, ...]]:
+    """Write the rows of a view to a Parquet or CSV file (by its ending), however many they are.
+
+    The file appears when it is whole. Returns the number of rows, and the remarks.
+
+    Raises:
+        ViewError: as `run_view`, and CH309 for another ending.
+    """
+    if target.suffix.lower() not in {".parquet", ".csv"}:
+        raise ViewError("CH309", message="the result goes to a file that ends in .parquet or .csv")
+    parquet = target.suffix.lower() == ".parquet"
+    part = target.with_name(f".{target.name}.part")
+
+    def deliver(text: str, query: Query_) -> int:
+        copied = query(f"SELECT * FROM ({text})")
+        if parquet:
+            copied.to_parquet(str(part), compression="zstd")
+        else:
+            copied.to_csv(str(part), header=True)
+        reader = "read_parquet" if parquet else "read_csv"
+        counted = query(f"SELECT count(*) FROM {reader}({sql.text(str(part))})").fetchone()
+        return int(counted[0]) if counted else 0
+
+    try:
+        with _own(connection) as own:
+            count, remarks = _Run(view, carry, own.sql, deliver, True).on(source)
+        part.replace(target)
     finally:
-        if connection is None:
-            own.close()
+        part.unlink(missing_ok=True)
+    return count, tuple(remarks)
 
 
-def _connection() -> duckdb.DuckDBPyConnection:
-    return duckdb.connect(config={"memory_limit": MEMORY_LIMIT, "temp_directory": tempfile.gettempdir()})
+def _to_arrow(text: str, query: Query_) -> pa.Table:
+    return query(text).to_arrow_table()
 
 
-def _strict(view: Mapping[str, Any], typed: View, files: NdjsonFiles, query: Query_) -> pa.Table | None:
-    """The result of the strict reader; None where the forgiving one is due."""
-    try:
-        compiled = compile_definition(typed, NdjsonFiles(files.paths, strict=True))
-    except ViewError as error:
-        if error.code == "CH309":
+@contextmanager
+def _own(connection: duckdb.DuckDBPyConnection | None) -> Iterator[duckdb.DuckDBPyConnection]:
+    if connection is not None:
+        yield connection
+        return
+    with duckdb.connect(config={"memory_limit": MEMORY_LIMIT, "temp_directory": tempfile.gettempdir()}) as own:
+        yield own
+
+
+class _Run(Generic[Result]):
+    """One run of a view: `query` takes SQL to a relation, `deliver` a relation's SQL to the result."""
+
+    def __init__(
+        self,
+        view: Mapping[str, Any],
+        carry: Sequence[str],
+        query: Query_,
+        deliver: Callable[[str, Query_], Result],
+        remarks: bool,
+    ) -> None:
+        self.view = view
+        self.typed = definition.read(view)
+        self.carry = carry
+        self.query = query
+        self.deliver = deliver
+        self.remarks = remarks
+
+    def on(self, source: SqlRelation | NdjsonFiles | str | Path) -> tuple[Result, list[Remark]]:
+        """The result and its remarks."""
+        if isinstance(source, SqlRelation):
+            return self.forgiving(source)
+        files = source if isinstance(source, NdjsonFiles) else NdjsonFiles.of(source)
+        result = self.strict(files)
+        return self.forgiving(files.forgiving()) if result is None else (result, [])
+
+    def strict(self, files: NdjsonFiles) -> Result | None:
+        """The result of the strict reader; None where the forgiving one is due."""
+        try:
+            compiled = compile_definition(self.typed, NdjsonFiles(files.paths, strict=True), self.carry)
+        except ViewError as error:
+            if error.message == NO_DIGITS:
+                return None
+            raise
+        try:
+            return self.deliver(compiled.sql, self.query)
+        except duckdb.Error as error:
+            explained = _explained(self.view, error)
+            if explained.code in {"CH307", "CH309"} or isinstance(error, duckdb.OutOfMemoryException):
+                raise explained from None
             return None
-        raise
-    try:
-        return query(compiled.sql).to_arrow_table()
-    except duckdb.Error as error:
-        explained = _explained(view, error)
-        if explained.code in {"CH307", "CH309"} or isinstance(error, duckdb.OutOfMemoryException):
-            raise explained from None
-        return None
 
-
-def _forgiving(
-    view: Mapping[str, Any], typed: View, source: Source, carry: Sequence[str], query: Query_, remarks: bool
-) -> pa.Table:
-    compiled = compile_definition(typed, source, carry)
-    try:
-        table = query(compiled.sql).to_arrow_table()
-        if not remarks:
-            return table
-        counting, paths = counting_sql(compiled, source)
-        row = query(counting).fetchone() or ()
-    except duckdb.Error as error:
-        raise _explained(view, error) from None
-    return attach(table, read_remarks(row, compiled, paths))
+    def forgiving(self, source: Source) -> tuple[Result, list[Remark]]:
+        """The result of reading text, and what did not fit."""
+        compiled = compile_definition(self.typed, source, self.carry)
+        try:
+            result = self.deliver(compiled.sql, self.query)
+            if not self.remarks:
+                return result, []
+            counting, paths = counting_sql(compiled, source)
+            row = self.query(counting).fetchone() or ()
+        except duckdb.Error as error:
+            raise _explained(self.view, error) from None
+        return result, read_remarks(row, compiled, paths)
 
 
 def _explained(view: Mapping[str, Any], error: duckdb.Error) -> ViewError:
