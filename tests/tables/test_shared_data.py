@@ -80,14 +80,14 @@ def counted(resources: list[dict[str, Any]]) -> Counter[str]:
 
 
 @pytest.mark.parametrize(
-    ("resources", "least"),
+    ("resources", "least", "audited"),
     [
-        pytest.param(lambda: examples(), 70, id="us-core-examples"),
-        pytest.param(lambda: people("synthea-r4", 20), 3_000, id="synthea-r4"),
-        pytest.param(lambda: people("synthea-us-core", 4), 2_000, id="synthea-us-core"),
+        pytest.param(lambda: examples(), 70, False, id="us-core-examples"),
+        pytest.param(lambda: people("synthea-r4", 20), 3_000, False, id="synthea-r4"),
+        pytest.param(lambda: people("synthea-us-core", 4), 2_000, True, id="synthea-us-core"),
     ],
 )
-def test_rows_are_as_many_as_counted_apart(resources: Any, least: int) -> None:
+def test_rows_are_as_many_as_counted_apart(resources: Any, least: int, audited: bool) -> None:
     found = list({(each["resourceType"], each["id"]): each for each in resources()}.values())
     columns = pa.table(
         {
@@ -105,11 +105,12 @@ def test_rows_are_as_many_as_counted_apart(resources: Any, least: int) -> None:
         connection.register("staged", columns)
         connection.execute("CREATE TABLE resources AS FROM staged")
         for each in tables():
-            built = connection.execute(each.select_sql("resources")).to_arrow_table().to_pandas()
-            audit = audit_table(each.name, built)
-            assert not audit.held, each.name
-            # What points at its Medication by a `urn:` inside the Bundle cannot say which it is.
-            assert {rule for rule, _ in audit.broken_rows} <= {"medications.says_what"}
+            built = connection.execute(each.select_sql("resources")).to_arrow_table()
             rows[each.name] = len(built)
+            if audited:
+                audit = audit_table(each.name, built.to_pandas())
+                assert not audit.held, each.name
+                # What points at its Medication by a `urn:` inside the Bundle cannot say which it is.
+                assert {rule for rule, _ in audit.broken_rows} <= {"medications.says_what"}
     assert +rows == counted(found)
     assert rows.total() >= least

@@ -79,4 +79,4 @@ def _compiled(view: View, source: str) -> str:
     picked = compile_view(picking, SqlRelation(source), carry=(*_CARRIED, "resource"))
     laying_out = {name: part for name, part in definition.items() if name != "where"}
     rows = compile_view(laying_out, SqlRelation("picked"), carry=_CARRIED)
-    return f"WITH picked AS MATERIALIZED (\n{picked}\n)\n{rows}"
+    return f"WITH picked AS NOT MATERIALIZED (\n{picked}\n)\n{rows}"
