@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from sandbox.compartment import MEMBERSHIP
+from sandbox.compartment import MEMBERSHIP, PATIENT_PARAMETERS
 
 if TYPE_CHECKING:
     from sandbox.loader import Tally
@@ -17,19 +17,12 @@ if TYPE_CHECKING:
 def take_inventory(store: Store, tally: Tally, changes: Changes) -> dict[str, Any]:
     """Count, keep in the store and return the inventory.
 
-    By type: `read` = `stored` + `repeated` + `older_versions`; `stored` = `in_compartments` (a patient's: found by a
-    search for that patient, or the Patient itself) + `others`.
+    By type: `read` = `stored` + `repeated` + `older_versions`; `stored` = `in_compartments` (found by a search for a
+    patient who is here, or the Patient itself) + `others`.
     """
     db = store.db
     stored = dict(db.execute("SELECT type, count(*) FROM resource WHERE gone = 0 GROUP BY type").fetchall())
-    within = dict(
-        db.execute(
-            "SELECT type, count(DISTINCT seq) FROM link WHERE parameter = ? AND target IN"
-            " (SELECT 'Patient/' || id FROM resource WHERE type = 'Patient' AND gone = 0 AND id IS NOT NULL)"
-            " GROUP BY type",
-            [MEMBERSHIP],
-        ).fetchall()
-    )
+    within = _found_by_search(store)
     without = dict(
         db.execute("SELECT type, count(*) FROM resource WHERE gone = 0 AND id IS NULL GROUP BY type").fetchall()
     )
@@ -67,3 +60,18 @@ def take_inventory(store: Store, tally: Tally, changes: Changes) -> dict[str, An
     with store.writing():
         store.set("inventory", orjson.dumps(inventory).decode())
     return inventory
+
+
+def _found_by_search(store: Store) -> dict[str, int]:
+    """By type, the resources that a search for their patient finds: by `patient` where the type has that parameter."""
+    rows = store.db.execute(
+        "SELECT type, parameter, count(DISTINCT seq) FROM link WHERE target IN"
+        " (SELECT 'Patient/' || id FROM resource WHERE type = 'Patient' AND gone = 0 AND id IS NOT NULL)"
+        " GROUP BY type, parameter"
+    ).fetchall()
+    return {
+        kind: number
+        for kind, parameter, number in rows
+        if parameter == ("patient" if "patient" in PATIENT_PARAMETERS.get(kind, {}) else MEMBERSHIP)
+        and kind != "Binary"
+    }

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import re
 import zlib
+from dataclasses import replace
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl
@@ -53,7 +54,7 @@ def make_app(providers: Mapping[str, Provider]) -> Callable[[Scope, Receive, Sen
     async def fhir(request: Request, name: str, path: str) -> Response:
         provider = chosen(name)
         asked = await _asked(request, path)
-        return await _send(request, await run_in_threadpool(provider.answer, asked))
+        return await _send(request, await run_in_threadpool(_answered, provider, asked))
 
     @app.api_route("/{name}/oauth/authorize", methods=["GET", "POST"])
     async def authorize(request: Request, name: str) -> Response:
@@ -232,12 +233,7 @@ async def _send(request: Request, answer: Answer) -> Response:
         await asyncio.sleep(answer.delay)
     if answer.hang_up:
         await _hang_up(request)
-    headers = dict(answer.headers)
-    body = answer.body
-    if "gzip" in request.headers.get("accept-encoding", "") and len(body) >= _WORTH_PACKING:
-        body = await run_in_threadpool(_packed, body)
-        headers |= {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
-    return Response(body, answer.status, headers, media_type=answer.media)
+    return Response(answer.body, answer.status, dict(answer.headers), media_type=answer.media)
 
 
 async def _hang_up(request: Request) -> None:
@@ -248,9 +244,14 @@ async def _hang_up(request: Request) -> None:
         await asyncio.sleep(0.01)
 
 
-def _packed(body: bytes) -> bytes:
+def _answered(provider: Provider, asked: Asked) -> Answer:
+    """The answer, packed for a client that takes gzip."""
+    answer = provider.answer(asked)
+    if len(answer.body) < _WORTH_PACKING or "gzip" not in asked.headers.get("accept-encoding", ""):
+        return answer
     packer = zlib.compressobj(1, zlib.DEFLATED, 31)
-    return packer.compress(body) + packer.flush()
+    body = packer.compress(answer.body) + packer.flush()
+    return replace(answer, body=body, headers={**answer.headers, "Content-Encoding": "gzip", "Vary": "Accept-Encoding"})
 
 
 def _is_local(request: Request) -> bool:
