@@ -14,6 +14,7 @@ from charthouse.errors import CharthouseError, SetupError, catalogue, catalogue_
 from charthouse.log import configure_logging
 from charthouse.settings import get_settings
 from charthouse.terminal import console
+from charthouse.views_cli import app as views_app
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -31,6 +32,7 @@ providers_app = typer.Typer(help="Who holds the records.", no_args_is_help=True)
 app.add_typer(people_app, name="people")
 app.add_typer(links_app, name="links")
 app.add_typer(providers_app, name="providers")
+app.add_typer(views_app, name="views")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 

@@ -87,6 +87,9 @@ CATALOGUE: dict[str, ErrorCode] = {
         ErrorCode("CH116", "A referenced resource could not be read", "Nothing to do: the next night tries again."),
         ErrorCode("CH117", "The batch was not worked to its end", "Read its task logs; the next night tries again."),
         ErrorCode("CH118", "Too many links failed", "Run: charthouse status; the threshold is a setting."),
+        ErrorCode(
+            "CH119", "A page is empty although more was announced", "Tell the provider; the next night tries again."
+        ),
         ErrorCode("CH117", "An answer is larger than permitted", "Tell the provider, or lower CHARTHOUSE_PAGE_SIZE."),
         ErrorCode(
             "CH118",

@@ -56,7 +56,8 @@ def walk(ask: Callable[[str], Answer], base_url: str, query: Query, max_pages: i
 
     Raises:
         FetchError: whatever `ask` raises; CH105, CH106, CH107 for a body that is no page; CH108 for a loop; CH110 for
-            too many pages; CH111 when the server refuses in a 200; CH114 for a next link to another origin.
+            too many pages; CH111 when the server refuses in a 200; CH114 for a next link to another origin; CH119
+            when a page was empty although the server announced more.
     """
     if query.read:
         yield _received(_as_page(ask(query.url(base_url))), query)[0]
@@ -65,6 +66,7 @@ def walk(ask: Callable[[str], Answer], base_url: str, query: Query, max_pages: i
     url = query.url(base_url)
     asked = {url}
     seen: set[bytes] = set()
+    matches, hollow = 0, False
     for number in range(max_pages):
         received, page = _received(ask(url), query)
         if number == 0 and received.broken and not received.resources:
@@ -75,7 +77,12 @@ def walk(ask: Callable[[str], Answer], base_url: str, query: Query, max_pages: i
                 raise FetchError("CH108", where=query.label)
             seen.add(digest)
         yield received
+        matches += sum(peek.match for peek in received.resources)
+        hollow = hollow or not page.entries
         if page.next_url is None:
+            # Totals may be estimates, so one alone proves nothing; beside a page without entries it does.
+            if hollow and page.total is not None and page.total > matches:
+                raise FetchError("CH119", where=query.label)
             return
         url = urljoin(url if page.next_url.startswith("?") else f"{base_url}/", page.next_url)
         if origin(url) != home:
