@@ -90,9 +90,9 @@ CATALOGUE: dict[str, ErrorCode] = {
         ErrorCode(
             "CH119", "A page is empty although more was announced", "Tell the provider; the next night tries again."
         ),
-        ErrorCode("CH117", "An answer is larger than permitted", "Tell the provider, or lower CHARTHOUSE_PAGE_SIZE."),
+        ErrorCode("CH120", "An answer is larger than permitted", "Tell the provider, or lower CHARTHOUSE_PAGE_SIZE."),
         ErrorCode(
-            "CH118",
+            "CH121",
             "The provider redirects to another host",
             "Check the endpoint of the provider; tokens are never sent elsewhere.",
         ),

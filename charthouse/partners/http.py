@@ -132,7 +132,7 @@ class HttpClient:
 
         Raises:
             FetchError: CH101, CH102 (401), CH103 (403), CH104 (404, 410, no such URL), CH109, CH111 (other 4xx),
-                CH117 (too large), CH118 (redirected elsewhere).
+                CH120 (too large), CH121 (redirected elsewhere).
         """
         home = origin(url)
         if home is None or (token is not None and not _is_token(token)):
@@ -150,7 +150,7 @@ class HttpClient:
             if 300 <= received.status < 400:
                 break
             raise FetchError(_CODES.get(received.status, "CH111"), where=host, what=f"HTTP {received.status}")
-        raise FetchError("CH118", where=host)
+        raise FetchError("CH121", where=host)
 
     def close(self) -> None:
         """Close the connections of all threads."""
@@ -220,7 +220,7 @@ class HttpClient:
                 answer = _unpack(packed, response.headers.get("Content-Encoding", ""), host) if fine else Answer(b"")
             except _TooLargeError:
                 if fine:
-                    raise FetchError("CH117", where=host) from None
+                    raise FetchError("CH120", where=host) from None
                 answer = Answer(b"")
             except (requests.RequestException, urllib3.exceptions.HTTPError, OSError):
                 raise _LineLostError from None

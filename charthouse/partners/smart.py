@@ -349,7 +349,7 @@ def _look_at(answer: requests.Response, where: str) -> requests.Response:
     if answer.status_code == 429 or answer.status_code >= 500:
         raise FetchError("CH109", where=where, what=f"HTTP {answer.status_code}")
     if 300 <= answer.status_code < 400:
-        raise FetchError("CH118", where=where)
+        raise FetchError("CH121", where=where)
     return answer
 
 

@@ -46,7 +46,7 @@ def test_the_client_has_no_way_to_write() -> None:
     ("status", "code", "requests"),
     [
         *((status, code, 1) for status, code in ((401, "CH102"), (403, "CH103"), (404, "CH104"), (410, "CH104"))),
-        *((status, code, 1) for status, code in ((400, "CH111"), (422, "CH111"), (501, "CH111"), (304, "CH118"))),
+        *((status, code, 1) for status, code in ((400, "CH111"), (422, "CH111"), (501, "CH111"), (304, "CH121"))),
         *((status, "CH109", 3) for status in (429, 500, 503)),
     ],
 )
@@ -129,21 +129,21 @@ def test_gzip_is_kept_as_it_came(quick: Settings, monkeypatch: pytest.MonkeyPatc
             client.get(server.url)
         monkeypatch.setattr(http, "MAX_BODY", 5000)
         for reply in (Reply(body=member, headers=coded), Reply(body=body)):
-            with OddServer(lambda _, reply=reply: reply) as server, pytest.raises(FetchError, match="CH117"):
+            with OddServer(lambda _, reply=reply: reply) as server, pytest.raises(FetchError, match="CH120"):
                 client.get(server.url)
 
 
 def test_a_redirect_takes_the_token_nowhere_else(quick: Settings) -> None:
     with OddServer(lambda _: Reply(body=b"{}")) as elsewhere, HttpClient(quick) as client:
         away = Reply(307, headers={"Location": f"{elsewhere.url}/fhir"})
-        with OddServer(lambda _: away) as server, pytest.raises(FetchError, match="CH118"):
+        with OddServer(lambda _: away) as server, pytest.raises(FetchError, match="CH121"):
             client.get(server.url, token=TOKEN)
         assert elsewhere.asked == []
         near = Reply(308, headers={"Location": "/moved?x=1"})
         with OddServer(lambda asked: near if asked.path == "/" else Reply(body=b"[]")) as server:
             assert client.get(f"{server.url}/", token=TOKEN).body == b"[]"
             assert [asked.headers["Authorization"] for asked in server.asked] == [f"Bearer {TOKEN}"] * 2
-        with OddServer(lambda _: near) as server, pytest.raises(FetchError, match="CH118"):
+        with OddServer(lambda _: near) as server, pytest.raises(FetchError, match="CH121"):
             client.get(server.url)
 
 

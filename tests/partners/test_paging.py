@@ -119,6 +119,22 @@ def test_empty_pages_are_no_loop(quick: Settings) -> None:
 
 
 @pytest.mark.parametrize(
+    ("total", "lost", "fault"),
+    [(2, None, None), (5, None, None), (2, 0, "CH119"), (2, 1, "CH119"), (1, 1, None)],
+)
+def test_a_page_that_lost_its_entries(quick: Settings, total: int, lost: int | None, fault: str | None) -> None:
+    def answer(asked: Asked) -> Reply:
+        number = int(asked.one("page") or 0)
+        page = bundle(number, "Observation?page=1" if number == 0 else None, total=total)
+        if number == lost:
+            del page["entry"]
+        return as_json(page)
+
+    pages, code, _ = walked(quick, answer)
+    assert (len(pages), code) == (2, fault)
+
+
+@pytest.mark.parametrize(
     ("entries", "fault", "warnings", "broken"),
     [
         ([outcome("error")], "CH111", 0, False),

@@ -126,7 +126,7 @@ def test_every_sign_in_has_its_own_secrets() -> None:
         ("/oauth/token", as_json(["canary"]), "CH105"),
         ("/oauth/token", as_json({"access_token": "canary", "expires_in": "canary"}), "CH105"),
         ("/oauth/token", Reply(503, b"canary"), "CH109"),
-        ("/oauth/token", Reply(307, headers={"Location": "http://127.0.0.1:1/canary"}), "CH118"),
+        ("/oauth/token", Reply(307, headers={"Location": "http://127.0.0.1:1/canary"}), "CH121"),
         ("/oauth/token", Reply(200, b"{'canary'", cut=3), "CH101"),
         ("/fhir/.well-known/smart-configuration", as_json({"token_endpoint": 7}), "CH104"),
     ],
