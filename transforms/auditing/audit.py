@@ -71,7 +71,8 @@ def audit_table(name: str, frame: pd.DataFrame) -> TableAudit:
         KeyError: there is no such table.
     """
     tally = _Tally(rows=len(frame))
-    parameters = _parameters(table(name), datetime.now(UTC))
+    audited = table(name)
+    parameters = _parameters(audited, datetime.now(UTC))
     columns, unique, others = _parts(rules_of(name))
     tally.add(judge(columns, frame.iloc[:0], parameters))
     for rule in unique:
@@ -79,8 +80,9 @@ def audit_table(name: str, frame: pd.DataFrame) -> TableAudit:
             frame[frame.duplicated(rule.kwargs["column"], keep=False)] if rule.kwargs["column"] in frame else frame
         )
         tally.add(judge([rule], repeated, parameters))
+    read = frame[[column for column in _read(audited, others) if column in frame]]
     for start in range(0, max(len(frame), 1), CHUNK_ROWS):
-        tally.add(judge(others, frame.iloc[start : start + CHUNK_ROWS], parameters))
+        tally.add(judge(others, read.iloc[start : start + CHUNK_ROWS], parameters))
     return tally.audit(name)
 
 
@@ -94,11 +96,9 @@ def _audit_files(audited: Table, files: Sequence[Path], now: datetime) -> TableA
     tally = _Tally()
     parameters = _parameters(audited, now)
     columns, unique, others = _parts(rules_of(audited.name))
-    declared = frozenset(column.name for column in audited.columns)
-    needed = frozenset({"row_key"}).union(*(rule.columns(declared) for rule in others))
     for schema in {tuple(_schema(file).names): _schema(file) for file in files}.values():
         tally.add(judge(columns, schema.empty_table().to_pandas(), parameters))
-    for frame in _chunks(files, [column.name for column in audited.columns if column.name in needed]):
+    for frame in _chunks(files, _read(audited, others)):
         tally.rows += len(frame)
         tally.add(judge(others, frame, parameters))
     if tally.rows:
@@ -111,6 +111,13 @@ def _parts(rules: Sequence[Rule]) -> tuple[list[Rule], list[Rule], list[Rule]]:
     columns = [rule for rule in rules if rule.type == COLUMN_SET]
     unique = [rule for rule in rules if rule.type == UNIQUE]
     return columns, unique, [rule for rule in rules if rule.type not in {COLUMN_SET, UNIQUE}]
+
+
+def _read(audited: Table, rules: Sequence[Rule]) -> list[str]:
+    """The columns that the rules read, in the table's order; a frame of those alone is several times as fast."""
+    declared = frozenset(column.name for column in audited.columns)
+    needed = frozenset({"row_key"}).union(*(rule.columns(declared) for rule in rules))
+    return [column.name for column in audited.columns if column.name in needed]
 
 
 def _parameters(audited: Table, now: datetime) -> dict[str, Any]:
