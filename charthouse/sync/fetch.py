@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from charthouse.errors import FetchError
+from charthouse.log import get_logger
 from charthouse.partners.capability import Capability, fetch_capability
 from charthouse.partners.http import HttpClient
 from charthouse.sync.fetch_link import LinkFetch
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
     from charthouse.settings import Settings
     from charthouse.sync.landing import Manifest
+
+log = get_logger(__name__)
 
 TokenSource = Callable[[str, bool], str]
 """(link id, renew) → an access token. `renew` says that the one before was refused. Raises CharthouseError."""
@@ -79,6 +82,14 @@ def fetch_batch(
         for future in as_completed(futures):
             manifest = future.result()
             manifests.append(manifest)
+            log.info(
+                "link fetched",
+                link_id=manifest.link_id,
+                status=manifest.status,
+                queries=len(manifest.queries),
+                resources=manifest.resources,
+                codes=sorted({outcome.code for outcome in manifest.outcomes}),
+            )
             if on_link is not None:
                 on_link(manifest)
         requests = client.requests
