@@ -253,20 +253,20 @@ def decode(item: str, value: Value, *, strict: bool) -> str:
     go that way, with nothing lost. The strict reader, which has made a double of the number, stops at more digits than
     a double is sure to keep.
     """
-    cast, sure = "TRY_CAST", ""
-    if strict:
-        cast, sure = "CAST", f"WHEN length({item}) > 16 THEN error('CH320') "
-    if value.family != "decimal":
-        if strict:
-            return f"CASE WHEN contains({item}, '.') THEN error('CH320') ELSE CAST({item} AS BIGINT) END"
-        return f"CASE WHEN NOT contains({item}, '.') THEN TRY_CAST({item} AS BIGINT) END"
-    return (
-        f"CASE {sure}WHEN length({item}) <= 9 AND NOT contains({item}, 'e') AND NOT contains({item}, 'E') "
-        f"THEN CAST({cast}({item} AS DECIMAL(18, 9)) AS {DECIMAL}) "
-        f"WHEN regexp_full_match({item}, '-?[0-9]{{1,3}}[.][0-9]{{1,15}}') "
-        f"THEN CAST({cast}({item} AS DECIMAL(18, 15)) AS {DECIMAL}) "
-        f"ELSE {cast}({item} AS {DECIMAL}) END"
-    )
+    if value.family == "decimal":
+        number = (
+            f"CASE WHEN length({item}) <= 9 AND NOT contains({item}, 'e') AND NOT contains({item}, 'E') "
+            f"THEN CAST(TRY_CAST({item} AS DECIMAL(18, 9)) AS {DECIMAL}) "
+            f"WHEN regexp_full_match({item}, '-?[0-9]{{1,3}}[.][0-9]{{1,15}}') "
+            f"THEN CAST(TRY_CAST({item} AS DECIMAL(18, 15)) AS {DECIMAL}) "
+            f"ELSE TRY_CAST({item} AS {DECIMAL}) END"
+        )
+    else:
+        number = f"CASE WHEN NOT contains({item}, '.') THEN TRY_CAST({item} AS BIGINT) END"
+    if not strict:
+        return number
+    stop = "error('CH320')"
+    return f"CASE WHEN length({item}) <= 16 THEN coalesce({number}, {stop}) WHEN {item} IS NOT NULL THEN {stop} END"
 
 
 def text_of(shop: Workshop, value: Value, position: int) -> str:

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 METADATA_KEY = b"remarks"
 
+LISTED_AT_ONCE = 3
+
+Place = tuple[str, tuple[str, ...]]
+
 _NUMBERS = ("UBIGINT", "BIGINT", "HUGEINT", "DOUBLE")
 
 
@@ -32,18 +36,36 @@ class Remark:
     resources: int
 
 
-def counting_sql(compiled: Compiled, source: Source) -> tuple[str, list[str]]:
-    """A query of one row: lines without a JSON object, then the resources that misfit, for each path that is read."""
-    places = list(_places(compiled.shape, "$", listed=False))
-    kind = sql.text(compiled.resource)
-    fitting = f"(json ->> '$.resourceType') = {kind}"
-    columns = ["count(*) FILTER (WHERE coalesce(json_type(json), '') <> 'OBJECT')"]
-    columns += [f"count(*) FILTER (WHERE {condition} AND {fitting})" for _, condition in places]
+def counting_queries(compiled: Compiled, source: Source) -> list[tuple[str, list[str]]]:
+    """Queries of one row each: lines without a JSON object, then the resources that misfit, for each path named.
+
+    Each call of a JSON function holds the documents of a whole vector; so many calls in one query need much memory.
+    """
+    places = list(_places(compiled.shape, "$"))
+    single = [place for place in places if "[*]" not in place[0]]
+    several = [place for place in places if "[*]" in place[0]]
+    groups = [several[start : start + LISTED_AT_ONCE] for start in range(0, len(several), LISTED_AT_ONCE)]
+    resource = compiled.resource
+    return [_counting(resource, source, single, []), *(_counting(resource, source, [], group) for group in groups)]
+
+
+def _counting(resource: str, source: Source, single: list[Place], several: list[Place]) -> tuple[str, list[str]]:
+    columns = ["count(*) FILTER (WHERE NOT is_object)"]
+    kinds = ["coalesce(json_type(json), '') = 'OBJECT' AS is_object"]
+    kinds.append(f"(json ->> '$.resourceType') = {sql.text(resource)} AS fits")
+    if single:
+        kinds.append("json_type(json, [" + ", ".join(sql.text(path) for path, _ in single) + "]) AS kinds")
+    for i, (_, allowed) in enumerate(single, 1):
+        columns.append(f"count(*) FILTER (WHERE fits AND kinds[{i}] NOT IN ({_quoted(allowed)}))")
+    for i, (path, allowed) in enumerate(several):
+        kinds.append(f"json_type(json, {sql.text(path)}) AS kinds{i}")
+        misfits = f"list_filter(kinds{i}, lambda kind: kind NOT IN ({_quoted(allowed)}))"
+        columns.append(f"count(*) FILTER (WHERE fits AND len({misfits}) > 0)")
     text = (
-        "SELECT\n  " + ",\n  ".join(columns) + "\nFROM (\n  SELECT CASE WHEN json_valid(json) THEN json END AS json\n"
-        f"  FROM ({texts(source, compiled.resource)})\n)"
+        "SELECT " + ", ".join(columns) + "\nFROM (\n  SELECT " + ", ".join(kinds) + "\n  FROM (\n"
+        f"    SELECT CASE WHEN json_valid(json) THEN json END AS json FROM ({texts(source, resource)})\n  )\n)"
     )
-    return text, [path for path, _ in places]
+    return text, [path for path, _ in (*single, *several)]
 
 
 def remarks_of(table: pa.Table) -> tuple[Remark, ...]:
@@ -58,25 +80,27 @@ def attach(table: pa.Table, remarks: list[Remark]) -> pa.Table:
     return table.replace_schema_metadata({**(table.schema.metadata or {}), METADATA_KEY: noted.encode()})
 
 
-def read(row: tuple[int, ...], compiled: Compiled, paths: list[str]) -> list[Remark]:
-    """The remarks out of the row of the counting query."""
-    broken, *counts = row
+def read(rows: list[tuple[int, ...]], compiled: Compiled, paths: list[list[str]]) -> list[Remark]:
+    """The remarks out of the rows of the counting queries."""
+    broken = rows[0][0]
     found = [Remark("CH321", compiled.resource, broken)] if broken else []
-    misfits = zip(paths, counts, strict=True)
-    return found + [Remark("CH320", compiled.resource + path[1:], count) for path, count in misfits if count]
+    for row, named in zip(rows, paths, strict=True):
+        misfits = zip(named, row[1:], strict=True)
+        found += [Remark("CH320", compiled.resource + path[1:], count) for path, count in misfits if count]
+    return found
 
 
-def _places(shape: Shape, path: str, *, listed: bool) -> Iterator[tuple[str, str]]:
+def _places(shape: Shape, path: str) -> Iterator[Place]:
     for name, child in shape.fields.items():
         if name == "resourceType":
             continue
         place = f"{path}.{name}"
         if child.many:
-            yield place, _misfit(place, ("ARRAY",), listed=listed)
-        inner, inside = (f"{place}[*]", True) if child.many else (place, listed)
-        yield inner, _misfit(inner, _allowed(child), listed=inside)
+            yield place, ("ARRAY",)
+            place += "[*]"
+        yield place, _allowed(child)
         if child.leaf is None:
-            yield from _places(child, inner, listed=inside)
+            yield from _places(child, place)
 
 
 def _allowed(shape: Shape) -> tuple[str, ...]:
@@ -88,9 +112,5 @@ def _allowed(shape: Shape) -> tuple[str, ...]:
     return _NUMBERS if shape.number else ("VARCHAR", "BOOLEAN", *_NUMBERS)
 
 
-def _misfit(path: str, allowed: tuple[str, ...], *, listed: bool) -> str:
-    kinds = ", ".join(f"'{kind}'" for kind in (*allowed, "NULL"))
-    found = f"json_type(json, {sql.text(path)})"
-    if not listed:
-        return f"{found} NOT IN ({kinds})"
-    return f"len(list_filter({found}, lambda t: t NOT IN ({kinds}))) > 0"
+def _quoted(kinds: tuple[str, ...]) -> str:
+    return ", ".join(f"'{kind}'" for kind in (*kinds, "NULL"))

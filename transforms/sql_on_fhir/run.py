@@ -6,6 +6,7 @@ import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -16,11 +17,13 @@ import pyarrow as pa
 from transforms.sql_on_fhir import definition, sql
 from transforms.sql_on_fhir.compiler import NO_DIGITS, OutputColumn, compile_definition
 from transforms.sql_on_fhir.errors import ViewError
-from transforms.sql_on_fhir.remarks import Remark, attach, counting_sql
+from transforms.sql_on_fhir.remarks import Remark, attach, counting_queries
 from transforms.sql_on_fhir.remarks import read as read_remarks
-from transforms.sql_on_fhir.sources import NdjsonFiles, Query, Source, SqlRelation
+from transforms.sql_on_fhir.sources import LONG_LINE_LIMIT, NdjsonFiles, Query, Source, SqlRelation
 
 MEMORY_LIMIT = "512MB"
+
+LONG_LINE = "a line is longer than the reader's limit"
 
 Result = TypeVar("Result")
 Query_ = Callable[[str], duckdb.DuckDBPyRelation]
@@ -159,7 +162,11 @@ def _own(connection: duckdb.DuckDBPyConnection | None) -> Iterator[duckdb.DuckDB
     if connection is not None:
         yield connection
         return
-    with duckdb.connect(config={"memory_limit": MEMORY_LIMIT, "temp_directory": tempfile.gettempdir()}) as own:
+    with (
+        tempfile.TemporaryDirectory(prefix="views-") as spill,
+        duckdb.connect(config={"memory_limit": MEMORY_LIMIT, "temp_directory": spill}) as own,
+    ):
+        own.execute("SET enable_progress_bar = false; SET preserve_insertion_order = false")
         yield own
 
 
@@ -186,13 +193,20 @@ class _Run(Generic[Result]):
         if isinstance(source, SqlRelation):
             return self.forgiving(source)
         files = source if isinstance(source, NdjsonFiles) else NdjsonFiles.of(source)
-        result = self.strict(files)
-        return self.forgiving(files.forgiving()) if result is None else (result, [])
+        result = self.strict(replace(files, strict=True))
+        if result is not None:
+            return result, []
+        try:
+            return self.forgiving(replace(files, strict=False))
+        except ViewError as error:
+            if error.message != LONG_LINE:
+                raise
+            return self.forgiving(replace(files, strict=False, line_limit=LONG_LINE_LIMIT))
 
     def strict(self, files: NdjsonFiles) -> Result | None:
         """The result of the strict reader; None where the forgiving one is due."""
         try:
-            compiled = compile_definition(self.typed, NdjsonFiles(files.paths, strict=True), self.carry)
+            compiled = compile_definition(self.typed, files, self.carry)
         except ViewError as error:
             if error.message == NO_DIGITS:
                 return None
@@ -201,6 +215,8 @@ class _Run(Generic[Result]):
             return self.deliver(compiled.sql, self.query)
         except duckdb.Error as error:
             explained = _explained(self.view, error)
+            if explained.message == LONG_LINE:
+                return None
             if explained.code in {"CH307", "CH309"} or isinstance(error, duckdb.OutOfMemoryException):
                 raise explained from None
             return None
@@ -212,11 +228,11 @@ class _Run(Generic[Result]):
             result = self.deliver(compiled.sql, self.query)
             if not self.remarks:
                 return result, []
-            counting, paths = counting_sql(compiled, source)
-            row = self.query(counting).fetchone() or ()
+            counting = counting_queries(compiled, source)
+            rows = [self.query(text).fetchone() or () for text, _ in counting]
         except duckdb.Error as error:
             raise _explained(self.view, error) from None
-        return result, read_remarks(row, compiled, paths)
+        return result, read_remarks(rows, compiled, [paths for _, paths in counting])
 
 
 def _explained(view: Mapping[str, Any], error: duckdb.Error) -> ViewError:
@@ -225,6 +241,8 @@ def _explained(view: Mapping[str, Any], error: duckdb.Error) -> ViewError:
     if found:
         at = found.group(1)
         return ViewError("CH307", at, _expression(view, at), 0, "more than one value at run time")
+    if "maximum_object_size" in str(error):
+        return ViewError("CH309", message=LONG_LINE)
     if isinstance(error, duckdb.IOException):
         return ViewError("CH309", message="the files cannot be read")
     if isinstance(error, duckdb.CatalogException | duckdb.BinderException):

@@ -13,8 +13,11 @@ from transforms.sql_on_fhir.errors import ViewError
 if TYPE_CHECKING:
     from transforms.sql_on_fhir.shape import Shape
 
-MAX_OBJECT = 64 * 1024 * 1024
-"""Bytes that one line of NDJSON may have."""
+LINE_LIMIT = 16 * 1024 * 1024
+"""Bytes that one line of NDJSON may have. DuckDB's buffers are twice as large, several a thread."""
+
+LONG_LINE_LIMIT = 128 * 1024 * 1024
+"""What a line may have where the usual limit was not enough."""
 
 ENDINGS = (".ndjson", ".ndjson.gz", ".jsonl", ".jsonl.gz")
 
@@ -57,6 +60,7 @@ class NdjsonFiles:
 
     paths: tuple[str, ...]
     strict: bool = False
+    line_limit: int = LINE_LIMIT
 
     @staticmethod
     def of(source: str | Path, *, strict: bool = False) -> NdjsonFiles:
@@ -68,10 +72,6 @@ class NdjsonFiles:
         if not found:
             raise ViewError("CH309", message=f"the folder holds no file of {', '.join(ENDINGS)}")
         return NdjsonFiles(tuple(found), strict)
-
-    def forgiving(self) -> NdjsonFiles:
-        """The same files, read as text first."""
-        return NdjsonFiles(self.paths)
 
     def sql(self) -> str:
         """The list of paths."""
@@ -110,7 +110,7 @@ def rows(
         conditions = [f"r.resourceType = {kind}", *conditions]
     where = "\n  WHERE " + "\n    AND ".join(conditions) if conditions else ""
     if isinstance(source, NdjsonFiles) and source.strict:
-        reader = f"read_ndjson({source.sql()}, columns = {shape.columns()}, maximum_object_size = {MAX_OBJECT})"
+        reader = f"read_ndjson({source.sql()}, columns = {shape.columns()}, maximum_object_size = {source.line_limit})"
         return f"(\n  SELECT *\n  FROM {reader} AS r{where}\n) AS r"
     carried = "".join(f"{sql.name(name)}, " for name in carry)
     given = f"({texts(source, resource_type, carried)})"
@@ -125,7 +125,7 @@ def rows(
 def texts(source: Source, resource_type: str, carried: str = "") -> str:
     """A query of the resources as JSON text in a column `json`, NULL where a line is no JSON."""
     if isinstance(source, NdjsonFiles):
-        reader = f"read_ndjson_objects({source.sql()}, ignore_errors = true, maximum_object_size = {MAX_OBJECT})"
+        reader = f"read_ndjson_objects({source.sql()}, ignore_errors = true, maximum_object_size = {source.line_limit})"
         return f"SELECT json FROM {reader}"
     query = f"SELECT {carried}CAST({sql.name(source.resource)} AS VARCHAR) AS json FROM {source.sql()}"
     if source.resource_type is None:
