@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import gzip
 import logging
 import socket
@@ -9,18 +10,18 @@ import threading
 import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+import charthouse
 from charthouse.errors import FetchError
 from charthouse.partners import http
 from charthouse.partners.http import HttpClient, ReadOnlyError, ReadOnlySession
 from tests.partners.odd_server import OddServer, Reply
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from charthouse.settings import Settings
 
 SECRET = "Observation?patient=canary-patient-7"
@@ -40,6 +41,22 @@ def test_nothing_but_get_leaves(method: str) -> None:
 def test_the_client_has_no_way_to_write() -> None:
     verbs = {"post", "put", "patch", "delete", "request", "send", "head", "options"}
     assert not verbs & {name.lower() for name in dir(HttpClient)}
+
+
+def test_nobody_else_in_the_house_speaks_http() -> None:
+    """`requests` and its kin are for the read-only client, for sign-ins, and for the operator's own sandbox."""
+    root = Path(charthouse.__file__).parent
+    speakers = set()
+    for file in root.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            if {name.partition(".")[0] for name in names} & {"requests", "urllib3", "httpx", "aiohttp", "authlib"} or {
+                "http.client",
+                "urllib.request",
+            } & set(names):
+                speakers.add(file.relative_to(root).as_posix())
+    assert speakers <= {"partners/http.py", "partners/smart.py", "sandbox_process.py"}
 
 
 @pytest.mark.parametrize(
