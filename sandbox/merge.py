@@ -48,7 +48,7 @@ def merge(store: Store, staged: Path) -> Changes:
         with store.writing():
             changes = _merge(db, moment, last)
             if changes.added or changes.changed or changes.removed:
-                store.set("loaded", str(moment))
+                store.set("loaded", str(moment + changes.added + changes.changed))
             store.set("merging", None)
     finally:
         db.execute("DETACH source")
@@ -123,7 +123,9 @@ class _Writing:
             self.again.append((seq,))
             keep_after = self.moment
         content = _parsed(raw)
-        body, version_id, updated_text, updated = _stamped(raw, content, version, self.moment, keep_after)
+        # Each write has an instant of its own, as on a server that takes them one by one.
+        moment = self.moment + self.added + self.changed
+        body, version_id, updated_text, updated = _stamped(raw, content, version, moment, keep_after)
         self.resources.append((seq, kind, key, identity, version, version_id, updated_text, updated, digest))
         self.bodies.append((seq, body))
         index = index_of(kind, content)

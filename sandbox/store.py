@@ -153,9 +153,9 @@ class Store:
 
 
 def instant(microseconds: int) -> str:
-    """Microseconds since 1970 as a FHIR instant, in milliseconds, UTC."""
-    moment = datetime.fromtimestamp(microseconds // 1000 / 1000, tz=UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    """Microseconds since 1970 as a FHIR instant, UTC."""
+    moment = datetime.fromtimestamp(microseconds // 1_000_000, tz=UTC).replace(microsecond=microseconds % 1_000_000)
+    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def microseconds(text: str) -> int | None:
