@@ -164,7 +164,7 @@ class _Reading:
     def _take(self, group: Group) -> None:
         names = Names()
         chosen: list[tuple[Entry, str | None, bytes]] = []
-        here: dict[tuple[str, str], bytes] = {}
+        here: dict[tuple[str, str], tuple[bytes, bytes]] = {}
         for entry in group.entries:
             self.tally.read[entry.type] += 1
             raw_hash = _hash(entry.raw)
@@ -178,7 +178,7 @@ class _Reading:
         for reference in group.deleted:
             self._delete(reference)
 
-    def _identify(self, entry: Entry, raw_hash: bytes, here: dict[tuple[str, str], bytes]) -> str | None:
+    def _identify(self, entry: Entry, raw_hash: bytes, here: dict[tuple[str, str], tuple[bytes, bytes]]) -> str | None:
         """The id under which the server stores a resource; None where it stays without one."""
         posted = entry.method == "POST"
         if posted and entry.if_none_exist:
@@ -197,12 +197,13 @@ class _Reading:
         held = here.get(place)
         if held is None:
             row = self.stage.execute(
-                "SELECT raw_hash, posted, body FROM staged WHERE type = ? AND key = ?", place
+                "SELECT raw_hash, body, posted FROM staged WHERE type = ? AND key = ?", place
             ).fetchone()
-            held = row[0] if row and row[1] else None
-        if held is not None and held != raw_hash:
+            held = (row[0], row[1]) if row and row[2] else None
+        if held is not None and held[0] != raw_hash and not _same(held[1], entry.raw, but_references=True):
+            # Two creates that happen to have used one name.
             return str(uuid.uuid5(_NAMESPACE, f"{identity} {raw_hash.hex()}"))
-        here[place] = raw_hash
+        here[place] = (raw_hash, entry.raw)
         return identity
 
     def _stage(self, entry: Entry, identity: str | None, raw_hash: bytes, names: Names) -> None:
@@ -311,12 +312,22 @@ def _hash(raw: bytes) -> bytes:
     return blake2b(raw, digest_size=16).digest()
 
 
-def _same(one: bytes, other: bytes) -> bool:
-    """Whether two texts say the same, whatever their white space and order of keys; digits of decimals count."""
+def _same(one: bytes, other: bytes, *, but_references: bool = False) -> bool:
+    """Whether two texts say the same, whatever their white space and order of keys; digits of decimals count.
+
+    `but_references` leaves aside what they point at: the one may be resolved and the other not yet.
+    """
+
+    def hook(members: dict[str, Any]) -> dict[str, Any]:
+        if but_references:
+            members.pop("reference", None)
+        return members
+
     try:
-        return bool(json.loads(one, parse_float=str) == json.loads(other, parse_float=str))
+        first, second = (json.loads(text, parse_float=str, object_hook=hook) for text in (one, other))
     except (ValueError, RecursionError):
         return False
+    return bool(first == second)
 
 
 def _is_uuid(text: str) -> bool:

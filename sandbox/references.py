@@ -126,8 +126,8 @@ def identifier_query(reference: str) -> tuple[str, str | None, str] | None:
     pairs = parse_qsl(match[2].replace("+", "%2B"), keep_blank_values=True)
     if len(pairs) != 1 or pairs[0][0] != "identifier":
         return None
-    system, bar, value = pairs[0][1].rpartition("|")
-    return match[1], (system if bar else None), value
+    system, bar, value = pairs[0][1].partition("|")
+    return (match[1], system, value) if bar else (match[1], None, system)
 
 
 def restful_target(reference: str) -> str | None:
