@@ -43,20 +43,26 @@ def test_the_client_has_no_way_to_write() -> None:
     assert not verbs & {name.lower() for name in dir(HttpClient)}
 
 
-def test_nobody_else_in_the_house_speaks_http() -> None:
-    """`requests` and its kin are for the read-only client, for sign-ins, and for the operator's own sandbox."""
+def test_nobody_else_in_the_house_can_write() -> None:
+    """Outside the read-only client and the sign-in, `requests` is used for `get` alone, and nothing else like it."""
     root = Path(charthouse.__file__).parent
-    speakers = set()
+    found = set()
     for file in root.rglob("*.py"):
+        name = file.relative_to(root).as_posix()
         for node in ast.walk(ast.parse(file.read_text())):
-            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-            if {name.partition(".")[0] for name in names} & {"requests", "urllib3", "httpx", "aiohttp", "authlib"} or {
-                "http.client",
-                "urllib.request",
-            } & set(names):
-                speakers.add(file.relative_to(root).as_posix())
-    assert speakers <= {"partners/http.py", "partners/smart.py", "sandbox_process.py"}
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "requests":
+                found.add((name, node.attr))
+            modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            modules += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            for module in modules:
+                if module.partition(".")[0] in {"urllib3", "httpx", "aiohttp", "authlib"} or module.startswith(
+                    ("requests.", "http.client", "urllib.request")
+                ):
+                    found.add((name, module))
+    elsewhere = {use for name, use in found if name not in {"partners/http.py", "partners/smart.py"}}
+    assert elsewhere <= {"get", "RequestException"}
+    sign_in = {use for name, use in found if name == "partners/smart.py"}
+    assert not sign_in & {"post", "put", "patch", "delete", "request", "Session"}
 
 
 @pytest.mark.parametrize(
