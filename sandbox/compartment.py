@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 # A line a type: parameters whose path has another name are written `parameter:path+path`.
 _REFERENCES: Final = """
@@ -146,6 +146,16 @@ PATIENT_PARAMETERS: Final[Mapping[str, Mapping[str, _Paths]]] = _read(_REFERENCE
 TOKEN_PARAMETERS: Final[Mapping[str, Mapping[str, _Paths]]] = _read(_TOKENS)
 """Type → token search parameter → the paths of its codes."""
 
+
+def _by_path(parameters: Mapping[str, _Paths]) -> tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]:
+    paths: dict[tuple[str, ...], list[str]] = {}
+    for parameter, looked_at in parameters.items():
+        for path in looked_at:
+            paths.setdefault(path, [MEMBERSHIP]).append(parameter)
+    return tuple((path, tuple(names)) for path, names in paths.items())
+
+
+_BY_PATH: Final = {name: _by_path(parameters) for name, parameters in PATIENT_PARAMETERS.items()}
 _ATTACHMENTS: Final[Mapping[str, _Paths]] = {
     "DocumentReference": (("content", "attachment", "url"),),
     "DiagnosticReport": (("presentedForm", "url"),),
@@ -162,9 +172,9 @@ class Index:
     `Type/id`) with the roles `medication`, `target` and `attachment`.
     """
 
-    links: frozenset[tuple[str, str]]
-    tokens: frozenset[tuple[str, str, str]]
-    points: frozenset[tuple[str, str]]
+    links: set[tuple[str, str]]
+    tokens: set[tuple[str, str, str]]
+    points: set[tuple[str, str]]
 
 
 def is_personal(type_name: str) -> bool:
@@ -181,15 +191,14 @@ def index_of(type_name: str, resource: Mapping[str, Any]) -> Index:
         links.update((f"Patient/{filed}", parameter) for parameter in PATIENT_PARAMETERS.get(type_name, {}))
         links.add((f"Patient/{filed}", MEMBERSHIP))
     elif type_name == "Provenance":
-        points.update(("target", target) for target in _targets(resource, (("target",),)))
+        points.update(("target", target) for target in _targets(resource, ("target",)))
     else:
-        for parameter, paths in PATIENT_PARAMETERS.get(type_name, {}).items():
-            for target in _targets(resource, paths):
+        for path, parameters in _BY_PATH.get(type_name, ()):
+            for target in _targets(resource, path):
                 if target.startswith("Patient/"):
-                    links.add((target, parameter))
-                    links.add((target, MEMBERSHIP))
+                    links.update((target, parameter) for parameter in parameters)
     if type_name in MEDICATION_USERS:
-        points.update(("medication", target) for target in _targets(resource, (("medicationReference",),)))
+        points.update(("medication", target) for target in _targets(resource, ("medicationReference",)))
     for path in _ATTACHMENTS.get(type_name, ()):
         for url in walk(resource, path):
             shown = literal(url)
@@ -197,14 +206,12 @@ def index_of(type_name: str, resource: Mapping[str, Any]) -> Index:
                 points.add(("attachment", shown))
     if type_name == "Patient" and isinstance(resource.get("id"), str):
         links.add((f"Patient/{resource['id']}", MEMBERSHIP))
-    tokens = {
-        (parameter, system, code)
-        for parameter, paths in TOKEN_PARAMETERS.get(type_name, {}).items()
-        for path in paths
-        for value in walk(resource, path)
-        for system, code in _codings(value)
-    }
-    return Index(frozenset(links), frozenset(tokens), frozenset(points))
+    tokens: set[tuple[str, str, str]] = set()
+    for parameter, paths in TOKEN_PARAMETERS.get(type_name, {}).items():
+        for path in paths:
+            for value in walk(resource, path):
+                tokens.update((parameter, system, code) for system, code in _codings(value))
+    return Index(links, tokens, points)
 
 
 def literal(reference: object) -> str | None:
@@ -213,16 +220,14 @@ def literal(reference: object) -> str | None:
     return match[1] if match else None
 
 
-def walk(value: object, path: tuple[str, ...]) -> Iterator[Any]:
+def walk(value: object, path: tuple[str, ...]) -> Sequence[Any]:
     """Every value at a path, lists flattened on the way."""
-    if isinstance(value, list):
-        for item in value:
-            yield from walk(item, path)
-    elif not path:
-        if value is not None:
-            yield value
-    elif isinstance(value, dict) and path[0] in value:
-        yield from walk(value[path[0]], path[1:])
+    found = [value]
+    for step in path:
+        found = [item[step] for item in found if isinstance(item, dict) and step in item]
+        if any(isinstance(item, list) for item in found):
+            found = [part for item in found for part in (item if isinstance(item, list) else (item,))]
+    return found
 
 
 def _filed_under(resource: Mapping[str, Any]) -> str | None:
@@ -233,12 +238,11 @@ def _filed_under(resource: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _targets(resource: Mapping[str, Any], paths: _Paths) -> Iterator[str]:
-    for path in paths:
-        for reference in walk(resource, path):
-            target = literal(reference.get("reference")) if isinstance(reference, dict) else None
-            if target:
-                yield target
+def _targets(resource: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[str]:
+    for reference in walk(resource, path):
+        target = literal(reference.get("reference")) if isinstance(reference, dict) else None
+        if target:
+            yield target
 
 
 def _codings(value: object) -> Iterator[tuple[str, str]]:

@@ -6,12 +6,13 @@ scratch database beside the store, so that a server that uses the store waits on
 
 from __future__ import annotations
 
+import gc
 import json
 import sqlite3
 import tempfile
 import uuid
 from collections import Counter, defaultdict
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
@@ -44,6 +45,8 @@ _INSERT: Final = (
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _FAULTS_KEPT: Final = 1000
+_MOST_WAITING: Final = 8_000_000
+_Row = tuple[str, str, str | None, bytes, bytes, bool, int, bytes]
 _NAMESPACE: Final = uuid.UUID("6f9b8a52-7a5e-4d39-9f0e-0a1c6f7b6c11")
 
 
@@ -124,8 +127,20 @@ def load_groups(store: Store, groups: Iterable[Group | Fault]) -> dict[str, Any]
     return _load(store, groups, Tally(), nowhere="there are no FHIR resources to load")
 
 
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """Millions of short-lived dicts make the cycle collector run all the time, for nothing."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
 def _load(store: Store, groups: Iterable[Group | Fault], tally: Tally, *, nowhere: str) -> dict[str, Any]:
-    with tempfile.TemporaryDirectory(prefix="loading-", dir=store.path.parent) as scratch:
+    with _without_collector(), tempfile.TemporaryDirectory(prefix="loading-", dir=store.path.parent) as scratch:
         file = Path(scratch) / "staged.sqlite"
         with closing(sqlite3.connect(file, isolation_level=None)) as stage:
             stage.execute("PRAGMA page_size = 16384")
@@ -151,6 +166,11 @@ class _Reading:
         self.tally = tally
         self.needs: set[str] = set()
         self.conditions: dict[tuple[str, str], str] = {}
+        self.searches: dict[bytes, str] = {}
+        # Hashes of the keys met so far: most are new, and need not be looked for in the database.
+        self.seen: set[int] = set()
+        self.waiting: list[_Row] = []
+        self.waiting_bytes = 0
 
     def run(self, groups: Iterable[Group | Fault]) -> None:
         for group in groups:
@@ -160,9 +180,10 @@ class _Reading:
                     self.tally.faults.append(group)
             else:
                 self._take(group)
+        self._flush()
 
     def _take(self, group: Group) -> None:
-        names = Names()
+        names = Names(searches=self.searches)
         chosen: list[tuple[Entry, str | None, bytes]] = []
         here: dict[tuple[str, str], tuple[bytes, bytes]] = {}
         for entry in group.entries:
@@ -182,9 +203,19 @@ class _Reading:
         """The id under which the server stores a resource; None where it stays without one."""
         posted = entry.method == "POST"
         if posted and entry.if_none_exist:
-            present = self.conditions.setdefault((entry.type, entry.if_none_exist), entry.id or raw_hash.hex())
-            if present != entry.id:
-                return present
+            condition = (entry.type, entry.if_none_exist)
+            if condition in self.conditions:
+                return self.conditions[condition]
+            identity = self._new_identity(entry, raw_hash, here)
+            if identity:
+                self.conditions[condition] = identity
+            return identity
+        return self._new_identity(entry, raw_hash, here)
+
+    def _new_identity(
+        self, entry: Entry, raw_hash: bytes, here: dict[tuple[str, str], tuple[bytes, bytes]]
+    ) -> str | None:
+        posted = entry.method == "POST"
         identity = entry.id
         if identity is None:
             named = (entry.full_url or "").removeprefix("urn:uuid:")
@@ -195,7 +226,8 @@ class _Reading:
             return identity
         place = (entry.type, identity)
         held = here.get(place)
-        if held is None:
+        if held is None and hash(place) in self.seen:
+            self._flush()
             row = self.stage.execute(
                 "SELECT raw_hash, body, posted FROM staged WHERE type = ? AND key = ?", place
             ).fetchone()
@@ -211,19 +243,36 @@ class _Reading:
         if identity and identity != entry.id:
             body = with_id(body, identity)
         key = identity or "~" + raw_hash.hex()
-        digest = raw_hash if body is entry.raw else _hash(body)
-        posted = entry.method == "POST"
-        row = (entry.type, key, identity, raw_hash, digest, posted, len(left), body)
+        # What is not resolved yet is hashed when it is.
+        digest = raw_hash if body is entry.raw or left else _hash(body)
+        row = (entry.type, key, identity, raw_hash, digest, entry.method == "POST", len(left), body)
         self.needs.update(left)
-        if self.stage.execute(_INSERT, row).rowcount == 0:
+        place = hash((entry.type, key))
+        if place in self.seen:
+            self._flush()
             self._again(row)
+            return
+        self.seen.add(place)
+        self.waiting.append(row)
+        self.waiting_bytes += len(body)
+        if self.waiting_bytes > _MOST_WAITING or len(self.waiting) > 1000:
+            self._flush()
 
-    def _again(self, row: tuple[str, str, str | None, bytes, bytes, bool, int, bytes]) -> None:
+    def _flush(self) -> None:
+        self.stage.executemany(_INSERT, self.waiting)
+        self.waiting.clear()
+        self.waiting_bytes = 0
+
+    def _again(self, row: _Row) -> None:
         """A type and id that are there already: the same content, or another version of it."""
         kind, key, _, raw_hash, _, posted, _, body = row
-        number, held_hash, held_posted, held = self.stage.execute(
+        found = self.stage.execute(
             "SELECT row, raw_hash, posted, body FROM staged WHERE type = ? AND key = ?", (kind, key)
         ).fetchone()
+        if found is None:  # deleted since, or another key of the same hash
+            self.stage.execute(_INSERT, row)
+            return
+        number, held_hash, held_posted, held = found
         if held_hash == raw_hash or (posted and held_posted) or _same(held, body):
             self.tally.repeated[kind] += 1
             return
@@ -233,6 +282,7 @@ class _Reading:
             self.stage.execute(_INSERT, row)
 
     def _delete(self, reference: str) -> None:
+        self._flush()
         kind, _, identity = reference.partition("/")
         done = self.stage.execute("DELETE FROM staged WHERE type = ? AND key = ?", (kind, identity.partition("/")[0]))
         self.tally.older[kind] += done.rowcount
@@ -250,8 +300,7 @@ def _resolve(stage: sqlite3.Connection, tally: Tally, needs: set[str]) -> None:
         for row, body in rows:
             settled, left = settle(body, resolved)
             tally.unresolved.update(left)
-            if settled is not body:
-                changed.append((settled, _hash(settled), row))
+            changed.append((settled, _hash(settled), row))
         stage.executemany("UPDATE staged SET body = ?, hash = ? WHERE row = ?", changed)
 
 

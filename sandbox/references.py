@@ -30,11 +30,13 @@ class Names:
     """What the resources of one Bundle are called.
 
     `known` maps what they call each other (a `fullUrl`, or a `Type/id` that had to change) to `Type/id`; `bases` are
-    the servers that their absolute `fullUrl`s name.
+    the servers that their absolute `fullUrl`s name. `searches` remembers, over Bundles, the conditional references met:
+    there are few, and each comes up thousands of times.
     """
 
     known: dict[bytes, bytes] = field(default_factory=dict)
     bases: set[str] = field(default_factory=set)
+    searches: dict[bytes, str] = field(default_factory=dict)
 
     def add(self, full_url: str | None, target: str, own: str | None) -> None:
         """Learn that a resource, `own` in its Bundle, is stored as `target`."""
@@ -61,11 +63,17 @@ def localise(raw: bytes, names: Names) -> tuple[bytes, list[str]]:
     left: list[str] = []
 
     def resolve(found: bytes) -> bytes | None:
+        search = names.searches.get(found)
+        if search is not None:
+            left.append(search)
+            return None
         reference = _unescaped(found)
         target = names.known.get(reference.encode())
         if target is not None:
             return target
         kind = kind_of(reference)
+        if kind == "conditional":
+            names.searches[found] = reference
         if kind == "absolute":
             match = _RESTFUL.fullmatch(reference)
             if match and match[1] in names.bases:
