@@ -43,6 +43,9 @@ def _serve_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
     parser.add_argument("--provider", action="append", required=True, metavar="NAME=STORE", type=_named_store)
+    parser.add_argument(
+        "--allow-host", action="append", default=[], metavar="NAME", help="a name with dots to answer to"
+    )
     parser.add_argument("--access-seconds", type=float, default=3600, help="how long an access token lives")
     parser.add_argument("--refresh-seconds", type=float, help="how long a refresh token lives; until revoked if absent")
     parser.set_defaults(run=_serve)
@@ -121,7 +124,7 @@ def _serve(chosen: argparse.Namespace) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))
     config = uvicorn.Config(
-        make_app(providers),
+        make_app(providers, frozenset(name.lower() for name in chosen.allow_host)),
         log_level="warning",
         access_log=False,
         timeout_keep_alive=75,

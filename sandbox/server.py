@@ -18,6 +18,7 @@ from urllib.parse import parse_qsl
 import orjson
 from fastapi import FastAPI, Request, Response
 from fastapi.concurrency import run_in_threadpool
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 
 from sandbox import smart
@@ -33,14 +34,20 @@ if TYPE_CHECKING:
     Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
     Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-_HOST: Final = re.compile(r"[A-Za-z0-9.\-]+(:\d{1,5})?|\[[0-9a-fA-F:.]+\](:\d{1,5})?")
+_HOST: Final = re.compile(r"([A-Za-z0-9_.\-]+|\[[0-9a-fA-F:.]+\])(?::\d{1,5})?")
 _NO_STORE: Final = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 _MOST_BODY: Final = 1_000_000
 _WORTH_PACKING: Final = 1_000
 
 
-def make_app(providers: Mapping[str, Provider]) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
-    """The ASGI application that serves these providers."""
+def make_app(
+    providers: Mapping[str, Provider], hosts: frozenset[str] = frozenset()
+) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
+    """The ASGI application that serves these providers.
+
+    It answers to addresses, to names without a dot (this machine, a container's) and to `hosts`: a web page whose name
+    was made to lead here (DNS rebinding) gets nothing.
+    """
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, title="Charthouse sandbox")
 
     def chosen(name: str) -> Provider:
@@ -132,6 +139,9 @@ def make_app(providers: Mapping[str, Provider]) -> Callable[[Scope, Receive, Sen
         _operator_only(request)
         rules = chosen(name).faults
         if request.method == "POST":
+            # A form of a foreign web page can be sent here, JSON cannot.
+            if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
+                return _json({"error": "JSON is expected"}, status=415)
             try:
                 rules.add(await request.body())
             except FaultError as error:
@@ -147,6 +157,10 @@ def make_app(providers: Mapping[str, Provider]) -> Callable[[Scope, Receive, Sen
     async def with_line(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             scope["sandbox.line"] = send
+            host = Headers(scope=scope).get("host", "")
+            if not _is_ours(host, hosts):
+                await Response("this server is not known by that name", 421)(scope, receive, send)
+                return
         await app(scope, receive, send)
 
     return with_line
@@ -198,12 +212,9 @@ async def _asked(request: Request, path: str) -> Asked:
         if body and kind != "application/x-www-form-urlencoded":
             raise HTTPException(415, "a form (application/x-www-form-urlencoded) is expected")
         form = body.decode("utf-8", "replace")
-    host = request.headers.get("host", "")
-    if not _HOST.fullmatch(host):
-        raise HTTPException(400, "the Host header is missing or wrong")
     return Asked(
         method=request.method,
-        origin=f"{request.url.scheme}://{host}",
+        origin=f"{request.url.scheme}://{request.headers['host']}",
         path=path,
         query=request.url.query,
         form=form,
@@ -252,6 +263,20 @@ def _answered(provider: Provider, asked: Asked) -> Answer:
     packer = zlib.compressobj(1, zlib.DEFLATED, 31)
     body = packer.compress(answer.body) + packer.flush()
     return replace(answer, body=body, headers={**answer.headers, "Content-Encoding": "gzip", "Vary": "Accept-Encoding"})
+
+
+def _is_ours(host: str, hosts: frozenset[str]) -> bool:
+    match = _HOST.fullmatch(host)
+    if not match:
+        return False
+    name = match[1].strip("[]").lower()
+    if "." not in name and ":" not in name:
+        return True
+    try:
+        ip_address(name)
+    except ValueError:
+        return name in hosts
+    return True
 
 
 def _is_local(request: Request) -> bool:

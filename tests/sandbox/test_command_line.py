@@ -42,5 +42,8 @@ def test_two_providers_share_a_server_and_nothing_else(generated: Path, tmp_path
             for name, base in bases.items()
         }
         assert (len(people["one"]), len(people["two"])) == (6, 1)
+        foreign = requests.get(f"{bases['one']}/metadata", headers={"Host": "evil.example"}, timeout=10)
+        assert foreign.status_code == 421
+        assert requests.get(f"{bases['one']}/metadata", headers={"Host": "sandbox:9000"}, timeout=10).ok
         nowhere = bases["one"].replace("/one/", "/three/")
         assert requests.get(f"{nowhere}/metadata", timeout=10).status_code == 404
