@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 AIRFLOW = str(Path(sys.executable).parent / "airflow")
 ADMIN = "admin"
+LOCK_SECONDS = 60
+"""How long a process waits for Airflow's SQLite database: on a busy machine the default of 5 s is too short."""
 
 
 def environment(port: int | None = None) -> dict[str, str]:
@@ -38,6 +40,8 @@ def environment(port: int | None = None) -> dict[str, str]:
     return os.environ | {
         "CHARTHOUSE_HOME": str(settings.home),
         "PYTHONPATH": str(PROJECT_ROOT),
+        # `airflow standalone` starts its components by name.
+        "PATH": f"{Path(AIRFLOW).parent}{os.pathsep}{os.environ.get('PATH', '')}",
         "AIRFLOW_HOME": str(folder),
         "AIRFLOW__CORE__DAGS_FOLDER": str(PROJECT_ROOT / "dags"),
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(PROJECT_ROOT / "plugins"),
@@ -54,9 +58,11 @@ def environment(port: int | None = None) -> dict[str, str]:
         "AIRFLOW__API__BASE_URL": web,
         "AIRFLOW__API__SECRET_KEY": _kept_secret("api-secret.key"),
         "AIRFLOW__API_AUTH__JWT_SECRET": _kept_secret("jwt.key"),
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{folder / 'airflow.db'}",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{folder / 'airflow.db'}?timeout={LOCK_SECONDS}",
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(settings.home / "logs" / "airflow"),
+        # Free ports, so that two homes run side by side.
         "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": "0",
+        "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": "0",
         "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.25",
         # A finished task keeps its slot for up to this long (docs/running.md, "Airflow settings that matter").
         "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
