@@ -9,13 +9,11 @@ from __future__ import annotations
 import gc
 import json
 import sqlite3
-import tempfile
 import uuid
 from collections import Counter, defaultdict
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -24,12 +22,14 @@ from sandbox.files import Entry, Fault, Group, read_file, source_files
 from sandbox.inventory import take_inventory
 from sandbox.merge import merge
 from sandbox.references import Names, identifier_query, kind_of, localise, restful_target, settle
+from sandbox.scratch import scratch_folder
 from sandbox.store import microseconds
 from sandbox.texts import with_id
 from transforms.fhir_r4 import r4
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
 
     from sandbox.store import Store
 
@@ -140,8 +140,8 @@ def _without_collector() -> Iterator[None]:
 
 
 def _load(store: Store, groups: Iterable[Group | Fault], tally: Tally, *, nowhere: str) -> dict[str, Any]:
-    with _without_collector(), tempfile.TemporaryDirectory(prefix="loading-", dir=store.path.parent) as scratch:
-        file = Path(scratch) / "staged.sqlite"
+    with _without_collector(), scratch_folder(store.path) as scratch:
+        file = scratch / "staged.sqlite"
         with closing(sqlite3.connect(file, isolation_level=None)) as stage:
             stage.execute("PRAGMA page_size = 16384")
             stage.execute("PRAGMA journal_mode = OFF")

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import gzip
 import json
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.sandbox.app import bodies, loaded, run
+from tests.sandbox.app import ROOT, bodies, loaded, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -186,6 +189,23 @@ def test_a_second_load_changes_only_what_changed(write: Write) -> None:
     assert changed["meta"]["lastUpdated"] > was["lastUpdated"]
     # A change that brought its old date along is told to clients all the same.
     assert served(folder, "Patient")[1]["meta"]["lastUpdated"] > was["lastUpdated"]
+
+
+def test_a_killed_load_leaves_nothing_behind_that_stays(write: Write) -> None:
+    lines = "\n".join(json.dumps(observation("Patient/p", id=f"o{number}", note="x" * 500)) for number in range(10_000))
+    write("p.json", patient("p"))
+    folder = write("o.ndjson", lines)
+    store = folder.with_suffix(".sqlite")
+    command = [sys.executable, "-m", "sandbox", "load", "--source", str(folder), "--store", str(store)]
+    process = subprocess.Popen(command, cwd=ROOT)
+    while not list(store.parent.glob("*.loading-*")):
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    assert list(store.parent.glob("*.loading-*"))
+    assert loaded(folder)["changes"]["added"] == 10_001
+    assert not list(store.parent.glob("*.loading-*"))
 
 
 def test_nothing_of_a_source_that_cannot_be_used(write: Write, tmp_path: Path) -> None:
