@@ -7,9 +7,10 @@ JSON), the second one writes the SQL over exactly those.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from transforms.sql_on_fhir import definition, operators, sql
+from transforms.sql_on_fhir import definition, operators, sql, temporal
 from transforms.sql_on_fhir.definition import Column, Select, View
 from transforms.sql_on_fhir.errors import ExpressionFault, ViewError
 from transforms.sql_on_fhir.expressions import Scope, Workshop
@@ -22,6 +23,8 @@ from transforms.sql_on_fhir.values import DECIMAL, SQL_TYPES, Type, Value
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+
+TEMPORAL = {"DATE", "TIMESTAMP", "TIMESTAMP WITH TIME ZONE"}
 
 NO_DIGITS = "the strict reader does not keep the digits of decimals"
 
@@ -322,6 +325,13 @@ class _Compiler:
         """A single value in the type of the column."""
         family = Type.of(kind).family
         source = value.single()
+        if sql_type in TEMPORAL and value.family in {"date", "dateTime"}:
+            make = (
+                temporal.instant
+                if sql_type == "TIMESTAMP WITH TIME ZONE"
+                else partial(temporal.earliest, family="date")
+            )
+            return f"CAST({self.shop.once(source, make)} AS {sql_type})"
         if family == "string" and value.family != "string":
             source, given = operators.text_of(self.shop, value, 0), "VARCHAR"
         elif value.encoded and sql_type in {"DOUBLE", "REAL"}:

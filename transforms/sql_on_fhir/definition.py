@@ -43,6 +43,8 @@ _ANSI_TYPES = {
     "DATE": "DATE",
     "TIME": "TIME",
     "TIMESTAMP": "TIMESTAMP",
+    "TIMESTAMP WITHOUT TIME ZONE": "TIMESTAMP",
+    "TIMESTAMP WITH TIME ZONE": "TIMESTAMP WITH TIME ZONE",
 }
 _STRUCTURE = "http://hl7.org/fhir/StructureDefinition/"
 _EXTRA = {"id", "extension", "modifierExtension"}
@@ -225,7 +227,7 @@ def _ansi_type(part: Mapping[str, Any], at: str) -> str | None:
             continue
         value = _text(tag, "value", f"{at}.tag[{i}]")
         match = _ANSI.match(" ".join(value.upper().split()))
-        base = _ANSI_TYPES.get(match.group(1)) if match else None
+        base = _ANSI_TYPES.get(match.group(1) + (match.group(4) or "")) if match else None
         if match is None or base is None:
             raise ViewError("CH304", f"{at}.tag[{i}].value", message="not a type of the ANSI standard known here")
         if base == "DECIMAL":
@@ -233,8 +235,7 @@ def _ansi_type(part: Mapping[str, Any], at: str) -> str | None:
             if not (1 <= width <= 38 and scale <= width):
                 raise ViewError("CH304", f"{at}.tag[{i}].value", message="at most 38 digits, the scale among them")
             return f"DECIMAL({width}, {scale})"
-        zoned = (match.group(4) or "").strip() == "WITH TIME ZONE"
-        return "TIMESTAMP WITH TIME ZONE" if zoned and base == "TIMESTAMP" else base
+        return base
     return None
 
 

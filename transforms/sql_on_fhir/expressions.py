@@ -90,8 +90,10 @@ class Workshop:
                 left, right = self.evaluate(tree.left, scope), self.evaluate(tree.right, scope)
                 return operators.binary(self, tree, left, right)
             case TypeTest():
-                chosen = self.of_type(self.evaluate(tree.operand, scope), tree.type_name, tree.position)
-                return self.exists(chosen) if tree.operator == "is" else chosen
+                operand = self.evaluate(tree.operand, scope)
+                if tree.operator == "is":
+                    return self.is_type(operand, tree.type_name, tree.position)
+                return self.of_type(operand, tree.type_name, tree.position)
 
     def step(self, tree: Member, scope: Scope) -> Value:
         """`target.name`; the first step may also name the type of the resource itself."""
@@ -254,6 +256,11 @@ class Workshop:
             return value
         raise ExpressionFault("CH304", position, f"{value.label} is never {name}")
 
+    def is_type(self, value: Value, name: str, position: int) -> Value:
+        """Whether the value is of that type; nothing where there is no value."""
+        chosen = self.exists(self.of_type(value, name, position)).sql
+        return made(f"CASE WHEN {self.exists(value).sql} THEN {chosen} END", "boolean")
+
     def chosen(self, choices: tuple[Value, Element], name: str, position: int) -> Value:
         """One alternative of `value[x]`."""
         parent, element = choices
@@ -344,6 +351,25 @@ class Workshop:
             return made(f"coalesce({value.guard}, false)" if value.guard else "true", "boolean")
         there = f"{value.sql} IS NOT NULL"
         return made(f"coalesce({value.guard} AND {there}, false)" if value.guard else f"({there})", "boolean")
+
+    def where_there(self, given: Value, made_of_it: Value) -> Value:
+        """What was made of a single value; nothing where the value is not there."""
+        if given.root and not given.guard:
+            return made_of_it
+        there = self.exists(given).sql
+        if made_of_it.many:
+            return replace(made_of_it, sql=f"CASE WHEN {there} THEN {made_of_it.sql} END", literal=None)
+        return replace(made_of_it.plain(), guard=there, literal=None)
+
+    def each_once(self, value: Value, listed: str) -> Value:
+        """The items of a list, each once, in the order of their first appearance."""
+        if value.encoded:
+            number = self.fresh()
+            listed = f"list_transform({listed}, lambda {number}: {self.decoded(number, value)})"
+        items, item, at = self.fresh("d"), self.fresh(), self.fresh("i")
+        kept = f"list_filter({items}, lambda {item}, {at}: list_position({items}, {item}) = {at})"
+        once = f"list_transform([{listed}], lambda {items}: {kept})[1]"
+        return replace(value, sql=once, many=True, sparse=False, encoded=False, guard=None, side=None, literal=None)
 
     def number(self, value: Value) -> str:
         """SQL of a single number."""

@@ -123,7 +123,8 @@ def select(shop: Workshop, target: Value, call: Call, scope: Scope) -> Value:
     if target.type is None:
         return EMPTY
     if not target.many:
-        return shop.evaluate(call.arguments[0], shop.lambda_scope(target, "", scope))
+        got = shop.evaluate(call.arguments[0], shop.lambda_scope(target, "", scope))
+        return shop.where_there(target, got)
     item = shop.fresh()
     got = shop.evaluate(call.arguments[0], shop.lambda_scope(target, item, scope))
     if got.type is None:
@@ -159,9 +160,7 @@ def single(shop: Workshop, target: Value, call: Call, scope: Scope) -> Value:
 @function("distinct")
 def distinct(shop: Workshop, target: Value, call: Call, scope: Scope) -> Value:
     """Every item once."""
-    if not target.many:
-        return target
-    return replace(target, sql=f"list_distinct({shop.dense(target)})", sparse=False)
+    return shop.each_once(target, shop.dense(target)) if target.many else target
 
 
 # -- types -------------------------------------------------------------------------------------------------------------
@@ -186,7 +185,7 @@ def of_type(shop: Workshop, target: Value, call: Call, scope: Scope) -> Value:
 @function("is", 1)
 def is_type(shop: Workshop, target: Value, call: Call, scope: Scope) -> Value:
     """Whether the item is of that type."""
-    return shop.exists(of_type(shop, target, call, scope))
+    return shop.is_type(target, type_argument(call.arguments[0]), call.arguments[0].position)
 
 
 @function("extension", 1)

@@ -211,7 +211,7 @@ def union(shop: Workshop, tree: Binary, left: Value, right: Value) -> Value:
     if left.family is None or left.family != right.family or left.encoded != right.encoded:
         raise ExpressionFault("CH304", tree.position, f"{shop.label(left)} | {shop.label(right)} has no common type")
     both = f"list_concat(coalesce({shop.as_list(left)}, []), coalesce({shop.as_list(right)}, []))"
-    return replace(left, sql=f"list_distinct({both})", many=True, sparse=False, guard=None, side=None, literal=None)
+    return shop.each_once(left, both)
 
 
 def arithmetic(shop: Workshop, tree: Binary, left: Value, right: Value) -> Value:

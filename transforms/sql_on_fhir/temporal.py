@@ -2,7 +2,7 @@
 
 FHIR texts are `YYYY`, `YYYY-MM`, `YYYY-MM-DD` and `YYYY-MM-DDThh:mm:ss[.fff](Z|±hh:mm)`; a partial one stands for a
 span of time. Comparing two spans that overlap without being equal gives NULL, as FHIRPath asks for. Times without a
-zone are compared as UTC.
+zone are compared as UTC. DuckDB minds an offset in a text only on the way to TIMESTAMP WITH TIME ZONE.
 """
 
 from __future__ import annotations
@@ -11,11 +11,18 @@ _START = "0000-01-01T00:00:00"
 _MIDNIGHT = "00:00:00"
 
 
+def instant(text: str) -> str:
+    """The first instant that a date or dateTime can mean, as TIMESTAMP WITH TIME ZONE."""
+    zoned = f"regexp_matches({text}, '(Z|[+-][0-9]{{2}}:[0-9]{{2}})$')"
+    padded = f"{text} || substr('{_START}', length({text}) + 1) || 'Z'"
+    return f"TRY_CAST(CASE WHEN {zoned} THEN {text} ELSE {padded} END AS TIMESTAMP WITH TIME ZONE)"
+
+
 def earliest(text: str, family: str) -> str:
-    """The first instant that a text can mean: TIMESTAMP, or TIME for a time."""
+    """The first instant that a text can mean: TIMESTAMP in UTC, or TIME for a time."""
     if family == "time":
         return f"TRY_CAST({text} || substr('{_MIDNIGHT}', length({text}) + 1) AS TIME)"
-    return f"TRY_CAST({text} || substr('{_START}', length({text}) + 1) AS TIMESTAMP)"
+    return f"make_timestamp(epoch_us({instant(text)}))"
 
 
 def latest(text: str, family: str) -> str:
