@@ -79,6 +79,8 @@ def _check_carry(view: View, carry: Sequence[str], source: Source) -> None:
         raise ViewError("CH309", message="files have no columns to carry")
     taken = {name.lower() for name, _ in definition.column_names(view.selects)}
     for name in carry:
+        if not name or "\0" in name:
+            raise ViewError("CH308", message="a carried column needs a name")
         if name.lower() in {"r", "s", "json"} or name.lower() in taken:
             raise ViewError("CH308", message=f"the carried column {name!r} has the name of another column")
         taken.add(name.lower())

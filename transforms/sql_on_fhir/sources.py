@@ -42,7 +42,7 @@ class SqlRelation:
         position = 0
         while True:
             match = _IDENTIFIER.match(self.name, position)
-            if match is None:
+            if match is None or "\0" in self.name:
                 raise ViewError("CH309", message="not the name of a relation")
             parts.append(sql.name((match.group(1) or "").replace('""', '"') or match.group(2)))
             position = match.end()

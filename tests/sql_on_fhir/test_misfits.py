@@ -1,0 +1,153 @@
+"""Resources that do not fit their type: NULL there, a counted remark, no row lost, no run stopped."""
+
+from __future__ import annotations
+
+import gzip
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import msgspec
+import pytest
+
+from transforms.sql_on_fhir import Remark, SqlRelation, compile_view, remarks_of, run_view, write_view
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+VIEW = {
+    "resource": "Observation",
+    "select": [
+        {
+            "column": [
+                {"name": "id", "path": "id", "type": "id"},
+                {"name": "status", "path": "status", "type": "code"},
+                {"name": "code", "path": "code.coding.first().code", "type": "code"},
+                {"name": "codes", "path": "code.coding.code", "type": "code", "collection": True},
+                {"name": "value", "path": "value.ofType(Quantity).value", "type": "decimal"},
+                {"name": "count", "path": "value.ofType(integer)", "type": "integer"},
+                {"name": "flag", "path": "value.ofType(boolean)", "type": "boolean"},
+                {"name": "unit", "path": "value.ofType(Quantity).unit", "type": "string"},
+            ]
+        }
+    ],
+}
+EMPTY = {"status": None, "code": None, "codes": [], "value": None, "count": None, "flag": None, "unit": None}
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected", "where"),
+    [
+        ({"status": {"a": 1}}, {}, "status"),
+        ({"status": ["final"]}, {}, "status"),
+        ({"code": "text"}, {}, "code"),
+        ({"code": ["text"]}, {}, "code"),
+        ({"code": {"coding": {"code": "a"}}}, {}, "code.coding"),
+        ({"code": {"coding": ["a", {"code": "b"}]}}, {"codes": ["b"]}, "code.coding[*]"),
+        ({"code": {"coding": [{"code": {"a": []}}]}}, {}, "code.coding[*].code"),
+        ({"valueQuantity": 5}, {}, "valueQuantity"),
+        ({"valueQuantity": {"value": "high"}}, {}, "valueQuantity.value"),
+        ({"valueQuantity": {"value": [1]}}, {}, "valueQuantity.value"),
+        ({"valueInteger": "many"}, {}, "valueInteger"),
+        ({"valueBoolean": "perhaps"}, {}, "valueBoolean"),
+        ({"valueBoolean": {}}, {}, "valueBoolean"),
+    ],
+)
+def test_a_misfit_is_null_and_counted(
+    fields: dict[str, Any], expected: dict[str, Any], where: str, tmp_path: Path
+) -> None:
+    resources = [
+        {"resourceType": "Observation", "id": "good", "status": "final"},
+        {"resourceType": "Observation", "id": "bad", **fields},
+    ]
+    file = tmp_path / "resources.ndjson"
+    file.write_bytes(b"\n".join(map(msgspec.json.encode, resources)))
+    rows = [{"id": "good", **EMPTY, "status": "final"}, {"id": "bad", **EMPTY, **expected}]
+    for source in (resources, file, str(file)):
+        table = run_view(VIEW, source)
+        assert sorted(table.to_pylist(), key=lambda row: row["id"]) == sorted(rows, key=lambda row: row["id"])
+        assert remarks_of(table) == (Remark("CH320", f"Observation.{where}", 1),)
+    # the SQL alone does not stop either
+    assert len(duckdb.connect().sql(compile_view(VIEW, file)).fetchall()) == 2
+
+
+def test_text_that_looks_like_json_is_text() -> None:
+    for text in ("{score}", "[degF]", '{"a": 1}', "[1]", "{}", "[]", '["a"]', '{"a": "\\"é😀"}'):
+        resource = {"resourceType": "Observation", "status": text, "valueQuantity": {"unit": text}}
+        table = run_view(VIEW, [resource])
+        assert table["unit"][0].as_py() == text
+        assert table["status"][0].as_py() == text
+        assert remarks_of(table) == ()
+
+
+def test_numbers_that_are_no_integers_are_null() -> None:
+    for number, expected in ((1.5, None), (10**12, None), (-3, -3)):
+        table = run_view(VIEW, [{"resourceType": "Observation", "valueInteger": number}])
+        assert table["count"][0].as_py() == expected
+
+
+def test_files_of_every_kind(tmp_path: Path) -> None:
+    good = b'{"resourceType":"Observation","id":"a","valueQuantity":{"value":1.10}}'
+    (tmp_path / "a.ndjson").write_bytes(good + b"\n\n" + b'{"resourceType":"Patient","id":"p","code":7,"name":"x"}\n')
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "b.ndjson.gz").write_bytes(gzip.compress(good.replace(b'"a"', b'"b"') + b"\nnot json\n[1]\n"))
+    for source in (tmp_path, f"{tmp_path}/**/*.ndjson*"):
+        table = run_view(VIEW, source)
+        assert sorted(table["id"].to_pylist()) == ["a", "b"]
+        assert remarks_of(table) == (Remark("CH321", "Observation", 2),)
+    for target in (tmp_path / "out.parquet", tmp_path / "out.csv"):
+        assert write_view(VIEW, tmp_path, target) == (2, (Remark("CH321", "Observation", 2),))
+        assert sorted(row[0] for row in duckdb.connect().sql(f"SELECT id FROM '{target}'").fetchall()) == ["a", "b"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["a.ndjson", "deep", "out.csv", "out.parquet"]
+
+
+def test_long_decimals_in_files_take_the_exact_way(tmp_path: Path) -> None:
+    file = tmp_path / "long.ndjson"
+    file.write_text('{"resourceType":"Observation","valueQuantity":{"value":0.123456789012345678}}\n')
+    assert run_view(VIEW, file)["value"][0].as_py() == Decimal("0.123456789012345678")
+    assert duckdb.connect().sql(compile_view(VIEW, file)).fetchall()[0][4] == Decimal("0.123456789012345678")
+
+
+def test_a_line_longer_than_the_usual_limit(tmp_path: Path) -> None:
+    file = tmp_path / "long.ndjson"
+    note = "x" * (17 * 1024 * 1024)
+    file.write_text('{"resourceType":"Observation","id":"a","note":[{"text":"' + note + '"}]}\n')
+    assert run_view(VIEW, file)["id"].to_pylist() == ["a"]
+
+
+def test_relations_with_carried_columns() -> None:
+    connection = duckdb.connect()
+    connection.sql('CREATE SCHEMA "odd ""schema"')
+    connection.sql(
+        """CREATE TABLE "odd ""schema".kept AS SELECT * FROM (VALUES
+        ('k1', 'Observation', '{"resourceType": "Observation", "id": "a", "status": "final"}'),
+        ('k2', 'Observation', 'not json'), ('k3', 'Observation', NULL),
+        ('k4', 'Patient', '{"resourceType": "Patient", "id": "p"}')) AS t(person_key, resource_type, resource)"""
+    )
+    source = SqlRelation('"odd ""schema".kept')
+    table = run_view(VIEW, source, connection, carry=["person_key"])
+    assert table.column_names[:2] == ["person_key", "id"]
+    rows = sorted(zip(table["person_key"].to_pylist(), table["status"].to_pylist(), strict=True))
+    assert rows == [("k1", "final"), ("k2", None), ("k3", None)]
+    assert remarks_of(table) == (Remark("CH321", "Observation", 2),)
+    relation = connection.sql('SELECT resource::JSON AS resource FROM "odd ""schema".kept WHERE json_valid(resource)')
+    assert run_view(VIEW, relation)["id"].to_pylist() == ["a"]
+    assert len(connection.sql(compile_view(VIEW, relation)).fetchall()) == 1
+
+
+def test_the_sql_parses_each_resource_once() -> None:
+    view = {
+        "resource": "Patient",
+        "where": [{"path": "active"}, {"path": "name.exists()"}],
+        "select": [
+            {"column": [{"name": "id", "path": "id"}]},
+            {"forEach": "name", "column": [{"name": "f", "path": "family"}]},
+        ],
+    }
+    connection = duckdb.connect()
+    connection.sql('CREATE TABLE t AS SELECT \'{"resourceType": "Patient"}\' AS resource FROM range(10)')
+    sql = compile_view(view, SqlRelation("t", resource_type=None))
+    plan = connection.sql(f"EXPLAIN {sql}").fetchall()[0][1]
+    # UNNEST shows no expression in a plan: a from_json that can be seen is a second parsing
+    assert "from_json" not in "".join(character for character in plan if character.isalpha() or character == "_")
+    assert sql.count("from_json") == 1

@@ -1,0 +1,88 @@
+"""`charthouse views`: what an analyst types, and what comes back."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import pytest
+from typer.testing import CliRunner
+
+from charthouse.views_cli import app
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+VIEW = {
+    "resource": "Patient",
+    "select": [
+        {
+            "column": [
+                {"name": "id", "path": "getResourceKey()", "type": "string"},
+                {"name": "family", "path": "name.family.first()", "type": "string"},
+            ]
+        }
+    ],
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "view.json").write_text(json.dumps(VIEW))
+    lines = [{"resourceType": "Patient", "id": "a", "name": [{"family": "F"}]}, {"resourceType": "Patient", "id": "b"}]
+    (tmp_path / "patients.ndjson").write_text("\n".join(map(json.dumps, lines)))
+    return tmp_path
+
+
+def views(*arguments: object) -> Any:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def test_compile_prints_sql_that_runs(folder: Path) -> None:
+    done = views("compile", folder / "view.json", "--source", folder)
+    assert done.exit_code == 0
+    assert sorted(duckdb.connect().sql(done.stdout).fetchall()) == [("Patient/a", "F"), ("Patient/b", None)]
+    assert '"vault"."current_resources"' in views("compile", folder / "view.json").stdout
+
+
+def test_check_tells_columns_and_faults(folder: Path) -> None:
+    done = views("check", folder / "view.json", "--json")
+    assert done.exit_code == 0
+    assert [(row["column"], row["sql_type"]) for row in json.loads(done.stdout)] == [
+        ("id", "VARCHAR"),
+        ("family", "VARCHAR"),
+    ]
+    (folder / "bad.json").write_text(json.dumps(VIEW | {"where": [{"path": "nam.exists()"}]}))
+    done = views("check", folder / "bad.json", folder / "view.json")
+    assert done.exit_code == 1
+    assert "bad.json: CH303" in done.output
+    assert "$.where[0].path `nam.exists()` column 1" in done.output
+    assert "did you mean name?" in done.output
+
+
+def test_run_shows_rows_or_writes_them(folder: Path) -> None:
+    done = views("run", folder / "view.json", "--source", folder, "--json")
+    assert {row["id"] for row in json.loads(done.stdout)} == {"Patient/a", "Patient/b"}
+    assert "Patient/a" in views("run", folder / "view.json", "--source", folder).stdout
+    done = views("run", folder / "view.json", "--source", folder, "--out", folder / "out.parquet")
+    assert "2 rows" in done.output
+    assert duckdb.connect().sql(f"SELECT count(*) FROM '{folder}/out.parquet'").fetchall() == [(2,)]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("run", "view.json", "--source", "nothing"),
+        ("run", "nothing.json", "--source", "."),
+        ("run", "patients.ndjson", "--source", "."),
+        ("run", "view.json", "--source", "patients.ndjson", "--out", "out.xlsx"),
+        ("run", "view.json", "--source", "patients.ndjson", "--out", "nowhere/out.csv"),
+    ],
+)
+def test_a_fault_is_one_sentence(folder: Path, arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    done = views(*arguments)
+    assert done.exit_code == 1
+    assert "CH30" in done.output
+    assert len(done.output.strip().splitlines()) == 1
