@@ -226,13 +226,20 @@ def get_reference_key(shop: Workshop, target: Value, call: Call, scope: Scope) -
     if kind is not None and kind not in r4().resources:
         raise ExpressionFault("CH310", call.arguments[0].position, f"there is no resource type {kind!r}")
     pattern = _KEY if kind is None else f"{kind}/[A-Za-z0-9.-]{{1,64}}"
-    relative = sql.text(pattern)
     further = sql.text(f"^(?:https?://.*/)?({pattern})(?:/_history/.*)?$")
 
     def key(reference: str) -> str:
+        if kind is None:
+            relative = f"regexp_full_match({reference}, '[A-Z][A-Za-z]*/[A-Za-z0-9.-]+')"
+            maybe = f"contains({reference}, '/')"
+        else:
+            start = sql.text(f"{kind}/")
+            begins = f"starts_with({reference}, {start})"
+            relative = f"{begins} AND NOT contains(substr({reference}, {len(kind) + 2}), '/')"
+            maybe = f"{begins} OR contains({reference}, {sql.text(f'/{kind}/')})"
         return (
-            f"CASE WHEN regexp_full_match({reference}, {relative}) THEN {reference} "
-            f"WHEN contains({reference}, '/') THEN nullif(regexp_extract({reference}, {further}, 1), '') END"
+            f"CASE WHEN {relative} THEN {reference} "
+            f"WHEN {maybe} THEN nullif(regexp_extract({reference}, {further}, 1), '') END"
         )
 
     return shop.each(
