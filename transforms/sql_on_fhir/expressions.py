@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass, field, replace
-from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from transforms.fhir_r4 import r4
 from transforms.sql_on_fhir import operators, sql
 from transforms.sql_on_fhir.errors import ExpressionFault
 from transforms.sql_on_fhir.functions import FUNCTIONS
+from transforms.sql_on_fhir.hints import hint, is_known_somewhere, near
+from transforms.sql_on_fhir.literals import literal
 from transforms.sql_on_fhir.shape import Shape
 from transforms.sql_on_fhir.syntax import (
     Binary,
@@ -121,17 +121,15 @@ class Workshop:
         name = tree.name.removeprefix("%")
         if tree.name.startswith("$") or name not in self.constants:
             kind = "variable" if tree.name.startswith("$") else "constant"
-            raise ExpressionFault(
-                "CH306", tree.position, f"there is no {kind} {tree.name}{_near(name, self.constants)}"
-            )
+            raise ExpressionFault("CH306", tree.position, f"there is no {kind} {tree.name}{near(name, self.constants)}")
         return literal(self.constants[name])
 
     def call(self, tree: Call, scope: Scope) -> Value:
         """A function of the table in `functions`."""
         function = FUNCTIONS.get(tree.name)
         if function is None:
-            near = _near(tree.name, FUNCTIONS)
-            raise ExpressionFault("CH305", tree.position, f"there is no function {tree.name}() here{near}")
+            meant = near(tree.name, FUNCTIONS)
+            raise ExpressionFault("CH305", tree.position, f"there is no function {tree.name}() here{meant}")
         if not function.least <= len(tree.arguments) <= function.most:
             raise ExpressionFault(
                 "CH305", tree.position, f"{tree.name}() does not take {len(tree.arguments)} arguments"
@@ -179,9 +177,9 @@ class Workshop:
         children = r4().children(value.type.owner, value.type.path)
         found = children.get(name)
         if found is None:
-            if lenient and _is_known_somewhere(name):
+            if lenient and is_known_somewhere(name):
                 return None
-            raise ExpressionFault("CH303", position, f"{value.label} has no element {name!r}{_hint(name, children)}")
+            raise ExpressionFault("CH303", position, f"{value.label} has no element {name!r}{hint(name, children)}")
         if value.type.name == "Resource":
             raise ExpressionFault("CH303", position, "any resource may stand here: name its type with ofType() first")
         return found
@@ -273,7 +271,7 @@ class Workshop:
     def resource_of(self, value: Value, name: str, position: int) -> Value:
         """The resources of one type among those contained; they are JSON text up to here."""
         if name not in r4().resources:
-            raise ExpressionFault("CH304", position, f"there is no resource type {name!r}{_near(name, r4().resources)}")
+            raise ExpressionFault("CH304", position, f"there is no resource type {name!r}{near(name, r4().resources)}")
         outer = self.shape_of(value)
         shape = self.parsed.setdefault(f"{outer.place}#{name}", Shape(f"{outer.place}#{name}"))
         item = self.fresh("j")
@@ -417,52 +415,5 @@ class Workshop:
         return replace(scope, this=this, index=index)
 
 
-def literal(tree: Literal) -> Value:
-    """A literal as a value."""
-    match tree.kind:
-        case "empty":
-            return EMPTY
-        case "boolean":
-            return replace(made("true" if tree.value else "false", "boolean"), literal=tree)
-        case "integer":
-            if abs(int(str(tree.value))) >= 2**63:
-                raise ExpressionFault("CH304", tree.position, "an integer of more than 64 bits")
-            return replace(made(str(tree.value), "integer"), literal=tree)
-        case "decimal":
-            return replace(made(decimal_text(tree.value, tree.position), "decimal"), literal=tree)
-        case "quantity":
-            return Value(decimal_text(tree.value, tree.position), Type.of("Quantity"), literal=tree)
-        case _:
-            try:
-                quoted = sql.text(str(tree.value))
-            except UnicodeEncodeError:
-                raise ExpressionFault("CH302", tree.position, "half of a surrogate pair") from None
-            return replace(made(quoted, tree.kind), literal=tree)
-
-
-def decimal_text(value: object, position: int) -> str:
-    """A decimal as a SQL literal."""
-    number = Decimal(str(value))
-    if not number.is_finite() or abs(number.adjusted()) > 19 or -int(number.as_tuple().exponent) > 18:
-        raise ExpressionFault("CH304", position, "a decimal of more than 20 digits before or 18 after the point")
-    return f"{number:f}"
-
-
 def _bracketed(expression: str) -> str:
     return f"({expression})" if expression.startswith("CASE ") else expression
-
-
-def _near(name: str, names: object) -> str:
-    close = difflib.get_close_matches(name, [str(entry) for entry in names], 1)  # type: ignore[attr-defined]
-    return f" (did you mean {close[0]}?)" if close else ""
-
-
-def _hint(name: str, children: Mapping[str, Element]) -> str:
-    for element in children.values():
-        if element.is_choice and name in element.json_names:
-            return f": write {element.name}.ofType({element.json_names[name]})"
-    return _near(name, children)
-
-
-def _is_known_somewhere(name: str) -> bool:
-    return any(element.name == name for definition in r4().types.values() for element in definition.elements.values())
