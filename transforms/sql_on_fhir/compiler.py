@@ -172,7 +172,7 @@ class _Compiler:
         name = self.shop.fresh("e")
         listed = self.shop.as_list(items)
         if part.or_null:
-            listed = f"CASE WHEN len({listed}) > 0 THEN {listed} ELSE [NULL] END"
+            listed = self.shop.once(listed, "CASE WHEN len({0}) > 0 THEN {0} ELSE [NULL] END".format)
         index = f", unnest(range(len({listed}))) AS nth" if self.counts(part) else ""
         body.laterals.append(f"LATERAL (SELECT unnest({listed}) AS item{index}) AS {name}")
         return replace(scope, this=self.shop.element_of(items, f"{name}.item"), row_index=f"{name}.nth")
@@ -231,7 +231,7 @@ class _Compiler:
         item, index = self.shop.fresh(), self.shop.fresh("i")
         listed = self.shop.as_list(items)
         if part.or_null:
-            listed = f"CASE WHEN len({listed}) > 0 THEN {listed} ELSE [NULL] END"
+            listed = self.shop.once(listed, "CASE WHEN len({0}) > 0 THEN {0} ELSE [NULL] END".format)
         counted = self.counts(part)
         inner = replace(
             scope,

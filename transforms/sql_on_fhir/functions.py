@@ -378,7 +378,7 @@ def substring(shop: Workshop, target: Value, call: Call, scope: Scope) -> Value:
     if parts is None:
         return EMPTY
     text, (start, *length) = parts
-    most = f", greatest({length[0]}, 0)" if length else ""
+    most = f", least(greatest({length[0]}, 0), 1000000000)" if length else ""
     inside = f"{start} >= 0 AND {start} < length({text})"
     return made(f"CASE WHEN {inside} THEN substr({text}, ({start}) + 1{most}) END", "string")
 

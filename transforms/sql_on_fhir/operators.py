@@ -47,7 +47,7 @@ def sign(shop: Workshop, tree: Unary, value: Value) -> Value:
         raise ExpressionFault("CH304", tree.position, f"{shop.label(value)} is no number")
     if tree.operator == "+":
         return value
-    negated = made(f"(-{shop.number(shop.one(value))})", value.family or "")
+    negated = made(f"TRY(-{shop.number(shop.one(value))})", value.family or "")
     if value.literal is not None and not isinstance(value.literal.value, str | bool | None):
         return replace(negated, literal=replace(value.literal, value=-value.literal.value))
     return negated
@@ -233,7 +233,7 @@ def arithmetic(shop: Workshop, tree: Binary, left: Value, right: Value) -> Value
         case "div":
             return made(f"TRY(CAST(trunc(CAST({a} AS DOUBLE) / nullif(CAST({b} AS DOUBLE), 0)) AS BIGINT))", "integer")
         case "mod" if whole:
-            return made(f"({a} % nullif({b}, 0))", "integer")
+            return made(f"TRY({a} % nullif({b}, 0))", "integer")
         case "mod":
             wide = f"CAST({a} AS {DECIMAL}) % nullif(CAST({b} AS {DECIMAL}), 0)"
             return made(f"TRY(CAST({wide} AS {DECIMAL}))", "decimal")
