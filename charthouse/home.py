@@ -10,7 +10,7 @@ from filelock import FileLock, Timeout
 from charthouse.credentials import ensure_key
 from charthouse.errors import SetupError
 from charthouse.lake import records, vault
-from charthouse.lake.session import open_records, open_vault
+from charthouse.lake.session import open_records, open_vault, sweep_spilled
 from charthouse.settings import get_settings
 from charthouse.state import migrate
 
@@ -39,6 +39,7 @@ def prepare() -> Path:
         probe.unlink()
     except OSError as error:
         raise SetupError("CH005", where=str(error.filename or home), what=error.strerror or "") from None
+    sweep_spilled()
     ensure_key()
     migrate()
     with open_vault() as connection:

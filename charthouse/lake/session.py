@@ -6,23 +6,28 @@ encrypted Parquet, whose keys live in the catalog: a catalog is as secret as the
 
 from __future__ import annotations
 
+import os
+import secrets
+import shutil
 from contextlib import contextmanager
+from importlib.resources import files
 from typing import TYPE_CHECKING
 
 import duckdb
-from duckdb_extensions import import_extension
-from filelock import FileLock
+import psutil
 
 from charthouse.errors import LakeError
 from charthouse.settings import Settings, get_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from importlib.resources.abc import Traversable
 
 EXTENSIONS = ("httpfs", "sqlite_scanner", "postgres_scanner", "ducklake")
 
 VAULT = "vault"
 RECORDS = "records"
+SPILL = "duckdb"
 
 
 def quoted(text: str) -> str:
@@ -31,33 +36,41 @@ def quoted(text: str) -> str:
 
 
 def connect(settings: Settings | None = None) -> duckdb.DuckDBPyConnection:
-    """A DuckDB connection with the lake extensions loaded and the task's limits set; nothing is downloaded."""
+    """A DuckDB connection with the lake extensions loaded and the task's limits set.
+
+    The extensions are read from their packages, so nothing is downloaded or copied; DuckDB checks their signatures.
+    """
     settings = settings or get_settings()
-    folder = settings.home / "duckdb"
-    (folder / "spill").mkdir(parents=True, exist_ok=True)
+    # A folder of its own: DuckDB refuses to encrypt into one in which another process spills, or left something.
+    spill = settings.home / SPILL / f"{os.getpid()}-{secrets.token_hex(4)}"
+    spill.parent.mkdir(parents=True, exist_ok=True)
     connection = duckdb.connect(
         config={
-            "extension_directory": str(folder / "extensions"),
-            "temp_directory": str(folder / "spill"),
+            "temp_directory": str(spill),
             "memory_limit": settings.duckdb_memory,
             "threads": settings.duckdb_threads,
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": False,
         }
     )
-    installed = folder / "extensions" / f"installed-{duckdb.__version__}"
-    if not installed.exists():
-        # Several tasks may start at once on a new home, and the copy is not atomic.
-        with FileLock(folder / "extensions.lock"):
-            for name in EXTENSIONS:
-                import_extension(name, con=connection)
-            installed.touch()
     for name in EXTENSIONS:
-        connection.execute(f"LOAD {name}")
+        connection.execute(f"LOAD {quoted(str(_extension_file(name)))}")
     # httpfs brings the OpenSSL that encrypted Parquet and encrypted spill files need.
     connection.execute("SET temp_file_encryption = true; SET TimeZone = 'UTC'; SET preserve_insertion_order = false")
     connection.execute("SET enable_progress_bar = false")
     return connection
+
+
+def _extension_file(name: str) -> Traversable:
+    folder = files(f"duckdb_extension_{name}") / "extensions" / f"v{duckdb.__version__}"
+    return folder / f"{name}.duckdb_extension"
+
+
+def sweep_spilled(settings: Settings | None = None) -> None:
+    """Remove what connections of killed processes have spilled (encrypted, with keys that died with them)."""
+    for folder in ((settings or get_settings()).home / SPILL).glob("*-*"):
+        if not psutil.pid_exists(int(folder.name.partition("-")[0])):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def attach(
@@ -82,7 +95,8 @@ def attach(
     data = data or str(settings.home / lake / "data")
     # Inlined rows would stand unencrypted inside the catalog.
     options = ["READ_ONLY"] if read_only else ["ENCRYPTED", "DATA_INLINING_ROW_LIMIT 0"]
-    options.append(f"DATA_PATH {quoted(data)}")
+    # A home may have been moved or restored elsewhere: where its files are is said here, not in the catalog.
+    options += [f"DATA_PATH {quoted(data)}", "OVERRIDE_DATA_PATH true"]
     try:
         connection.execute(f"ATTACH {quoted('ducklake:' + catalog)} AS {lake} ({', '.join(options)})")
     except duckdb.Error as error:

@@ -140,14 +140,27 @@ def heads(connection: duckdb.DuckDBPyConnection) -> dict[str, Head]:
 
 
 def stage_current(connection: duckdb.DuckDBPyConnection, people: Sequence[str], types: Sequence[str]) -> None:
-    """Make the temporary table `resources`: the current versions of `types` of `people`, what a build reads."""
+    """Make the temporary table `resources`: the current versions of `types` of `people`, what a build reads.
+
+    Which versions are current is decided on the keys alone: a window over the texts would hold them all in memory.
+    """
+    connection.execute(
+        """
+        CREATE OR REPLACE TEMP TABLE current_versions AS
+        SELECT link_id, resource_type, resource_id, max(stored_seq) AS stored_seq FROM vault.resources
+        WHERE person_key IN (SELECT unnest(?)) AND resource_type IN (SELECT unnest(?))
+        GROUP BY ALL
+        """,
+        [list(people), list(types)],
+    )
     connection.execute(
         """
         CREATE OR REPLACE TEMP TABLE resources AS
-        SELECT person_key, link_id, resource_type, resource_id, last_updated, resource FROM vault.current_resources
-        WHERE person_key IN (SELECT unnest(?)) AND resource_type IN (SELECT unnest(?))
+        SELECT person_key, link_id, resource_type, resource_id, last_updated, resource FROM vault.resources
+        SEMI JOIN current_versions USING (link_id, resource_type, resource_id, stored_seq)
+        WHERE person_key IN (SELECT unnest(?))
         """,
-        [list(people), list(types)],
+        [list(people)],
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from charthouse import links, progress, runs
+from charthouse import faults, links, progress, runs
 from charthouse.settings import get_settings
 from charthouse.state import session
 from charthouse.sync import batches
@@ -35,6 +35,7 @@ def plan_run(providers: Sequence[str], *, airflow_run_id: str) -> list[str]:
                 due = links.due_links(state, providers)
                 runs.plan_links(state, run_id, [link.link_id for link in due])
                 links.set_sync_statuses(state, dict.fromkeys([link.link_id for link in due], "waiting"))
+            faults.point("plan.links")
             names = [
                 batches.write(run_id, number, [link.link_id for link in batch])
                 for number, batch in enumerate(_cut(due), start=1)
