@@ -38,7 +38,7 @@ class Settings(BaseSettings):
     )
 
     client_id: str = Field(default="charthouse", description="OAuth 2.0 client id that providers know us by.")
-    batch_links: Count = Field(default=25, description="Links in one mapped batch of the nightly run.")
+    batch_links: Count = Field(default=50, description="Links in one mapped batch of the nightly run.")
     max_batches: Count = Field(
         default=300, description="Most mapped batches in one run; batches grow beyond batch_links to keep it."
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime  # noqa: TC003  # SQLAlchemy reads the annotations
+from datetime import datetime  # SQLAlchemy reads the annotations
 from typing import Any, Literal, get_args
 
 from sqlalchemy import JSON, ForeignKey, Index, String, Text, text

@@ -6,7 +6,7 @@ id at the provider) and the sealed tokens of `credential`.
 
 from __future__ import annotations
 
-from datetime import datetime  # noqa: TC003  # SQLAlchemy reads the annotations
+from datetime import datetime  # SQLAlchemy reads the annotations
 from typing import Any, Literal, get_args
 
 from sqlalchemy import JSON, ForeignKey, Index, LargeBinary, String, Text, UniqueConstraint, true

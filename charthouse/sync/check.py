@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Self
 
 import pyarrow as pa
@@ -59,7 +60,7 @@ def check_batch(name: str) -> str:
     Writes `checked.parquet` and `quarantined.parquet` beside the landed links; run again, it writes them again.
     """
     batch = batches.read(name)
-    checker = Checker()
+    checker = _checker()
     with (
         runs.stage(batch.run_id, "check", part=batch.folder.name) as counts,
         RowWriter(batch.checked, CHECKED_SCHEMA) as accepted,
@@ -79,3 +80,9 @@ def check_batch(name: str) -> str:
             progress.tell("check", checked, unit="resources")
             counts["resources"] = counts.get("resources", 0) + checked
     return name
+
+
+@cache
+def _checker() -> Checker:
+    # Compiling the schemas of thirty types takes half a second, and a process may check many batches.
+    return Checker()
