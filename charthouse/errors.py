@@ -96,6 +96,7 @@ CATALOGUE: dict[str, ErrorCode] = {
             "The provider redirects to another host",
             "Check the endpoint of the provider; tokens are never sent elsewhere.",
         ),
+        ErrorCode("CH122", "The batch is gone: its run has ended", "Trigger sync_records again."),
         # -- CH4xx: auditing -------------------------------------------------------------------------------------
         ErrorCode(
             "CH401",

@@ -38,7 +38,7 @@ class Settings(BaseSettings):
     )
 
     client_id: str = Field(default="charthouse", description="OAuth 2.0 client id that providers know us by.")
-    batch_links: Count = Field(default=50, description="Links in one mapped batch of the nightly run.")
+    batch_links: Count = Field(default=100, description="Links in one mapped batch of the nightly run.")
     max_batches: Count = Field(
         default=300, description="Most mapped batches in one run; batches grow beyond batch_links to keep it."
     )
@@ -52,8 +52,8 @@ class Settings(BaseSettings):
     )
     max_pages: Count = Field(default=10_000, description="Most pages of one search before it is given up.")
 
-    build_group_resources: Count = Field(default=50_000, description="Resource versions built in one mapped task.")
-    duckdb_memory: str = Field(default="384MB", description="DuckDB's memory_limit in each task.")
+    build_group_resources: Count = Field(default=100_000, description="Resource versions built in one mapped task.")
+    duckdb_memory: str = Field(default="256MB", description="DuckDB's memory_limit in each task.")
     duckdb_threads: Count = Field(default=2, description="DuckDB's threads in each task.")
     failure_threshold: float = Field(
         default=0.5, ge=0, le=1, description="Share of links that may fail before the run itself fails."

@@ -16,7 +16,7 @@ from charthouse.lake.vault import BUCKETS
 from transforms.tables import tables
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from pathlib import Path
 
     import duckdb
@@ -83,12 +83,13 @@ def publish(
     changes = []
     connection.execute("BEGIN")
     try:
+        kept_out = _note_withheld(connection, staged)
         for table in tables():
             if _standing_columns(connection, table) != [column.name for column in table.columns]:
                 # Its declaration changed, so everyone is due: analysts see the old table until this commits.
                 connection.execute(f"DROP TABLE IF EXISTS records.{table.name}")
                 _make(connection, table)
-            changes.append(_replace(connection, table, sorted((staged / table.name).glob("*.parquet"))))
+            changes.append(_replace(connection, table, _files(staged, table), kept_out.get(table.name, 0)))
         connection.execute("DELETE FROM records.built_people WHERE person_key IN (SELECT person_key FROM due)")
         connection.execute("INSERT INTO records.built_people SELECT person_key, vault_seq, ? FROM due", [declaration()])
         connection.execute("COMMIT")
@@ -117,31 +118,38 @@ def bare_names(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute("USE records")
 
 
-def _replace(connection: duckdb.DuckDBPyConnection, table: Table, files: Sequence[Path]) -> TableChange:
+def _files(staged: Path, table: Table) -> str:
+    """The staged files of a table as an SQL list; empty when there are none."""
+    listed = ", ".join(quoted(str(file)) for file in sorted((staged / table.name).glob("*.parquet")))
+    return f"[{listed}]" if listed else ""
+
+
+def _note_withheld(connection: duckdb.DuckDBPyConnection, staged: Path) -> dict[str, int]:
+    """Put down which rows of the people due are kept out, in place of what stood there. Returns rows by table."""
+    connection.execute("DELETE FROM records.withheld_rows WHERE person_key IN (SELECT person_key FROM due)")
+    concerned = {name for (name,) in connection.execute("SELECT DISTINCT table_name FROM withheld").fetchall()}
+    parts = [
+        f"SELECT person_key, table_name, row_key, rule FROM read_parquet({_files(staged, table)}) "
+        f"JOIN (FROM withheld WHERE table_name = {quoted(table.name)}) USING (row_key)"
+        for table in tables()
+        if table.name in concerned
+    ]
+    if not parts:
+        return {}
+    connection.execute(f"INSERT INTO records.withheld_rows {' UNION ALL '.join(parts)}")
+    counted = connection.execute("SELECT table_name, count(DISTINCT row_key) FROM withheld GROUP BY ALL").fetchall()
+    return dict(counted)
+
+
+def _replace(connection: duckdb.DuckDBPyConnection, table: Table, files: str, withheld: int) -> TableChange:
     name = f"records.{table.name}"
     removed = _changed(connection, f"DELETE FROM {name} WHERE person_key IN (SELECT person_key FROM due)")
-    connection.execute(
-        "DELETE FROM records.withheld_rows WHERE table_name = ? AND person_key IN (SELECT person_key FROM due)",
-        [table.name],
-    )
-    inserted = withheld = 0
+    inserted = 0
     if files:
-        listed = "[" + ", ".join(quoted(str(file)) for file in files) + "]"
         columns = ", ".join(f'"{column.name}"' for column in table.columns)
         kept_out = f"SELECT row_key FROM withheld WHERE table_name = {quoted(table.name)}"
-        inserted = _changed(
-            connection,
-            f"INSERT INTO {name} SELECT {columns} FROM read_parquet({listed}) WHERE row_key NOT IN ({kept_out})",
-        )
-        withheld = _changed(
-            connection,
-            f"""
-            INSERT INTO records.withheld_rows
-            SELECT DISTINCT staged.person_key, withheld.table_name, withheld.row_key, withheld.rule
-            FROM read_parquet({listed}) AS staged JOIN withheld USING (row_key)
-            WHERE withheld.table_name = {quoted(table.name)}
-            """,
-        )
+        source = f"SELECT {columns} FROM read_parquet({files}) WHERE row_key NOT IN ({kept_out})"
+        inserted = _changed(connection, f"INSERT INTO {name} {source}")
     rows = connection.execute(f"SELECT count(*) FROM {name}").fetchone()
     return TableChange(table.name, rows[0] if rows else 0, removed, inserted, withheld)
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from charthouse import links
+from charthouse.errors import FetchError
 from charthouse.settings import get_settings
 from charthouse.state import session
 from charthouse.sync.staging import write_whole
@@ -48,6 +49,11 @@ class Batch:
         return self.folder / "quarantined.parquet"
 
     @property
+    def stored(self) -> bool:
+        """Whether nothing is left to do: a task that is cleared later finds the landed files gone."""
+        return self.stored_marker.exists()
+
+    @property
     def stored_marker(self) -> Path:
         """There once the vault and the ledger have everything of the batch."""
         return self.folder / "stored.json"
@@ -81,9 +87,16 @@ def remove_landed(batch: Batch) -> None:
 
 
 def read(name: str) -> Batch:
-    """The batch of that name."""
+    """The batch of that name.
+
+    Raises:
+        FetchError: CH122 when its run has ended: a task of an old run was cleared.
+    """
     folder = get_settings().landing / name
-    said = orjson.loads((folder / "batch.json").read_bytes())
+    try:
+        said = orjson.loads((folder / "batch.json").read_bytes())
+    except FileNotFoundError:
+        raise FetchError("CH122", where=name) from None
     return Batch(name=name, folder=folder, link_ids=tuple(said["links"]))
 
 

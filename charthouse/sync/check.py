@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from msgspec.structs import astuple
 
 from charthouse import faults, progress, runs
 from charthouse.sync import batches, landing
@@ -15,6 +16,8 @@ from transforms.checking.batches import CHECKED_SCHEMA, QUARANTINED_SCHEMA, Chec
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from msgspec import Struct
 
 
 ROW_GROUP = 2_000
@@ -28,10 +31,10 @@ class RowWriter:
         self._scratch = file.with_name(file.name + ".part")
         self._schema = schema
         self._writer = pq.ParquetWriter(self._scratch, schema, compression="zstd", compression_level=1)
-        self._rows: list[object] = []
+        self._rows: list[Struct] = []
 
-    def write(self, row: object) -> None:
-        """Add one row: an object that has the schema's columns as attributes."""
+    def write(self, row: Struct) -> None:
+        """Add one row: a struct whose fields are the schema's columns, in their order."""
         self._rows.append(row)
         if len(self._rows) >= ROW_GROUP:
             self._flush()
@@ -49,7 +52,8 @@ class RowWriter:
 
     def _flush(self) -> None:
         if self._rows:
-            columns = [pa.array([getattr(row, field.name) for row in self._rows], field.type) for field in self._schema]
+            values = zip(*map(astuple, self._rows), strict=True)
+            columns = [pa.array(column, field.type) for column, field in zip(values, self._schema, strict=True)]
             self._writer.write_table(pa.Table.from_arrays(columns, schema=self._schema))
             self._rows.clear()
 
@@ -60,6 +64,8 @@ def check_batch(name: str) -> str:
     Writes `checked.parquet` and `quarantined.parquet` beside the landed links; run again, it writes them again.
     """
     batch = batches.read(name)
+    if batch.stored:
+        return name
     checker = _checker()
     with (
         runs.stage(batch.run_id, "check", part=batch.folder.name) as counts,

@@ -22,6 +22,8 @@ def collect_batch(name: str) -> str:
     What goes wrong with a link, type or resource is in that link's manifest; only a fault of ours raises.
     """
     batch = batches.read(name)
+    if batch.stored:
+        return name
     settings = get_settings()
     work = batches.links_of(batch)
     bases = {link.link_id: link.fhir_base_url for link in work}

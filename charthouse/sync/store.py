@@ -31,6 +31,8 @@ AUTHORIZATION_ENDED = frozenset({"CH102", "CH113"})
 def store_batch(name: str) -> str:
     """Append what is new to the vault and note the batch in the ledger. Returns the batch's name."""
     batch = batches.read(name)
+    if batch.stored:
+        return name
     with runs.stage(batch.run_id, "store", part=batch.folder.name) as counts:
         with open_vault() as connection:
             vault.create(connection)

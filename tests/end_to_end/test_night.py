@@ -1,0 +1,143 @@
+"""The night as a stranger starts it: from an empty folder to tables that can be queried, and again with nothing new."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import sqlite3
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TABLES = (
+    "allergies",
+    "conditions",
+    "lab_results",
+    "medications",
+    "pregnancy",
+    "procedures",
+    "social_history",
+    "vaccines",
+    "visits",
+    "vitals",
+)
+
+
+@pytest.fixture(scope="module")
+def nights(tmp_path_factory: pytest.TempPathFactory, new_installation: Any) -> Any:
+    """An installation after two nights, with what each printed and reported."""
+    installation = new_installation(tmp_path_factory.mktemp("night") / "home")
+    printed, reports = [], []
+    for _ in range(2):
+        done = installation.run("nightly", "--people", "6", "--seed", "5")
+        assert done.returncode == 0, done.stdout + done.stderr
+        printed.append(done.stdout)
+        reports.append(installation.json("status"))
+    return installation, printed, reports
+
+
+def test_every_link_is_synced_and_confirmed(nights: Any) -> None:
+    installation, _, reports = nights
+    assert reports[0]["links"] == {"total": 6, "complete": 6, "partial": 0, "failed": 0, "waiting": 0}
+    assert {link["status"] for link in installation.json("links", "list")} == {"confirmed"}
+    assert len(installation.json("people", "list")) == 6
+
+
+def test_every_table_has_rows_and_answers_to_its_bare_name(nights: Any) -> None:
+    installation, _, reports = nights
+    rows = {table["table"]: table["rows"] for table in reports[0]["tables"]}
+    assert tuple(sorted(rows)) == TABLES
+    for table in TABLES:
+        assert installation.rows(f"select count(*) as n from {table}") == [{"n": rows[table]}]
+        assert rows[table] > 0
+
+
+def test_fetched_is_accepted_plus_quarantined_for_every_type(nights: Any) -> None:
+    for row in nights[2][0]["types"]:
+        assert row["fetched"] == row["accepted"] + row["quarantined"] + row["repeated"]
+        assert row["accepted"] == row["new_versions"] + row["unchanged"]
+
+
+def test_every_resource_of_the_source_is_accounted_for(nights: Any) -> None:
+    [totals] = re.findall(r"^all((?:\s+[\d,]+){7})\s*$", nights[1][0], re.MULTILINE)
+    read, repeated, served, in_vault, quarantined, not_requested, missing = (
+        int(number.replace(",", "")) for number in totals.split()
+    )
+    assert read == repeated + served
+    assert served == in_vault + quarantined + not_requested
+    assert missing == 0
+    assert quarantined > 0, "the made-up people have broken resources on purpose"
+
+
+def test_the_second_night_is_incremental_and_says_so(nights: Any) -> None:
+    installation, printed, (first, second) = nights
+    assert not first["nothing_new"]
+    assert second["nothing_new"]
+    assert "Nothing new" in printed[1]
+    assert second["fetched"] < first["fetched"] / 3
+    assert {table["rows_changed"] for table in second["tables"]} == {0}
+    assert [table["rows"] for table in second["tables"]] == [table["rows"] for table in first["tables"]]
+    assert installation.rows("select count(distinct declaration) as n from built_people") == [{"n": 1}]
+
+
+def test_a_person_reads_where_the_lake_is_and_how_to_ask_it(nights: Any) -> None:
+    installation, printed, _ = nights
+    assert str(installation.home / "records") in printed[0]
+    assert 'charthouse sql "select' in printed[0]
+
+
+def test_formats_for_programs(nights: Any) -> None:
+    installation = nights[0]
+    text = installation.run("sql", "--format", "csv", "select 1 as one, 'a' as letter").stdout
+    assert list(csv.reader(io.StringIO(text))) == [["one", "letter"], ["1", "a"]]
+    assert "\x1b[" not in installation.run("status").stdout
+    assert all(finding["healthy"] for finding in installation.json("doctor"))
+
+
+def test_the_records_are_read_only(nights: Any) -> None:
+    done = nights[0].run("sql", "delete from vaccines")
+    assert done.returncode == 1
+    assert done.stderr.startswith("CH010")
+    assert "Traceback" not in done.stderr
+
+
+def test_a_finished_night_leaves_no_landed_or_staged_file(nights: Any) -> None:
+    home: Path = nights[0].home
+    assert not [file for name in ("landing", "staging") for file in (home / name).rglob("*") if file.is_file()]
+
+
+def test_nothing_about_a_person_is_where_it_does_not_belong(nights: Any) -> None:
+    """Names, patient ids, tokens and codes of the made-up people: in no log, no Airflow table, no progress line."""
+    home: Path = nights[0].home
+    store = sqlite3.connect(home / "sandbox" / "generated.sqlite")
+    secrets: set[str] = set()
+    for (body,) in store.execute("SELECT body FROM body JOIN resource USING (seq) WHERE type = 'Patient'"):
+        patient = json.loads(body)
+        secrets.add(patient["id"])
+        for name in patient["name"]:
+            secrets.add(f"{name['given'][0]} {name['family']}")
+        secrets |= {line for address in patient.get("address", ()) for line in address.get("line", ())}
+    assert len(secrets) >= 12
+    looked_at = [*home.glob("logs/**/*"), *home.glob("airflow/*"), home / "progress.jsonl"]
+    contents = {file: file.read_bytes() for file in looked_at if file.is_file()}
+    assert any(file.suffix == ".db" for file in contents)
+    assert any(file.suffix == ".log" for file in contents)
+    found = {
+        (file.relative_to(home).as_posix(), len(secret))
+        for file, content in contents.items()
+        for secret in secrets
+        if secret.encode() in content
+    }
+    assert found == set()
+
+
+def test_stored_files_are_encrypted(nights: Any) -> None:
+    home: Path = nights[0].home
+    files = [*home.glob("vault/data/**/*.parquet"), *home.glob("records/data/**/*.parquet")]
+    assert files
+    assert {file.read_bytes()[:4] for file in files} == {b"PARE"}
