@@ -22,15 +22,17 @@ $(STAMP): requirements.txt pyproject.toml .ci/install
 nightly: $(STAMP)  ## one real night on the embedded default (SOURCE=DIR: your own FHIR files; PEOPLE=N SEED=S: generated people)
 	@$(BIN)/charthouse nightly $(if $(SOURCE),--source "$(SOURCE)") $(if $(PEOPLE),--people $(PEOPLE)) $(if $(SEED),--seed $(SEED))
 
-test: $(STAMP)  ## lint, types, import arrows, then every test
-	@$(BIN)/ruff check . && $(BIN)/ruff format --check -q . && $(BIN)/mypy && $(BIN)/lint-imports --no-cache >/dev/null || { $(BIN)/lint-imports --no-cache; exit 1; }
+test: check  ## lint, types, import arrows, then every test
 	@$(BIN)/python -m pytest
 
 airflow: $(STAMP)  ## Airflow with its web page, the sandbox beside it, and a printed login
 	@$(BIN)/charthouse airflow
 
-check: $(STAMP)  ## lint, types and import arrows only
-	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports --no-cache
+check: $(STAMP)  ## lint, format, types and import arrows only
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --quiet --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache --no-logo 2>/dev/null || $(BIN)/lint-imports --no-cache
 
 lock: $(STAMP)  ## recompile requirements.txt from pyproject.toml
 	@$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --extra dev --no-header --quiet pyproject.toml -o requirements.txt

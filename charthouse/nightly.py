@@ -40,7 +40,7 @@ def run_night(source: Path | None, people: int, seed: int) -> int:
     out = console()
     folder = home.prepare()
     with home.held():
-        provider = sandbox_process.slug_of(source) if source else GENERATED
+        provider = sandbox_process.provider_of(source) if source else GENERATED
         with _step(out, f"Sandbox provider: reading {source}" if source else f"Sandbox provider: {people} people"):
             if source:
                 sandbox_process.load(source, provider)
@@ -54,18 +54,18 @@ def run_night(source: Path | None, people: int, seed: int) -> int:
             log = folder / "logs" / f"nightly-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.log"
             with _step(out, "Airflow: getting ready"):
                 airflow_process.make_ready(log)
-            _run_dag(provider, log, out)
+            code = _run_dag(provider, log, out)
             said = report.latest()
             report.render(said, out)
             out.print(accounting.render(accounting.account(sandbox, provider)))
             _say_what_could_not_be_read(out, sandbox.ask(provider, "inventory"))
     _say_where(out, folder, log)
-    if said.status in ("failed", "held", "running"):
+    if code or said.status in ("failed", "held", "running"):
         raise SetupError("CH011", where=str(log), what=f"the run is {said.status}")
     return 0
 
 
-def _run_dag(provider: str, log: Path, out: Console) -> None:
+def _run_dag(provider: str, log: Path, out: Console) -> int:
     progress.progress_file().unlink(missing_ok=True)
     with log.open("ab") as noise:
         process = airflow_process.dag_test("sync_records", {"providers": [provider]}, noise)
@@ -75,6 +75,7 @@ def _run_dag(provider: str, log: Path, out: Console) -> None:
             if process.poll() is None:
                 process.terminate()
                 process.wait()
+    return process.returncode
 
 
 def _watch(process: subprocess.Popen[bytes], out: Console) -> None:

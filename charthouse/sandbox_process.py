@@ -11,6 +11,7 @@ import subprocess
 import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain, count
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -46,9 +47,17 @@ class Sandbox:
         return answer.json()
 
 
-def slug_of(source: Path) -> str:
-    """The provider's short name for a SOURCE folder."""
-    return re.sub(r"[^a-z0-9]+", "-", source.resolve().name.lower()).strip("-") or "source"
+def provider_of(source: Path) -> str:
+    """The slug of a SOURCE folder's provider: the folder's name, numbered where another folder has that name already."""
+    path = str(source.resolve())
+    name = re.sub(r"[^a-z0-9]+", "-", source.resolve().name.lower()).strip("-")[:48] or "source"
+    for slug in chain([name], (f"{name}-{number}" for number in count(2))):
+        note = store_of(slug).with_suffix(".source")
+        if not note.exists() and not store_of(slug).exists():
+            note.write_text(path)
+        if note.exists() and note.read_text() == path:
+            return slug
+    raise AssertionError("numbers do not end")
 
 
 def store_of(provider: str) -> Path:
