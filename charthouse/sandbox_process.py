@@ -48,7 +48,7 @@ class Sandbox:
 
 
 def provider_of(source: Path) -> str:
-    """The slug of a SOURCE folder's provider: the folder's name, numbered where another folder has that name already."""
+    """The slug of a SOURCE folder's provider: the folder's name, numbered where another folder has it already."""
     path = str(source.resolve())
     name = re.sub(r"[^a-z0-9]+", "-", source.resolve().name.lower()).strip("-")[:48] or "source"
     for slug in chain([name], (f"{name}-{number}" for number in count(2))):
