@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 
 from charthouse import faults
 from charthouse.errors import FetchError, SetupError, StateError
-from charthouse.links import get_link
+from charthouse.links import clear_watermarks, get_link
 from charthouse.settings import Settings, get_settings
 from charthouse.state import audit, current_version
 from charthouse.state import session as state_session
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.orm import Session
 
-    from charthouse.state.models import Actor
+    from charthouse.state.models import Actor, Link
 
 MARGIN = timedelta(seconds=60)
 REFUSED = ("CH111", "CH113")
@@ -121,8 +121,7 @@ def store_tokens(
         if link.patient_id not in (None, tokens.patient):
             raise StateError("CH606", where=f"link {link_id}")
         link.patient_id = tokens.patient
-    if tokens.scope is not None:
-        link.granted_scopes = tokens.scope
+    _grant(session, link, tokens.scope)
     at = now()
     stored = session.get(Credential, link_id, with_for_update=True)
     if stored is None:
@@ -295,6 +294,15 @@ def in_doubt(session: Session) -> list[str]:
     """The links whose last renewal was begun and not answered: by a crash, or by a provider that fell silent."""
     query = select(Credential.link_id).where(Credential.renewal_started_at.is_not(None)).order_by(Credential.link_id)
     return list(session.scalars(query))
+
+
+def _grant(session: Session, link: Link, scope: str | None) -> None:
+    """Note what was granted. Where that has changed, what may be seen now can be older than what was read before."""
+    if scope is None or scope == link.granted_scopes:
+        return
+    if link.granted_scopes is not None:
+        clear_watermarks(session, link.id)
+    link.granted_scopes = scope
 
 
 def _owner(link_id: str, kind: str) -> str:

@@ -246,3 +246,20 @@ def test_the_key_can_be_changed_and_a_seal_opens_in_its_own_row_only(store, link
     with pytest.raises(SetupError, match="not its own"):
         Tokens().access_token(link, never)
     assert "canary" not in repr(Sealer(file))
+
+
+def test_what_was_read_before_a_grant_changed_is_read_anew(store, link):
+    """Records of a type that is granted only now may be older than the watermark of the query that found none."""
+
+    def watermarks() -> dict[str, str]:
+        with session(read_only=True) as state:
+            [work] = links.work_of(state, [link])
+            return dict(work.watermarks)
+
+    store(scope="patient/Observation.rs")
+    with session() as state:
+        links.set_watermarks(state, link, {"Observation": "2024-01-01T00:00:00Z"})
+    store(scope="patient/Observation.rs")
+    assert watermarks() == {"Observation": "2024-01-01T00:00:00Z"}
+    store(scope="patient/Observation.rs patient/Condition.rs")
+    assert watermarks() == {}
