@@ -109,7 +109,9 @@ CATALOGUE: dict[str, ErrorCode] = {
             "CH404", "People could not be built: their rows stay as they were", "Read the log of the build task."
         ),
         # -- CH5xx: the lakes ------------------------------------------------------------------------------------
-        ErrorCode("CH501", "The lake cannot be opened", "Run: charthouse doctor"),
+        ErrorCode(
+            "CH501", "The lake cannot be opened", "If it is new, run: charthouse init; otherwise check its address."
+        ),
         ErrorCode("CH502", "The lake is being written by another process", "Nothing to do: the task tries again."),
         ErrorCode(
             "CH503", "The tables were not published: they stay as they were", "Read the log of the publish task."

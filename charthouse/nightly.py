@@ -7,6 +7,7 @@ Airflow; this module starts them, shows the progress that the tasks tell, and pr
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -39,8 +40,11 @@ def run_night(source: Path | None, people: int, seed: int) -> int:
     """
     out = console()
     folder = home.prepare()
-    with home.held():
-        provider = sandbox_process.provider_of(source) if source else GENERATED
+    log = folder / "logs" / f"nightly-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.log"
+    provider = sandbox_process.provider_of(source) if source else GENERATED
+    with home.held(), ThreadPoolExecutor(1) as aside:
+        # Airflow's first migration takes longer than everything else before the fetch.
+        ready = aside.submit(airflow_process.make_ready, log)
         with _step(out, f"Sandbox provider: reading {source}" if source else f"Sandbox provider: {people} people"):
             if source:
                 sandbox_process.load(source, provider)
@@ -51,9 +55,8 @@ def run_night(source: Path | None, people: int, seed: int) -> int:
             with _step(out, "People: signing in at the provider"):
                 new = sandbox_process.link_everyone(sandbox, provider)
             out.print(f"Links: {new:,} new", highlight=False)
-            log = folder / "logs" / f"nightly-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.log"
             with _step(out, "Airflow: getting ready"):
-                airflow_process.make_ready(log)
+                ready.result()
             code = _run_dag(provider, log, out)
             said = report.latest()
             report.render(said, out)

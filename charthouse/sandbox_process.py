@@ -6,6 +6,7 @@ linked by the same sign-in that a real provider would be asked for.
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -48,7 +49,13 @@ class Sandbox:
 
 
 def provider_of(source: Path) -> str:
-    """The slug of a SOURCE folder's provider: the folder's name, numbered where another folder has it already."""
+    """The slug of a SOURCE folder's provider: the folder's name, numbered where another folder has it already.
+
+    Raises:
+        SetupError: CH002 for a folder that cannot be read.
+    """
+    if not source.is_dir() or not os.access(source, os.R_OK | os.X_OK):
+        raise SetupError("CH002", where=str(source), what="there is no such folder, or it may not be read")
     path = str(source.resolve())
     name = re.sub(r"[^a-z0-9]+", "-", source.resolve().name.lower()).strip("-")[:48] or "source"
     for slug in chain([name], (f"{name}-{number}" for number in count(2))):
@@ -69,10 +76,8 @@ def load(source: Path, provider: str) -> None:
     """Let the sandbox read a folder of FHIR files.
 
     Raises:
-        SetupError: CH002 for a folder that cannot be read, CH003 for one without FHIR resources.
+        SetupError: CH003 for one without FHIR resources.
     """
-    if not source.is_dir():
-        raise SetupError("CH002", where=str(source), what="there is no such folder")
     _command(["load", "--source", str(source), "--store", str(store_of(provider))], where=str(source))
 
 
