@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Self
 
@@ -15,6 +17,7 @@ from transforms.checking import Checker, Owner
 from transforms.checking.batches import CHECKED_SCHEMA, QUARANTINED_SCHEMA, CheckedRow, check_pages
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from msgspec import Struct
@@ -68,6 +71,7 @@ def check_batch(name: str) -> str:
         return name
     checker = _checker()
     with (
+        _no_collections(),
         runs.stage(batch.run_id, "check", part=batch.folder.name) as counts,
         RowWriter(batch.checked, CHECKED_SCHEMA) as accepted,
         RowWriter(batch.quarantined, QUARANTINED_SCHEMA) as refused,
@@ -92,3 +96,13 @@ def check_batch(name: str) -> str:
 def _checker() -> Checker:
     # Compiling the schemas of thirty types takes half a second, and a process may check many batches.
     return Checker()
+
+
+@contextmanager
+def _no_collections() -> Iterator[None]:
+    # Parsing makes millions of objects and no cycles, and each full collection would walk all of Airflow's heap.
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
