@@ -23,7 +23,7 @@ nightly: $(STAMP)  ## one real night on the embedded default (SOURCE=DIR: your o
 	@$(BIN)/charthouse nightly $(if $(SOURCE),--source "$(SOURCE)") $(if $(PEOPLE),--people $(PEOPLE)) $(if $(SEED),--seed $(SEED))
 
 test: check  ## lint, types, import arrows, then every test
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 airflow: $(STAMP)  ## Airflow with its web page, the sandbox beside it, and a printed login
 	@$(BIN)/charthouse airflow

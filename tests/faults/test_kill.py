@@ -30,14 +30,12 @@ TABLES = (
 )
 NIGHT = ("nightly", "--people", "4", "--seed", "11")
 POINTS = (
-    "plan.links",
     "fetch.query",
     "check.link",
     "store.appended",
     "build.table",
     "audit.written",
     "publish.committed",
-    "finish.begun",
 )
 
 
@@ -51,7 +49,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory, new_installation: Any) ->
 
 @pytest.fixture(scope="module")
 def undisturbed(prepared: Path, tmp_path_factory: pytest.TempPathFactory, new_installation: Any) -> Tables:
-    """The tables of a home whose next night nobody disturbs."""
+    """The tables of the prepared home after a whole night: that its plan was killed before is all that happened to it."""
     home = tmp_path_factory.mktemp("undisturbed") / "home"
     shutil.copytree(prepared, home)
     done = new_installation(home).run(*NIGHT)
