@@ -49,7 +49,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory, new_installation: Any) ->
 
 @pytest.fixture(scope="module")
 def undisturbed(prepared: Path, tmp_path_factory: pytest.TempPathFactory, new_installation: Any) -> Tables:
-    """The tables of the prepared home after a whole night: that its plan was killed before is all that happened to it."""
+    """The tables of the prepared home after a whole night: nothing but its plan was ever killed."""
     home = tmp_path_factory.mktemp("undisturbed") / "home"
     shutil.copytree(prepared, home)
     done = new_installation(home).run(*NIGHT)
