@@ -83,7 +83,11 @@ def test_a_status_becomes_a_code(quick: Settings, status: int, code: str, reques
         assert server.url.removeprefix("http://") in str(caught.value)
 
 
-@pytest.mark.parametrize("header", ["1", format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True), "soon"])
+@pytest.mark.parametrize(
+    "header",
+    ["1", format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True), "soon"],
+    ids=["seconds", "date", "nonsense"],
+)
 def test_a_busy_server_is_asked_again_and_never_waited_for_longer_than_permitted(quick: Settings, header: str) -> None:
     answers = iter([Reply(429, headers={"Retry-After": header}), Reply(503, headers={"Retry-After": header})])
     with OddServer(lambda _: next(answers, Reply(body=b"{}"))) as server, HttpClient(quick) as client:
