@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-FILES = sorted((ROOT / "dags").glob("*.py"))
+FILES = sorted(set((ROOT / "dags").glob("*.py")) - {ROOT / "dags" / "__init__.py"})
 
 _PARSE = """
 import json, sys
