@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+from datetime import datetime
 from pathlib import Path
 
 import psutil
@@ -25,35 +27,41 @@ PER_PERSON = 430  # resources that the generator writes for a person, about
 AFTER_LANDING = ("check", "store", "build", "audit", "publish")
 
 
-class Peak(threading.Thread):
-    """The largest resident memory of the process that runs the DAG, sampled ten times a second."""
+class Memory(threading.Thread):
+    """The resident memory of the process that runs the DAG and of all it starts, sampled ten times a second."""
 
     def __init__(self, parent: psutil.Process) -> None:
         super().__init__(daemon=True)
         self.parent = parent
-        self.bytes = 0
+        self.samples: list[tuple[float, int]] = []
 
     def run(self) -> None:
         while self.parent.is_running() and self.parent.status() != psutil.STATUS_ZOMBIE:
             for process in self.parent.children(recursive=True):
                 try:
                     if "dags" in process.cmdline() and "test" in process.cmdline():
-                        self.bytes = max(self.bytes, process.memory_info().rss)
+                        family = [process, *process.children(recursive=True)]
+                        self.samples.append((time.time(), sum(each.memory_info().rss for each in family)))
+                        break
                 except psutil.Error:
                     continue
             time.sleep(0.1)
 
+    def peak(self, since: float = 0, until: float = math.inf) -> int:
+        """The most between two instants, in MiB; 0 without a sample."""
+        return round(max((rss for at, rss in self.samples if since <= at <= until), default=0) / 2**20)
 
-def night(home: Path, people: int) -> tuple[dict, int]:
-    """One night of made-up people. Returns its report and the peak memory of the DAG's process in bytes."""
+
+def night(home: Path, people: int) -> tuple[dict, Memory]:
+    """One night of made-up people. Returns its report and the memory that its Airflow processes took."""
     env = os.environ | {"CHARTHOUSE_HOME": str(home)}
     command = [sys.executable, "-m", "charthouse"]
     process = subprocess.Popen([*command, "nightly", "--people", str(people)], cwd=ROOT, env=env)
-    peak = Peak(psutil.Process(process.pid))
-    peak.start()
+    memory = Memory(psutil.Process(process.pid))
+    memory.start()
     assert process.wait() == 0
     said = subprocess.run([*command, "status", "--json"], cwd=ROOT, env=env, check=True, capture_output=True, text=True)
-    return json.loads(said.stdout), peak.bytes
+    return json.loads(said.stdout), memory
 
 
 def parse_seconds() -> tuple[float, float]:
@@ -79,7 +87,11 @@ def main() -> None:
     parser.add_argument("--resources", type=int, default=200_000)
     wanted = parser.parse_args().resources
     with tempfile.TemporaryDirectory(prefix="charthouse-bench-") as folder:
-        report, peak = night(Path(folder) / "home", max(1, wanted // PER_PERSON))
+        report, memory = night(Path(folder) / "home", max(1, wanted // PER_PERSON))
+    windows = {
+        stage["stage"]: [datetime.fromisoformat(stage[end]).timestamp() for end in ("started_at", "finished_at")]
+        for stage in report["stages"]
+    }
     seconds = {stage["stage"]: stage["wall_seconds"] for stage in report["stages"]}
     after = sum(seconds[stage] for stage in AFTER_LANDING)
     sdk, files = parse_seconds()
@@ -87,7 +99,8 @@ def main() -> None:
         "resources": report["fetched"],
         "stage_seconds": {name: round(value, 2) for name, value in seconds.items()},
         "after_landing_to_fetch": round(after / seconds["fetch"], 3),
-        "peak_memory_mib": round(peak / 2**20),
+        "peak_memory_mib": memory.peak(),
+        "peak_memory_mib_by_stage": {name: memory.peak(*window) for name, window in windows.items()},
         "airflow_sdk_import_seconds": round(sdk, 2),
         "all_dag_files_seconds": round(files, 3),
     }
