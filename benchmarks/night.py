@@ -28,7 +28,7 @@ AFTER_LANDING = ("check", "store", "build", "audit", "publish")
 
 
 class Memory(threading.Thread):
-    """The resident memory of the process that runs the DAG and of all it starts, sampled ten times a second."""
+    """The memory of the process that runs the DAG and of all it starts, ten times a second; shared pages count once."""
 
     def __init__(self, parent: psutil.Process) -> None:
         super().__init__(daemon=True)
@@ -41,7 +41,7 @@ class Memory(threading.Thread):
                 try:
                     if "dags" in process.cmdline() and "test" in process.cmdline():
                         family = [process, *process.children(recursive=True)]
-                        self.samples.append((time.time(), sum(each.memory_info().rss for each in family)))
+                        self.samples.append((time.time(), sum(each.memory_full_info().pss for each in family)))
                         break
                 except psutil.Error:
                     continue
@@ -49,7 +49,7 @@ class Memory(threading.Thread):
 
     def peak(self, since: float = 0, until: float = math.inf) -> int:
         """The most between two instants, in MiB; 0 without a sample."""
-        return round(max((rss for at, rss in self.samples if since <= at <= until), default=0) / 2**20)
+        return round(max((size for at, size in self.samples if since <= at <= until), default=0) / 2**20)
 
 
 def night(home: Path, people: int) -> tuple[dict, Memory]:

@@ -104,7 +104,11 @@ CATALOGUE: dict[str, ErrorCode] = {
             "Read the rule in expectations/; the resource stays in the vault.",
         ),
         ErrorCode("CH402", "A table rule failed: the batch is held", "Mend the cause, then run sync_records again."),
-        ErrorCode("CH403", "An expectation could not be evaluated", "Correct the suite in expectations/."),
+        ErrorCode(
+            "CH403",
+            "An expectation could not be evaluated",
+            "Read the log of the audit task, and correct the suite in expectations/.",
+        ),
         ErrorCode(
             "CH404", "People could not be built: their rows stay as they were", "Read the log of the build task."
         ),

@@ -7,6 +7,7 @@ import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+import orjson
 import pytest
 
 from transforms.auditing import audit, audit_staged, audit_table, rules_of
@@ -176,6 +177,29 @@ def test_staged_files_with_other_columns_hold_the_batch(tmp_path: Path, rows: An
     rows("visits", {"row_key": "link/Encounter/9/0"}).drop(columns=["class_code"]).to_parquet(folder / "b.parquet")
     found = next(each for each in audit_staged(tmp_path) if each.table == "visits")
     assert (found.table_failures, found.held, found.rows) == (("visits.columns",), True, 2)
+
+
+def apart(folder: Path) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run([sys.executable, "-m", "transforms.auditing", str(folder)], check=False, capture_output=True)
+
+
+def test_a_process_of_its_own_says_the_same(tmp_path: Path, rows: Any) -> None:
+    (tmp_path / "visits").mkdir()
+    rows("visits", {}, {"status": CANARY}).to_parquet(tmp_path / "visits" / "a.parquet")
+    done = apart(tmp_path)
+    assert orjson.loads(done.stdout) == orjson.loads(orjson.dumps([asdict(each) for each in audit_staged(tmp_path)]))
+    assert CANARY.encode() not in done.stdout + done.stderr
+
+
+def test_a_process_that_breaks_says_where_and_nothing_of_a_value(tmp_path: Path) -> None:
+    (tmp_path / CANARY).mkdir()
+    (tmp_path / "visits").symlink_to(CANARY)
+    (tmp_path / "visits" / f"{CANARY}.parquet").write_bytes(b"PAR1" + CANARY.encode() * 9 + b"PAR1")
+    done = apart(tmp_path)
+    assert done.returncode == 1
+    assert done.stdout == b""
+    assert b"audit.py" in done.stderr
+    assert CANARY.encode() not in done.stderr
 
 
 def test_importing_the_audit_costs_nothing() -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-CHUNK_ROWS = 50_000
+CHUNK_ROWS = 25_000
 EARLIEST = datetime(1880, 1, 1, tzinfo=UTC)
 
 
