@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED_DATA = ROOT.parent / "shared" / "data"
@@ -28,11 +29,36 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="CHARTHOUSE_TEST_POSTGRES_URL is not set"))
 
 
+@pytest.fixture
+def postgres_stores() -> Iterator[dict[str, str]]:
+    """Settings that put the state and both lake catalogs into PostgreSQL databases of their own."""
+    from sqlalchemy import create_engine, make_url, text
+
+    server = make_url(os.environ["CHARTHOUSE_TEST_POSTGRES_URL"])
+    made = create_engine(server, isolation_level="AUTOCOMMIT")
+    names = {store: f"{store}_{secrets.token_hex(4)}" for store in ("state", "vault", "records")}
+    with made.connect() as connection:
+        for name in names.values():
+            connection.execute(text(f"CREATE DATABASE {name}"))
+    words = {"host": server.host, "port": server.port, "user": server.username, "password": server.password}
+    dsn = " ".join(f"{key}={value}" for key, value in words.items() if value)
+    yield {
+        "CHARTHOUSE_STATE_URL": server.set(database=names["state"]).render_as_string(hide_password=False),
+        "CHARTHOUSE_VAULT_CATALOG": f"postgres:{dsn} dbname={names['vault']}",
+        "CHARTHOUSE_RECORDS_CATALOG": f"postgres:{dsn} dbname={names['records']}",
+    }
+    with made.connect() as connection:
+        for name in names.values():
+            connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+    made.dispose()
+
+
 @dataclass(frozen=True)
 class Installation:
-    """One home, and the `charthouse` command run against it in a process of its own."""
+    """One home, and the `charthouse` command run against it in a process of its own, with the settings of `env`."""
 
     home: Path
+    env: Mapping[str, str] = field(default_factory=dict)
 
     def run(
         self, *arguments: str, env: dict[str, str] | None = None, timeout: float = 300
@@ -41,7 +67,7 @@ class Installation:
         return subprocess.run(
             [sys.executable, "-m", "charthouse", *arguments],
             cwd=ROOT,
-            env=os.environ | {"CHARTHOUSE_HOME": str(self.home), "NO_COLOR": "1"} | (env or {}),
+            env=os.environ | {"CHARTHOUSE_HOME": str(self.home), "NO_COLOR": "1"} | {**self.env, **(env or {})},
             capture_output=True,
             text=True,
             timeout=timeout,

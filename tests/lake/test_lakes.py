@@ -169,7 +169,7 @@ def test_an_analyst_cannot_write_and_a_missing_lake_is_named(home: Path, tmp_pat
         connection.execute("DELETE FROM records.vaccines")
     from charthouse.settings import Settings
 
-    empty = Settings(home=tmp_path / "empty")
+    empty = Settings(home=tmp_path / "empty", records_catalog="")
     with connect(empty) as connection, pytest.raises(LakeError) as caught:
         attach(connection, "records", read_only=True, settings=empty)
     assert caught.value.code == "CH501"
