@@ -17,7 +17,9 @@ def test_a_night_on_postgresql_and_again_with_nothing_new(installation: Any, pos
         report = on_postgres.json("status")
         assert report["nothing_new"] is nothing_new
         assert report["links"]["complete"] == 3
-    counted = " union all ".join(f"select '{t['table']}' as t, count(*) as n from {t['table']}" for t in report["tables"])
+    counted = " union all ".join(
+        f"select '{t['table']}' as t, count(*) as n from {t['table']}" for t in report["tables"]
+    )
     assert {row["t"]: row["n"] for row in on_postgres.rows(counted)} == {
         table["table"]: table["rows"] for table in report["tables"]
     }
