@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from charthouse.state.models import Actor, Link
 
 MARGIN = timedelta(seconds=60)
-REFUSED = ("CH111", "CH113")
+REFUSED = ("CH111", "CH113", "CH123")
 """Codes of a renewal that the provider refused: the refresh token was not spent without our knowing."""
 UNANSWERED = "CH101"
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urljoin
 
 from charthouse.errors import FetchError
-from charthouse.partners.http import Answer, origin
+from charthouse.partners.addresses import join, origin, within
+from charthouse.partners.http import Answer
 from transforms.bundles import Page, PageError, read_page, resource_stub
 from transforms.checking.outcomes import issue_counts
 
@@ -84,9 +84,10 @@ def walk(ask: Callable[[str], Answer], base_url: str, query: Query, max_pages: i
             if hollow and page.total is not None and page.total > matches:
                 raise FetchError("CH119", where=query.label)
             return
-        url = urljoin(url if page.next_url.startswith("?") else f"{base_url}/", page.next_url)
-        if origin(url) != home:
+        target = within(join(url if page.next_url.startswith("?") else f"{base_url}/", page.next_url), home)
+        if target is None:
             raise FetchError("CH114", where=query.label)
+        url = target
         if url in asked:
             raise FetchError("CH108", where=query.label)
         asked.add(url)

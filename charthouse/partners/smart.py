@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import parse_qs, urljoin, urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 import requests
@@ -20,9 +20,11 @@ from authlib.common.errors import AuthlibBaseError
 from authlib.integrations.requests_client import OAuth2Session
 
 from charthouse.errors import FetchError, StateError
+from charthouse.partners.addresses import host_of, join, origin, proxies_for
 from charthouse.partners.capability import fetch_capability
-from charthouse.partners.http import BearerToken, HttpClient, ReadOnlySession, host_of, origin, proxies_for
+from charthouse.partners.http import BearerToken, HttpClient, ReadOnlySession
 from charthouse.partners.search import REFERENCED_TYPES, compartment_types
+from charthouse.partners.transport import AnswerTooLargeError, BoundedAdapter
 from charthouse.settings import get_settings
 
 if TYPE_CHECKING:
@@ -30,6 +32,12 @@ if TYPE_CHECKING:
 
 WELL_KNOWN: Final = ".well-known/smart-configuration"
 LAUNCH_SCOPES: Final = ("launch/patient", "openid", "fhirUser", "offline_access")
+MAX_TOKEN_ANSWER: Final = 2**20
+"""Most bytes of a token endpoint's answer."""
+_GRANT_ERRORS: Final = frozenset(
+    {"access_denied", "consent_required", "interaction_required", "invalid_grant", "login_required"}
+)
+_PASSING_ERRORS: Final = frozenset({"server_error", "temporarily_unavailable"})
 _KNOWN_ERRORS: Final = frozenset(
     {
         "access_denied",
@@ -101,12 +109,13 @@ def discover(base_url: str) -> SmartConfiguration:
         if found is not None:
             return found
         oauth = fetch_capability(client, base).oauth
-    if "authorize" not in oauth or "token" not in oauth:
-        raise StateError("CH604", where=_host(base), what="it names no authorization endpoint")
-    named = {name: urljoin(f"{base}/", address) for name, address in oauth.items()}
+    named = {name: _address(base, value) for name, value in oauth.items()}
+    authorization, token = named.get("authorize"), named.get("token")
+    if authorization is None or token is None:
+        raise StateError("CH604", where=_host(base), what="it names no address at which a person could sign in")
     return SmartConfiguration(
-        authorization_endpoint=named["authorize"],
-        token_endpoint=named["token"],
+        authorization_endpoint=authorization,
+        token_endpoint=token,
         revocation_endpoint=named.get("revoke"),
         introspection_endpoint=named.get("introspect"),
         management_endpoint=named.get("manage"),
@@ -176,7 +185,7 @@ def complete_sign_in(
         raise StateError("CH604", where=where, what="the answer belongs to another sign-in")
     if "code" not in given:
         raise StateError("CH604", where=where, what=_named(given.get("error")))
-    session = OAuth2Session(client_id, client_secret, redirect_uri=redirect_uri)
+    session = _TokenSession(client_id, client_secret, redirect_uri=redirect_uri)
     with _token_endpoint(session, where):
         try:
             issued = session.fetch_token(
@@ -204,22 +213,27 @@ def refresh(
     Sent once: a provider may spend the token although its answer is lost, so trying again is the caller's decision.
 
     Raises:
-        FetchError: CH113 when the provider refused it; CH101 when no answer came, CH109 for 429 and 5xx.
+        FetchError: CH113 when the person's grant has ended; CH123 when the provider refuses us and not the grant;
+            CH101 when no answer came, CH105 for one without tokens, CH109 for 429 and 5xx.
     """
     try:
         configuration = configuration or discover(base_url)
     except StateError as error:
-        raise FetchError("CH113", where=error.where, what=error.what) from None
+        raise FetchError("CH123", where=error.where, what=error.what) from None
     where = _host(configuration.token_endpoint)
-    session = OAuth2Session(client_id, client_secret)
+    session = _TokenSession(client_id, client_secret)
     with _token_endpoint(session, where):
         try:
             issued = session.refresh_token(
                 configuration.token_endpoint, refresh_token=refresh_token, **_sending(configuration.token_endpoint)
             )
             return _token_set(issued)
-        except AuthlibBaseError as error:
-            raise FetchError("CH113", where=where, what=_named(error.error)) from None
+        except _RefusedError as error:
+            passing = error.error in _PASSING_ERRORS
+            code = "CH109" if passing else "CH113" if error.is_the_grants else "CH123"
+            raise FetchError(code, where=where, what=_named(error.error)) from None
+        except AuthlibBaseError:
+            raise FetchError("CH105", where=where) from None
 
 
 def revoke(
@@ -241,7 +255,7 @@ def revoke(
     if endpoint is None:
         return False
     where = _host(endpoint)
-    session = OAuth2Session(client_id, client_secret)
+    session = _TokenSession(client_id, client_secret)
     with _token_endpoint(session, where):
         answer = session.revoke_token(endpoint, token=token, token_type_hint=hint, **_sending(endpoint))
         _look_at(answer, where)
@@ -282,9 +296,7 @@ def _configuration(body: bytes, base: str) -> SmartConfiguration | None:
         return None
 
     def address(name: str) -> str | None:
-        value = said.get(name)
-        # Relative to the FHIR base, as SMART App Launch §8.2 permits.
-        return urljoin(f"{base}/", value) if isinstance(value, str) and value else None
+        return _address(base, said.get(name))
 
     def words(name: str) -> frozenset[str]:
         value = said.get(name)
@@ -304,15 +316,22 @@ def _configuration(body: bytes, base: str) -> SmartConfiguration | None:
     )
 
 
+def _address(base: str, named: object) -> str | None:
+    """An endpoint made absolute: relative to the FHIR base, as SMART App Launch §8.2 permits; None for no web address.
+
+    Neither is one that would send secrets in clear text although the base is encrypted.
+    """
+    target = join(f"{base}/", named) if isinstance(named, str) and named else None
+    home, there = origin(base), origin(target) if target else None
+    if there is None or (home is not None and home[0] == "https" and there[0] != "https"):
+        return None
+    return target
+
+
 def _token_set(issued: dict[str, Any]) -> TokenSet:
     access = issued.get("access_token")
     if not isinstance(access, str) or not access:
         raise AuthlibBaseError("no_access_token")
-    seconds = issued.get("expires_in")
-    try:
-        lasts = timedelta(seconds=float(seconds)) if seconds is not None else None
-    except (TypeError, ValueError, OverflowError):
-        lasts = None
 
     def text(name: str) -> str | None:
         value = issued.get(name)
@@ -321,10 +340,63 @@ def _token_set(issued: dict[str, Any]) -> TokenSet:
     return TokenSet(
         access_token=access,
         refresh_token=text("refresh_token"),
-        expires_at=datetime.now(UTC) + lasts if lasts is not None else None,
+        expires_at=issued.get("ends_at"),
         scope=text("scope"),
         patient=text("patient"),
     )
+
+
+def _end(seconds: object) -> datetime | None:
+    """The instant at which a token of so many seconds ends; None where that is not said, or not sensibly."""
+    try:
+        lasts = timedelta(seconds=float(seconds))  # type: ignore[arg-type]
+        return datetime.now(UTC) + lasts if lasts > timedelta(0) else None
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+class _TokenSession(OAuth2Session):  # type: ignore[misc]
+    """A conversation with a token endpoint, whose answers end, are small, and may be odd in what is not essential.
+
+    The library itself gives a token up, a rotated refresh token with it, for an `expires_in` that is no number.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for scheme in ("http://", "https://"):
+            self.mount(scheme, BoundedAdapter(most=MAX_TOKEN_ANSWER))
+
+    def get_redirect_target(self, _response: requests.Response) -> str | None:
+        return None
+
+    def parse_response_token(self, answer: requests.Response) -> dict[str, Any]:
+        said = answer.json()
+        if not isinstance(said, dict):
+            raise TypeError
+        error = said.get("error")
+        if error is not None or answer.status_code >= 400:
+            raise _RefusedError(error, answer.status_code)
+        issued = {name: value for name, value in said.items() if name not in {"expires_in", "expires_at"}}
+        self.token = issued | {"ends_at": _end(said.get("expires_in"))}
+        return self.token
+
+
+class _RefusedError(AuthlibBaseError):  # type: ignore[misc]
+    """The token endpoint refused, with an OAuth error code or without."""
+
+    def __init__(self, error: object, status: int) -> None:
+        super().__init__(error if isinstance(error, str) else None)
+        self.status = status
+
+    @property
+    def is_the_grants(self) -> bool:
+        """Whether the person's grant has ended: anything else is between the provider and us.
+
+        Some providers have names of their own for a grant that ended; the status is then RFC 6749's.
+        """
+        if self.error in _KNOWN_ERRORS:
+            return self.error in _GRANT_ERRORS
+        return self.status == 400
 
 
 @contextmanager
@@ -338,7 +410,7 @@ def _token_endpoint(session: OAuth2Session, where: str) -> Iterator[None]:
         raise FetchError("CH105", where=where) from None
     except (requests.RequestException, OSError):
         raise FetchError("CH101", where=where) from None
-    except (ValueError, TypeError, AttributeError, KeyError):
+    except (AnswerTooLargeError, ValueError, TypeError, AttributeError, KeyError):
         # The library trusts the shape of an answer.
         raise FetchError("CH105", where=where) from None
     finally:
@@ -366,8 +438,8 @@ def _redirected_to(url: str, redirect_uri: str) -> str:
                 answer = session.get(url, auth=BearerToken(None), **_sending(url))
             except (requests.RequestException, OSError):
                 raise FetchError("CH101", where=where) from None
-            target = urljoin(url, answer.headers.get("Location", ""))
-            if not 300 <= answer.status_code < 400:
+            target = join(url, answer.headers.get("Location", ""))
+            if target is None or not 300 <= answer.status_code < 400:
                 break
             if target.partition("?")[0] == redirect_uri:
                 return target
