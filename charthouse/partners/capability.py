@@ -6,6 +6,7 @@ same as "not offered": a type without `interaction` may be searched, a type with
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from charthouse.partners.http import HttpClient
 
+_TYPE: Final = re.compile(r"[A-Z][A-Za-z]{1,63}")
 OAUTH_URIS: Final = "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris"
 
 
@@ -108,7 +110,7 @@ def parse_capability(body: bytes) -> Capability:
         oauth |= _oauth(rest.get("security"))
         for resource in _objects(rest.get("resource")):
             name = resource.get("type")
-            if isinstance(name, str) and name:
+            if isinstance(name, str) and _TYPE.fullmatch(name):
                 types[name] = _merged(types.get(name), resource)
     if not types:
         raise FetchError("CH112", where="/metadata", what="it names no resource type")

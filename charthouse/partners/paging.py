@@ -43,10 +43,13 @@ class Peek:
 
 @dataclass(frozen=True, slots=True)
 class ReceivedPage:
-    """One page. `warnings` counts what the server says beside its results; `broken` tells that it spoke of errors."""
+    """One page. `skipped` counts entries without a resource, `warnings` what the server says beside its results;
+    `broken` tells that it spoke of errors.
+    """
 
     answer: Answer
     resources: tuple[Peek, ...]
+    skipped: int
     warnings: int
     broken: bool
 
@@ -71,7 +74,7 @@ def walk(ask: Callable[[str], Answer], base_url: str, query: Query, max_pages: i
         received, page = _received(ask(url), query)
         if number == 0 and received.broken and not received.resources:
             raise FetchError("CH111", where=query.label, what="an OperationOutcome came instead of results")
-        if page.entries:
+        if received.resources:
             digest = _digest(page)
             if digest in seen:
                 raise FetchError("CH108", where=query.label)
@@ -111,7 +114,7 @@ def _received(answer: Answer, query: Query) -> tuple[ReceivedPage, Page]:
             broken = broken or "error" in issues or "fatal" in issues
         else:
             resources.append(Peek(*resource_stub(entry.raw), match=entry.mode == "match"))
-    return ReceivedPage(answer, tuple(resources), warnings, broken), page
+    return ReceivedPage(answer, tuple(resources), page.skipped, warnings, broken), page
 
 
 def _as_page(answer: Answer) -> Answer:
@@ -128,8 +131,10 @@ def _as_page(answer: Answer) -> Answer:
 
 
 def _digest(page: Page) -> bytes:
+    """Which resources a page holds. Their bytes alone would not tell: a server may write the same ones anew."""
     digest = hashlib.sha256()
     for entry in page.entries:
-        digest.update(entry.raw)
+        kind, name, _ = resource_stub(entry.raw)
+        digest.update(f"{kind}/{name}".encode() if kind and name else entry.raw)
         digest.update(b"\0")
     return digest.digest()

@@ -72,7 +72,7 @@ def fetch_batch(
     """
     manifests = []
     with (
-        HttpClient(settings) as client,
+        HttpClient(settings, seconds=settings.fetch_time_max) as client,
         ThreadPoolExecutor(max_workers=settings.fetch_threads, thread_name_prefix="fetch") as pool,
     ):
         offers = _Offers(client)

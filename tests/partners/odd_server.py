@@ -222,16 +222,17 @@ class FhirServer(OddServer):
             assert since.startswith("ge")
             found = [resource for resource in found if resource.get("meta", {}).get("lastUpdated", "9") >= since[2:]]
         start = int(asked.one("start") or 0)
+        size = min(self.page, int(asked.one("_count") or self.page))
         bundle: dict[str, Any] = {
             "resourceType": "Bundle",
             "type": "searchset",
             "total": len(found),
             "entry": [
                 {"fullUrl": f"{self.base}/{kind}/{item.get('id')}", "resource": item, "search": {"mode": "match"}}
-                for item in found[start : start + self.page]
+                for item in found[start : start + size]
             ],
         }
-        if start + self.page < len(found):
-            more = {name: values[0] for name, values in asked.query.items()} | {"start": str(start + self.page)}
+        if start + size < len(found):
+            more = {name: values[0] for name, values in asked.query.items()} | {"start": str(start + size)}
             bundle["link"] = [{"relation": "next", "url": f"{self.base}/{kind}?{urlencode(more)}"}]
         return packed(as_json(bundle)) if "gzip" in asked.headers.get("Accept-Encoding", "") else as_json(bundle)

@@ -44,6 +44,8 @@ WHOLE: dict[str, Any] = {
                 {"type": "MedicationRequest", "searchParam": [{"name": "patient"}]},
                 {"type": "Medication", "interaction": [{"code": "read"}]},
                 {"type": 7},
+                {"type": "observation of canary"},
+                {"type": "O" * 1000},
                 "nonsense",
             ],
         },
