@@ -39,7 +39,8 @@ MAX_MEMBERS: Final = 64
 """Most gzip members of one answer: an honest one has one, and each costs a copy of those behind it."""
 _CHUNK: Final = 2**18
 _GZIP: Final = b"\x1f\x8b"
-_TRY_AGAIN: Final = frozenset({408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524})
+_TRY_AGAIN: Final = frozenset({408, 425, 429, *range(500, 600)} - {501})
+"""501 says that the server does not do this, now or later."""
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _CODES: Final = {401: "CH102", 403: "CH103", 404: "CH104", 410: "CH104"}
 

@@ -77,7 +77,7 @@ def test_nobody_else_in_the_house_can_write() -> None:
     [
         *((status, code, 1) for status, code in ((401, "CH102"), (403, "CH103"), (404, "CH104"), (410, "CH104"))),
         *((status, code, 1) for status, code in ((400, "CH111"), (422, "CH111"), (501, "CH111"), (304, "CH121"))),
-        *((status, "CH109", 3) for status in (429, 500, 503)),
+        *((status, "CH109", 3) for status in (408, 429, 500, 503, 507, 529, 599)),
     ],
 )
 def test_a_status_becomes_a_code(quick: Settings, status: int, code: str, requests: int) -> None:
