@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from charthouse.settings import Settings
 
 FHIR_JSON: Final = "application/fhir+json, application/json;q=0.9, application/json+fhir;q=0.8"
-MAX_BODY: Final = 256 * 2**20
+MAX_BODY: Final = 128 * 2**20
 """Most bytes of one answer, unpacked."""
 MAX_ERROR_BODY: Final = 64 * 2**10
 MAX_REDIRECTS: Final = 5
