@@ -157,21 +157,23 @@ def resource_stub(raw: bytes) -> tuple[str | None, str | None, str | None]:
 
 
 _REFERENCE: Final = re.compile(rb'"reference"\s*:\s*"([^"\\]*(?:\\.[^"\\]*)*)"')
+_SCHEME: Final = re.compile(r"https?://", re.IGNORECASE)
 _LITERAL: Final = re.compile(r"([A-Z][A-Za-z]{1,63}/[A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?")
 
 
 def references(raw: bytes, base_url: str = "") -> set[str]:
     """The literal references of a resource, as `Type/id` (FHIR R4 §2.3.0).
 
-    Relative references count, and absolute ones below `base_url`; versions are dropped; fragments, `urn:` references,
-    conditional references and those to other servers are left out.
+    Relative references count, and absolute ones below `base_url`, by `http` or `https`: servers behind a proxy write
+    the one where they were asked by the other. Versions are dropped; fragments, `urn:` references, conditional
+    references and those to other servers are left out.
     """
     found = set()
-    prefix = base_url.rstrip("/") + "/" if base_url else ""
+    below = re.compile(rf"https?://{re.escape(_SCHEME.sub('', base_url.rstrip('/')))}/", re.IGNORECASE)
     for match in _REFERENCE.findall(raw):
         text = _unescaped(match)
-        if prefix and text.startswith(prefix):
-            text = text[len(prefix) :]
+        if base_url and (absolute := below.match(text)):
+            text = text[absolute.end() :]
         literal = _LITERAL.fullmatch(text)
         if literal:
             found.add(literal[1])

@@ -34,6 +34,8 @@ MAX_BODY: Final = 128 * 2**20
 """Most bytes of one answer, unpacked."""
 MAX_ERROR_BODY: Final = 64 * 2**10
 MAX_REDIRECTS: Final = 5
+SILENT_AFTER: Final = 16
+"""Requests in a row, of any link, that a host left unanswered in all their tries; it is then asked no more."""
 CONNECT_TIMEOUT: Final = 10.0
 MAX_MEMBERS: Final = 64
 """Most gzip members of one answer: an honest one has one, and each costs a copy of those behind it."""
@@ -125,8 +127,8 @@ class ReadOnlySession(requests.Session):
 class HttpClient:
     """Reads from FHIR servers; one for all threads of a batch.
 
-    Each thread has its own connections; all share one token bucket a host. `requests` counts what was sent. With
-    `seconds` it asks for so long, and then nothing more.
+    Each thread has its own connections; all share one token bucket a host, and what they learn of a host that has
+    fallen silent. `requests` counts what was sent. With `seconds` it asks for so long, and then nothing more.
     """
 
     def __init__(self, settings: Settings, *, seconds: float = math.inf) -> None:
@@ -134,6 +136,7 @@ class HttpClient:
         self._ends = time.monotonic() + seconds
         self._local = threading.local()
         self._buckets: dict[str, TokenBucket] = {}
+        self._unanswered: dict[str, int] = {}
         self._sessions: list[ReadOnlySession] = []
         self._lock = threading.Lock()
         self.requests = 0
@@ -182,6 +185,8 @@ class HttpClient:
         host = host_of(home)
         bucket = self._bucket(host)
         tries = self._settings.request_tries
+        if self._unanswered.get(host, 0) >= SILENT_AFTER:
+            raise FetchError("CH101", where=host)
         code = "CH101"
         for attempt in range(1, tries + 1):
             bucket.take()
@@ -193,6 +198,7 @@ class HttpClient:
             except _LineLostError:
                 code = "CH101"
             else:
+                self._unanswered[host] = 0
                 if received.status not in _TRY_AGAIN:
                     return received
                 code = "CH109"
@@ -207,6 +213,9 @@ class HttpClient:
                 wait = min(max(wait, backoff(attempt)), self._settings.retry_wait_max)
                 bucket.close_for(wait)
             time.sleep(wait)
+        if code == "CH101":
+            with self._lock:
+                self._unanswered[host] = self._unanswered.get(host, 0) + 1
         raise FetchError(code, where=host)
 
     def _once(self, url: str, home: Origin, token: str | None, accept: str) -> _Received:

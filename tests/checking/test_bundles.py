@@ -128,7 +128,9 @@ def test_references_are_those_this_server_can_be_asked_for() -> None:
     ).encode()
     local = {"Patient/p-1", "Observation/o.1"}
     assert references(raw) == local
-    assert references(raw, "https://fhir.example/r4") == local | {"Medication/m1"}
+    for base in ("https://fhir.example/r4", "http://FHIR.example/r4/"):
+        assert references(raw, base) == local | {"Medication/m1"}
+    assert references(raw, "https://fhir-example/r4") == local
     assert references(b'{"reference":"Patient\\/p-1"}') == {"Patient/p-1"}
     assert references(b'{"reference":"Patient/\xff"}') == set()
 

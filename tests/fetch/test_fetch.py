@@ -12,8 +12,10 @@ import pytest
 
 from charthouse.errors import FetchError
 from charthouse.partners import http
+from charthouse.partners.http import SILENT_AFTER
 from charthouse.sync import landing
 from charthouse.sync.fetch import FetchSummary, LinkJob, fetch_batch
+from charthouse.sync.fetch_link import GIVE_UP_AFTER
 from tests.partners.odd_server import Asked, FhirServer, Reply, as_json
 from transforms.bundles import read_page, resource_stub
 
@@ -530,6 +532,34 @@ def test_a_provider_that_falls_silent_is_left_for_the_next_night(
     assert ("CH109", "link", None, 1) in outcomes(manifest)
     assert len(provider.asked) == 2 + 4 * quick.request_tries
     assert by_label(manifest)["Procedure"].status == "failed"
+
+
+def test_a_silent_host_is_left_by_every_link(provider: FhirServer, tmp_path: Path, quick: Settings) -> None:
+    """Each link alone would wait for four queries to time out."""
+    kinds = ("CarePlan", "Claim", "Coverage", "Device", "Goal", "Immunization", "Procedure")
+    provider.offers |= {kind: {} for kind in kinds}
+    provider.rule(lambda asked: Reply(body=b"{}", cut=0) if asked.path != "/fhir/metadata" else None)
+    settings = quick.model_copy(update={"fetch_threads": 4})
+    summary = fetch_batch([job(provider, f"link-{number}") for number in range(20)], tmp_path, good, settings)
+    assert summary.failed == 20
+    last = landing.read_manifest(tmp_path / "link-19")
+    assert last is not None
+    assert ("CH101", "link", None, 1) in outcomes(last)
+    most = 1 + (SILENT_AFTER + settings.fetch_threads) * settings.request_tries
+    assert len(provider.asked) <= most < 20 * GIVE_UP_AFTER * settings.request_tries
+
+
+def test_links_that_wait_are_not_begun_once_the_task_has_to_end(
+    provider: FhirServer, tmp_path: Path, quick: Settings
+) -> None:
+    def end(_: Manifest) -> None:
+        raise TimeoutError
+
+    provider.rule(lambda _: time.sleep(0.02))
+    jobs = [job(provider, f"link-{number}") for number in range(20)]
+    with pytest.raises(TimeoutError):
+        fetch_batch(jobs, tmp_path, good, quick.model_copy(update={"fetch_threads": 1}), on_link=end)
+    assert len(list(tmp_path.iterdir())) < 5
 
 
 def test_a_batch_of_many_links(tmp_path: Path, quick: Settings) -> None:
