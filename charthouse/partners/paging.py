@@ -28,6 +28,8 @@ _FAULTS: Final = {
     "operation_outcome": "CH111",
     "not_a_bundle": "CH107",
 }
+EMPTY_IN_A_ROW: Final = 100
+"""Pages that may follow each other without a resource: servers that filter as they read send some."""
 _BOM: Final = b"\xef\xbb\xbf"
 
 
@@ -69,7 +71,7 @@ def walk(ask: Callable[[str], Answer], base_url: str, query: Query, max_pages: i
     url = query.url(base_url)
     asked = {url}
     seen: set[bytes] = set()
-    matches, hollow = 0, False
+    matches, hollow, empty = 0, False, 0
     for number in range(max_pages):
         received, page = _received(ask(url), query)
         if number == 0 and received.broken and not received.resources:
@@ -82,6 +84,7 @@ def walk(ask: Callable[[str], Answer], base_url: str, query: Query, max_pages: i
         yield received
         matches += sum(peek.match for peek in received.resources)
         hollow = hollow or not page.entries
+        empty = 0 if received.resources else empty + 1
         if page.next_url is None:
             # Totals may be estimates, so one alone proves nothing; beside a page without entries it does.
             if hollow and page.total is not None and page.total > matches:
@@ -94,6 +97,8 @@ def walk(ask: Callable[[str], Answer], base_url: str, query: Query, max_pages: i
         if url in asked:
             raise FetchError("CH108", where=query.label)
         asked.add(url)
+        if empty == EMPTY_IN_A_ROW:
+            break
     raise FetchError("CH110", where=query.label)
 
 

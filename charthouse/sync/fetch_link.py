@@ -37,6 +37,7 @@ GIVE_UP_AFTER: Final = 4
 """Queries in a row that found nobody at home (CH101, CH109) before the link is left for the next night."""
 TOKEN_AGE: Final = 30.0
 """Seconds for which a token is used before the source is asked whether it is still the one."""
+_TURNED_AWAY: Final = frozenset({"refused", "not_permitted"})
 T = TypeVar("T")
 log = get_logger(__name__)
 _NOBODY_HOME: Final = frozenset({"CH101", "CH109"})
@@ -128,7 +129,7 @@ class LinkFetch:
         self._ask_references(offer)
 
     def _ask_type(self, plan: TypePlan) -> None:
-        if plan.whole is not None and self._ask(plan.whole).status != "refused":
+        if plan.whole is not None and self._ask(plan.whole).status not in _TURNED_AWAY:
             return
         for part in plan.parts:
             self._ask(part)
@@ -305,8 +306,9 @@ class LinkFetch:
         if stopped is not None:
             self._give_up_the_rest(stopped)
         records = tuple(self._records.values())
-        in_vain = self._refused_types(records)
-        trouble = bool(in_vain) or any(record.status in {"partial", "failed"} for record in records)
+        trouble = bool(self._types_of(records, frozenset({"refused"}))) or any(
+            record.status in {"partial", "failed"} for record in records
+        )
         if stopped is not None:
             status: landing.LinkStatus = "partial" if any(record.file for record in records) else "failed"
         elif not trouble:
@@ -318,7 +320,7 @@ class LinkFetch:
             link_id=self._job.link_id,
             status=status,
             queries=records,
-            outcomes=tuple(self._outcomes(records, in_vain, stopped)),
+            outcomes=tuple(self._outcomes(records, stopped)),
             not_requested={**self._plan.not_requested, **dict.fromkeys(sorted(self._not_offered), "not_offered")},
         )
 
@@ -331,21 +333,24 @@ class LinkFetch:
                     self._records[query.label] = harvest.close()
 
     @staticmethod
-    def _refused_types(records: Iterable[QueryRecord]) -> set[str]:
-        """Types of which the server refused every search."""
-        statuses: dict[str, set[str]] = {}
+    def _types_of(records: Iterable[QueryRecord], statuses: frozenset[str]) -> set[str]:
+        """Types of which every search ended in one of these."""
+        found: dict[str, set[str]] = {}
         for record in records:
             if not landing.is_reference(record):
-                statuses.setdefault(record.type, set()).add(record.status)
-        return {kind for kind, found in statuses.items() if found == {"refused"}}
+                found.setdefault(record.type, set()).add(record.status)
+        return {kind for kind, ended in found.items() if ended <= statuses}
 
-    def _outcomes(self, records: Iterable[QueryRecord], in_vain: set[str], stopped: str | None) -> Iterable[Outcome]:
+    def _outcomes(self, records: Iterable[QueryRecord], stopped: str | None) -> Iterable[Outcome]:
         if stopped is not None:
             yield Outcome(code=stopped, unit="link", resource_type=None, label=None, count=1)
+        not_had = self._types_of(records, _TURNED_AWAY)
+        in_parts = {record.type for record in records if record.label == record.type and record.status in _TURNED_AWAY}
         for record in records:
-            # A whole type that was refused, and then had by its parts, is no loss.
-            replaced = record.status == "refused" and record.label == record.type and record.type not in in_vain
-            if record.code is not None and not replaced and not (record.code == stopped and not record.pages):
+            # A whole type that was turned away, and then had by its parts, is no loss; one that was not is one loss.
+            told = (record.label == record.type) == (record.type in not_had)
+            silent = record.status in _TURNED_AWAY and record.type in in_parts and not told
+            if record.code is not None and not silent and not (record.code == stopped and not record.pages):
                 yield Outcome(code=record.code, unit="type", resource_type=record.type, label=record.label, count=1)
             for code, count in record.remarks.items():
                 unit: landing.Unit = "resource" if code in {"CH116", "CH125"} else "type"

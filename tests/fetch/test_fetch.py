@@ -262,10 +262,32 @@ def test_observations_by_category_where_the_whole_is_refused(
 
 def test_a_type_that_is_refused_in_every_way(provider: FhirServer, tmp_path: Path, quick: Settings) -> None:
     provider.rule(lambda asked: Reply(400) if asked.path == "/fhir/Observation" else None)
-    manifest = fetch(provider, tmp_path, quick)  # no `category` is declared, so there are no parts
-    assert by_label(manifest)["Observation"].status == "refused"
+    provider.offers["Observation"] = {"params": ["patient", "category"]}
+    manifest = fetch(provider, tmp_path, quick)
+    assert {record.status for record in manifest.queries if record.type == "Observation"} == {"refused"}
+    assert len([outcome for outcome in manifest.outcomes if outcome.resource_type == "Observation"]) == 1
     assert ("CH111", "type", "Observation", 1) in outcomes(manifest)
     assert manifest.status == "partial"
+
+
+def test_a_category_is_had_where_the_whole_is_not_permitted(
+    provider: FhirServer, tmp_path: Path, quick: Settings
+) -> None:
+    """A grant of some categories, at a server that does not say so in its scopes."""
+    provider.offers["Observation"] = {"params": ["patient", "category", "code"]}
+    provider.offers["Condition"] = {"params": ["patient", "category"]}
+    permitted = {"laboratory", "exam"}
+
+    def closed(asked: Asked) -> bool:
+        return asked.path in {"/fhir/Observation", "/fhir/Condition"} and asked.one("category") not in permitted
+
+    provider.rule(lambda asked: Reply(403) if closed(asked) else None)
+    manifest = fetch(provider, tmp_path, quick)
+    assert by_label(manifest)["Observation?category=laboratory"].resources == 5
+    told = {outcome.label for outcome in manifest.outcomes if outcome.code == "CH103"}
+    assert {"Observation?category=survey", "Condition"} <= told
+    assert not told & {"Observation", "Observation?category=exam", "Condition?category=problem-list-item"}
+    assert manifest.status == "complete"
 
 
 def test_a_server_that_stumbles_over_an_option_is_asked_plainly(

@@ -9,7 +9,7 @@ import pytest
 
 from charthouse.errors import FetchError
 from charthouse.partners.http import HttpClient
-from charthouse.partners.paging import ReceivedPage, walk
+from charthouse.partners.paging import EMPTY_IN_A_ROW, ReceivedPage, walk
 from charthouse.partners.search import Query
 from tests.partners.odd_server import Asked, OddServer, Reply, as_json
 from transforms.bundles import read_page
@@ -111,6 +111,9 @@ def test_pages_without_end(quick: Settings) -> None:
 
     pages, fault, _ = walked(quick, endless, most=7)
     assert (len(pages), fault) == (7, "CH110")
+    hollow = lambda asked: as_json(bundle(0, f"Observation?page={int(asked.one('page') or 0) + 1}", entry=[]))  # noqa: E731
+    pages, fault, _ = walked(quick, hollow, most=10_000)
+    assert (len(pages), fault) == (EMPTY_IN_A_ROW, "CH110")
 
 
 @pytest.mark.parametrize("entries", [None, [], [outcome("warning")]], ids=["none", "empty", "a warning each"])
