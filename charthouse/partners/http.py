@@ -35,7 +35,9 @@ MAX_BODY: Final = 128 * 2**20
 MAX_ERROR_BODY: Final = 64 * 2**10
 MAX_REDIRECTS: Final = 5
 SILENT_AFTER: Final = 16
-"""Requests in a row, of any link, that a host left unanswered in all their tries; it is then asked no more."""
+"""Requests in a row, of any link, that a host leaves unanswered in all their tries …"""
+SILENT_FOR: Final = 300.0
+"""… over so many seconds: longer than it takes to start anew. It is then asked no more."""
 CONNECT_TIMEOUT: Final = 10.0
 MAX_MEMBERS: Final = 64
 """Most gzip members of one answer: an honest one has one, and each costs a copy of those behind it."""
@@ -136,7 +138,7 @@ class HttpClient:
         self._ends = time.monotonic() + seconds
         self._local = threading.local()
         self._buckets: dict[str, TokenBucket] = {}
-        self._unanswered: dict[str, int] = {}
+        self._silence: dict[str, tuple[int, float]] = {}  # requests in vain, and since when
         self._sessions: list[ReadOnlySession] = []
         self._lock = threading.Lock()
         self.requests = 0
@@ -185,7 +187,8 @@ class HttpClient:
         host = host_of(home)
         bucket = self._bucket(host)
         tries = self._settings.request_tries
-        if self._unanswered.get(host, 0) >= SILENT_AFTER:
+        in_vain, since = self._silence.setdefault(host, (0, time.monotonic()))
+        if in_vain >= SILENT_AFTER and time.monotonic() - since >= SILENT_FOR:
             raise FetchError("CH101", where=host)
         code = "CH101"
         for attempt in range(1, tries + 1):
@@ -198,12 +201,12 @@ class HttpClient:
             except _LineLostError:
                 code = "CH101"
             else:
-                self._unanswered[host] = 0
+                self._silence[host] = (0, time.monotonic())
                 if received.status not in _TRY_AGAIN:
                     return received
                 code = "CH109"
                 wait = received.retry_after
-                if wait is None and received.status == 429:
+                if wait is None and received.status == 429 and attempt > 1:
                     wait = next_minute()
             if attempt == tries:
                 break
@@ -215,7 +218,8 @@ class HttpClient:
             time.sleep(wait)
         if code == "CH101":
             with self._lock:
-                self._unanswered[host] = self._unanswered.get(host, 0) + 1
+                in_vain, since = self._silence[host]
+                self._silence[host] = (in_vain + 1, since)
         raise FetchError(code, where=host)
 
     def _once(self, url: str, home: Origin, token: str | None, accept: str) -> _Received:
