@@ -21,9 +21,11 @@ PORTS: Final = {"http": 80, "https": 443}
 def origin(url: str) -> Origin | None:
     """Scheme, host and port of an http(s) URL (RFC 6454), or None for anything else. User names in it are ignored.
 
-    Read by the parser that opens the connection: where two parsers disagree about a host (`http://a\\@b/`), a token
-    must not be promised to the one and sent to the other.
+    Read by the parser that opens the connection, and not at all where parsers disagree about the host (`http://a\\@b/`):
+    a token must not be promised to the one and sent to the other.
     """
+    if "\\" in url.partition("?")[0]:
+        return None
     try:
         parts = parse_url(url)
     except LocationParseError:

@@ -333,7 +333,9 @@ def test_a_token_that_no_header_can_carry_is_not_quoted(quick: Settings, token: 
         assert server.asked == []
 
 
-@pytest.mark.parametrize("url", ["ftp://example.org/fhir", "file:///etc/passwd", "no url", "http://", "http://[::1"])
+@pytest.mark.parametrize(
+    "url", ["ftp://example.org/fhir", "file:///etc/passwd", "no url", "http://", "http://[::1", "http://127.0.0.1\\["]
+)
 def test_what_is_no_web_address_is_not_asked(quick: Settings, url: str) -> None:
     with HttpClient(quick) as client, pytest.raises(FetchError, match="CH104"):
         client.get(url)
