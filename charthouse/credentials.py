@@ -40,7 +40,7 @@ UNANSWERED = "CH101"
 
 
 class IssuedTokens(Protocol):
-    """What a token endpoint issued (`charthouse.partners.smart.TokenSet` is one). Instants are aware."""
+    """What a token endpoint issued (`charthouse.partners.token_endpoint.TokenSet` is one). Instants are aware."""
 
     @property
     def access_token(self) -> str: ...

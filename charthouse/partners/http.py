@@ -22,7 +22,7 @@ from requests.auth import AuthBase
 
 from charthouse.errors import FetchError
 from charthouse.partners.addresses import host_of, join, origin, proxies_for, within
-from charthouse.partners.pacing import TokenBucket, backoff, next_minute, retry_after
+from charthouse.partners.pacing import TokenBucket, pause, retry_after
 from charthouse.partners.transport import BoundedAdapter
 
 if TYPE_CHECKING:
@@ -195,7 +195,7 @@ class HttpClient:
             bucket.take()
             if time.monotonic() > self._ends:
                 raise FetchError("CH124", where=host)
-            wait: float | None = None
+            status, asked = None, None
             try:
                 received = self._once(url, home, token, accept)
             except _LineLostError:
@@ -204,18 +204,14 @@ class HttpClient:
                 self._silence[host] = (0, time.monotonic())
                 if received.status not in _TRY_AGAIN:
                     return received
-                code = "CH109"
-                wait = received.retry_after
-                if wait is None and received.status == 429 and attempt > 1:
-                    wait = next_minute()
+                code, status, asked = "CH109", received.status, received.retry_after
             if attempt == tries:
                 break
-            if wait is None:
-                wait = min(backoff(attempt), self._settings.retry_wait_max)
-            else:
-                wait = min(max(wait, backoff(attempt)), self._settings.retry_wait_max)
-                bucket.close_for(wait)
-            time.sleep(wait)
+            wait = pause(attempt, status, asked)
+            seconds = min(wait.seconds, self._settings.retry_wait_max)
+            if wait.all:
+                bucket.close_for(seconds)
+            time.sleep(seconds)
         if code == "CH101":
             with self._lock:
                 in_vain, since = self._silence[host]

@@ -7,6 +7,7 @@ import threading
 import time
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from typing import NamedTuple
 
 FIRST_WAIT = 0.5
 
@@ -49,6 +50,22 @@ class TokenBucket:
 def backoff(attempt: int) -> float:
     """Seconds before the try after `attempt` (1, 2, …): doubling, with jitter so that threads do not march in step."""
     return float(FIRST_WAIT * 2 ** (attempt - 1) * random.uniform(0.75, 1.25))  # noqa: S311 - no secret
+
+
+class Pause(NamedTuple):
+    """A wait before the next try; `all` where the host wants everybody to wait."""
+
+    seconds: float
+    all: bool
+
+
+def pause(attempt: int, status: int | None, asked: float | None) -> Pause:
+    """The wait after try `attempt` (1, 2, …), which ended with `status`, None for no answer, and a Retry-After."""
+    if asked is None and status == 429 and attempt > 1:
+        asked = next_minute()
+    if asked is None:
+        return Pause(backoff(attempt), all=False)
+    return Pause(max(asked, backoff(attempt)), all=True)
 
 
 def next_minute() -> float:

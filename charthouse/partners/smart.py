@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import hmac
 import secrets
-from contextlib import contextmanager
+import time
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from itertools import count
+from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
 import msgspec
@@ -20,42 +20,26 @@ from authlib.common.errors import AuthlibBaseError
 from authlib.integrations.requests_client import OAuth2Session
 
 from charthouse.errors import FetchError, StateError
-from charthouse.partners.addresses import host_of, join, origin, proxies_for
+from charthouse.partners.addresses import host_of, join, origin
 from charthouse.partners.capability import fetch_capability
 from charthouse.partners.http import BearerToken, HttpClient, ReadOnlySession
+from charthouse.partners.pacing import pause
 from charthouse.partners.search import REFERENCED_TYPES, compartment_types
-from charthouse.partners.transport import AnswerTooLargeError, BoundedAdapter
+from charthouse.partners.token_endpoint import (
+    BusyError,
+    RefusedError,
+    TokenSession,
+    TokenSet,
+    conversation,
+    look_at,
+    named,
+    sending,
+    token_set,
+)
 from charthouse.settings import get_settings
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 WELL_KNOWN: Final = ".well-known/smart-configuration"
 LAUNCH_SCOPES: Final = ("launch/patient", "openid", "fhirUser", "offline_access")
-MAX_TOKEN_ANSWER: Final = 2**20
-"""Most bytes of a token endpoint's answer."""
-_GRANT_ERRORS: Final = frozenset(
-    {"access_denied", "consent_required", "interaction_required", "invalid_grant", "login_required"}
-)
-_PASSING_ERRORS: Final = frozenset({"server_error", "temporarily_unavailable"})
-_KNOWN_ERRORS: Final = frozenset(
-    {
-        "access_denied",
-        "consent_required",
-        "insufficient_scope",
-        "interaction_required",
-        "invalid_client",
-        "invalid_grant",
-        "invalid_request",
-        "invalid_scope",
-        "login_required",
-        "server_error",
-        "temporarily_unavailable",
-        "unauthorized_client",
-        "unsupported_grant_type",
-        "unsupported_response_type",
-    }
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,17 +62,6 @@ class SignIn:
     url: str = field(repr=False)
     state: str = field(repr=False)
     code_verifier: str = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class TokenSet:
-    """What a token endpoint issued. `expires_at` is aware UTC; `patient` the Patient id that the launch is about."""
-
-    access_token: str = field(repr=False)
-    refresh_token: str | None = field(repr=False)
-    expires_at: datetime | None
-    scope: str | None
-    patient: str | None = field(repr=False)
 
 
 def discover(base_url: str) -> SmartConfiguration:
@@ -184,20 +157,20 @@ def complete_sign_in(
     if not hmac.compare_digest(given.get("state", "").encode(), sign_in.state.encode()):
         raise StateError("CH604", where=where, what="the answer belongs to another sign-in")
     if "code" not in given:
-        raise StateError("CH604", where=where, what=_named(given.get("error")))
-    session = _TokenSession(client_id, client_secret, redirect_uri=redirect_uri)
-    with _token_endpoint(session, where):
+        raise StateError("CH604", where=where, what=named(given.get("error")))
+    session = TokenSession(client_id, client_secret, redirect_uri=redirect_uri)
+    with conversation(session, where):
         try:
             issued = session.fetch_token(
                 configuration.token_endpoint,
                 grant_type="authorization_code",
                 code=given["code"],
                 code_verifier=sign_in.code_verifier,
-                **_sending(configuration.token_endpoint),
+                **sending(configuration.token_endpoint),
             )
-            return _token_set(issued)
+            return token_set(issued)
         except AuthlibBaseError as error:
-            raise StateError("CH604", where=where, what=_named(error.error)) from None
+            raise StateError("CH604", where=where, what=named(error.error)) from None
 
 
 def refresh(
@@ -210,7 +183,8 @@ def refresh(
 ) -> TokenSet:
     """Trade a refresh token for new tokens. One that returns no new refresh token leaves the old one in force.
 
-    Sent once: a provider may spend the token although its answer is lost, so trying again is the caller's decision.
+    An endpoint that is busy is asked again. One that does not answer is not: a provider may spend the token although
+    its answer is lost, so trying again is the caller's decision.
 
     Raises:
         FetchError: CH113 when the person's grant has ended; CH123 when the provider refuses us and not the grant;
@@ -220,20 +194,15 @@ def refresh(
         configuration = configuration or discover(base_url)
     except StateError as error:
         raise FetchError("CH123", where=error.where, what=error.what) from None
-    where = _host(configuration.token_endpoint)
-    session = _TokenSession(client_id, client_secret)
-    with _token_endpoint(session, where):
+    settings = get_settings()
+    for attempt in count(1):
         try:
-            issued = session.refresh_token(
-                configuration.token_endpoint, refresh_token=refresh_token, **_sending(configuration.token_endpoint)
-            )
-            return _token_set(issued)
-        except _RefusedError as error:
-            passing = error.error in _PASSING_ERRORS
-            code = "CH109" if passing else "CH113" if error.is_the_grants else "CH123"
-            raise FetchError(code, where=where, what=_named(error.error)) from None
-        except AuthlibBaseError:
-            raise FetchError("CH105", where=where) from None
+            return _refresh_once(configuration, TokenSession(client_id, client_secret), refresh_token)
+        except BusyError as busy:
+            if attempt == settings.request_tries:
+                raise FetchError(busy.code, where=busy.where, what=busy.what) from None
+            time.sleep(min(pause(attempt, busy.status, busy.wait).seconds, settings.retry_wait_max))
+    raise AssertionError("numbers do not end")
 
 
 def revoke(
@@ -255,10 +224,10 @@ def revoke(
     if endpoint is None:
         return False
     where = _host(endpoint)
-    session = _TokenSession(client_id, client_secret)
-    with _token_endpoint(session, where):
-        answer = session.revoke_token(endpoint, token=token, token_type_hint=hint, **_sending(endpoint))
-        _look_at(answer, where)
+    session = TokenSession(client_id, client_secret)
+    with conversation(session, where):
+        answer = session.revoke_token(endpoint, token=token, token_type_hint=hint, **sending(endpoint))
+        look_at(answer, where)
         if answer.status_code >= 400:
             raise FetchError("CH111", where=where, what=f"HTTP {answer.status_code}")
     return True
@@ -285,6 +254,21 @@ def sign_in_unattended(
     )
     callback = _redirected_to(sign_in.url, redirect_uri)
     return complete_sign_in(configuration, sign_in, callback, client_id=client_id, redirect_uri=redirect_uri)
+
+
+def _refresh_once(configuration: SmartConfiguration, session: TokenSession, refresh_token: str) -> TokenSet:
+    where = _host(configuration.token_endpoint)
+    with conversation(session, where):
+        try:
+            issued = session.refresh_token(
+                configuration.token_endpoint, refresh_token=refresh_token, **sending(configuration.token_endpoint)
+            )
+            return token_set(issued)
+        except RefusedError as error:
+            code = "CH109" if error.is_passing else "CH113" if error.is_the_grants else "CH123"
+            raise FetchError(code, where=where, what=named(error.error)) from None
+        except AuthlibBaseError:
+            raise FetchError("CH105", where=where) from None
 
 
 def _configuration(body: bytes, base: str) -> SmartConfiguration | None:
@@ -328,114 +312,13 @@ def _address(base: str, named: object) -> str | None:
     return target
 
 
-def _token_set(issued: dict[str, Any]) -> TokenSet:
-    access = issued.get("access_token")
-    if not isinstance(access, str) or not access:
-        raise AuthlibBaseError("no_access_token")
-
-    def text(name: str) -> str | None:
-        value = issued.get(name)
-        return value if isinstance(value, str) and value else None
-
-    return TokenSet(
-        access_token=access,
-        refresh_token=text("refresh_token"),
-        expires_at=issued.get("ends_at"),
-        scope=text("scope"),
-        patient=text("patient"),
-    )
-
-
-def _end(seconds: object) -> datetime | None:
-    """The instant at which a token of so many seconds ends; None where that is not said, or not sensibly."""
-    try:
-        lasts = timedelta(seconds=float(seconds))  # type: ignore[arg-type]
-        return datetime.now(UTC) + lasts if lasts > timedelta(0) else None
-    except (TypeError, ValueError, OverflowError):
-        return None
-
-
-class _TokenSession(OAuth2Session):  # type: ignore[misc]
-    """A conversation with a token endpoint, whose answers end, are small, and may be odd in what is not essential.
-
-    The library itself gives a token up, a rotated refresh token with it, for an `expires_in` that is no number.
-    """
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        for scheme in ("http://", "https://"):
-            self.mount(scheme, BoundedAdapter(most=MAX_TOKEN_ANSWER))
-
-    def get_redirect_target(self, _response: requests.Response) -> str | None:
-        return None
-
-    def parse_response_token(self, answer: requests.Response) -> dict[str, Any]:
-        said = answer.json()
-        if not isinstance(said, dict):
-            raise TypeError
-        error = said.get("error")
-        if error is not None or answer.status_code >= 400:
-            raise _RefusedError(error, answer.status_code)
-        issued = {name: value for name, value in said.items() if name not in {"expires_in", "expires_at"}}
-        self.token = issued | {"ends_at": _end(said.get("expires_in"))}
-        return self.token
-
-
-class _RefusedError(AuthlibBaseError):  # type: ignore[misc]
-    """The token endpoint refused, with an OAuth error code or without."""
-
-    def __init__(self, error: object, status: int) -> None:
-        super().__init__(error if isinstance(error, str) else None)
-        self.status = status
-
-    @property
-    def is_the_grants(self) -> bool:
-        """Whether the person's grant has ended: anything else is between the provider and us.
-
-        Some providers have names of their own for a grant that ended; the status is then RFC 6749's.
-        """
-        if self.error in _KNOWN_ERRORS:
-            return self.error in _GRANT_ERRORS
-        return self.status == 400
-
-
-@contextmanager
-def _token_endpoint(session: OAuth2Session, where: str) -> Iterator[None]:
-    """A conversation with a token endpoint: what goes wrong on the way is named, and nothing of it is quoted."""
-    for moment in ("access_token_response", "refresh_token_response"):
-        session.register_compliance_hook(moment, lambda answer: _look_at(answer, where))
-    try:
-        yield
-    except requests.JSONDecodeError:
-        raise FetchError("CH105", where=where) from None
-    except (requests.RequestException, OSError):
-        raise FetchError("CH101", where=where) from None
-    except (AnswerTooLargeError, ValueError, TypeError, AttributeError, KeyError):
-        # The library trusts the shape of an answer.
-        raise FetchError("CH105", where=where) from None
-    finally:
-        session.close()
-
-
-def _look_at(answer: requests.Response, where: str) -> requests.Response:
-    if answer.status_code == 429 or answer.status_code >= 500:
-        raise FetchError("CH109", where=where, what=f"HTTP {answer.status_code}")
-    if 300 <= answer.status_code < 400:
-        raise FetchError("CH121", where=where)
-    return answer
-
-
-def _sending(url: str) -> dict[str, Any]:
-    return {"timeout": get_settings().request_timeout, "allow_redirects": False, "proxies": proxies_for(url)}
-
-
 def _redirected_to(url: str, redirect_uri: str) -> str:
     """Ask the authorization endpoint as a browser would, and say where it sends the browser: to us, or nowhere."""
     where = _host(url)
     with ReadOnlySession() as session:
         for _ in range(5):
             try:
-                answer = session.get(url, auth=BearerToken(None), **_sending(url))
+                answer = session.get(url, auth=BearerToken(None), **sending(url))
             except (requests.RequestException, OSError):
                 raise FetchError("CH101", where=where) from None
             target = join(url, answer.headers.get("Location", ""))
@@ -445,11 +328,6 @@ def _redirected_to(url: str, redirect_uri: str) -> str:
                 return target
             url = target
     raise StateError("CH604", where=where, what="it does not sign in without a person")
-
-
-def _named(error: object) -> str:
-    """An OAuth error code by its name; a name that no standard knows might be anything."""
-    return error if isinstance(error, str) and error in _KNOWN_ERRORS else "an error that has no standard name"
 
 
 def _host(url: str) -> str:

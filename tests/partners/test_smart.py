@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import logging
+import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlencode, urlsplit
@@ -12,7 +13,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import pytest
 
 from charthouse.errors import CharthouseError, FetchError, StateError
-from charthouse.partners import smart, transport
+from charthouse.partners import smart, token_endpoint, transport
 from charthouse.settings import get_settings
 from tests.partners.odd_server import Asked, OddServer, Reply, as_json
 
@@ -194,13 +195,26 @@ def test_refresh_keeps_the_old_token_where_no_new_one_comes() -> None:
 )
 def test_a_renewal_that_fails_says_whose_fault_it_is(reply: Reply, code: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transport, "PATIENCE", 2)
-    monkeypatch.setattr(smart, "get_settings", lambda: get_settings().model_copy(update={"request_timeout": 0.3}))
+    short = get_settings().model_copy(update={"request_timeout": 0.3, "retry_wait_max": 0.01})
+    for module in (smart, token_endpoint):
+        monkeypatch.setattr(module, "get_settings", lambda: short)
     with Provider() as provider:
         provider.odd["/oauth/token"] = reply
         with pytest.raises(FetchError) as caught:
             smart.refresh(provider.base, "canary-refresh-1", client_id="app-1")
     assert caught.value.code == code
     assert "canary" not in str(caught.value)
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_busy_token_endpoint_is_asked_again(status: int) -> None:
+    busy = [Reply(status, headers={"Retry-After": "0"}), Reply(status)]
+    with Provider() as provider:
+        real = provider.answer
+        provider.answer = lambda asked: busy.pop() if busy and asked.method == "POST" else real(asked)
+        began = time.monotonic()
+        assert smart.refresh(provider.base, "canary-refresh-1", client_id="app-1").access_token == "canary-access-1"
+    assert 1 < time.monotonic() - began < 5
 
 
 def test_a_provider_that_names_no_token_endpoint_tonight_ends_no_grant() -> None:
