@@ -35,7 +35,7 @@ MAX_BODY: Final = 128 * 2**20
 MAX_ERROR_BODY: Final = 64 * 2**10
 MAX_REDIRECTS: Final = 5
 SILENT_AFTER: Final = 16
-"""Requests in a row, of any link, that a host leaves unanswered in all their tries …"""
+"""Requests in a row, of any link, that a host leaves unanswered or turns away in all their tries …"""
 SILENT_FOR: Final = 300.0
 """… over so many seconds: longer than it takes to start anew. It is then asked no more."""
 CONNECT_TIMEOUT: Final = 10.0
@@ -138,7 +138,7 @@ class HttpClient:
         self._ends = time.monotonic() + seconds
         self._local = threading.local()
         self._buckets: dict[str, TokenBucket] = {}
-        self._silence: dict[str, tuple[int, float]] = {}  # requests in vain, and since when
+        self._in_vain: dict[str, tuple[int, float, str]] = {}  # requests in a row, since when, and the last one's code
         self._sessions: list[ReadOnlySession] = []
         self._lock = threading.Lock()
         self.requests = 0
@@ -187,10 +187,9 @@ class HttpClient:
         host = host_of(home)
         bucket = self._bucket(host)
         tries = self._settings.request_tries
-        in_vain, since = self._silence.setdefault(host, (0, time.monotonic()))
+        in_vain, since, code = self._in_vain.setdefault(host, (0, time.monotonic(), "CH101"))
         if in_vain >= SILENT_AFTER and time.monotonic() - since >= SILENT_FOR:
-            raise FetchError("CH101", where=host)
-        code = "CH101"
+            raise FetchError(code, where=host)
         for attempt in range(1, tries + 1):
             bucket.take()
             if time.monotonic() > self._ends:
@@ -201,8 +200,8 @@ class HttpClient:
             except _LineLostError:
                 code = "CH101"
             else:
-                self._silence[host] = (0, time.monotonic())
                 if received.status not in _TRY_AGAIN:
+                    self._in_vain[host] = (0, time.monotonic(), code)
                     return received
                 code, status, asked = "CH109", received.status, received.retry_after
             if attempt == tries:
@@ -212,10 +211,9 @@ class HttpClient:
             if wait.all:
                 bucket.close_for(seconds)
             time.sleep(seconds)
-        if code == "CH101":
-            with self._lock:
-                in_vain, since = self._silence[host]
-                self._silence[host] = (in_vain + 1, since)
+        with self._lock:
+            in_vain, since, _ = self._in_vain[host]
+            self._in_vain[host] = (in_vain + 1, since, code)
         raise FetchError(code, where=host)
 
     def _once(self, url: str, home: Origin, token: str | None, accept: str) -> _Received:

@@ -30,6 +30,7 @@ _GRANT_ERRORS: Final = frozenset(
 )
 _PASSING_ERRORS: Final = frozenset({"server_error", "temporarily_unavailable"})
 BUSY: Final = frozenset({429, 503})
+"""Statuses of an endpoint that did nothing."""
 _KNOWN_ERRORS: Final = frozenset(
     {
         "access_denied",

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 AHEAD: Final = timedelta(days=1)
 """How far a server's clock may be before ours."""
+LONGEST_INSTANT: Final = 64
 _FIRST_ANSWER: Final[dict[str, QueryStatus]] = {"CH103": "not_permitted", "CH111": "refused"}
 
 
@@ -100,6 +101,8 @@ class Harvest:
 
         One that lies ahead is a mistake of the server's: everything that changes until then would be missed.
         """
+        if len(sent) > LONGEST_INSTANT:
+            return
         try:
             moment = datetime.fromisoformat(sent)
         except ValueError:
