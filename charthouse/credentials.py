@@ -34,13 +34,13 @@ if TYPE_CHECKING:
     from charthouse.state.models import Actor, Link
 
 MARGIN = timedelta(seconds=60)
-REFUSED = ("CH111", "CH113")
+REFUSED = ("CH111", "CH113", "CH123")
 """Codes of a renewal that the provider refused: the refresh token was not spent without our knowing."""
 UNANSWERED = "CH101"
 
 
 class IssuedTokens(Protocol):
-    """What a token endpoint issued (`charthouse.partners.smart.TokenSet` is one). Instants are aware."""
+    """What a token endpoint issued (`charthouse.partners.token_endpoint.TokenSet` is one). Instants are aware."""
 
     @property
     def access_token(self) -> str: ...

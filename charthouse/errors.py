@@ -97,6 +97,22 @@ CATALOGUE: dict[str, ErrorCode] = {
             "Check the endpoint of the provider; tokens are never sent elsewhere.",
         ),
         ErrorCode("CH122", "The batch is gone: its run has ended", "Trigger sync_records again."),
+        ErrorCode(
+            "CH123",
+            "The provider's token endpoint refuses us",
+            "Check the endpoint of the provider and the client id; the people's links stay as they are.",
+        ),
+        ErrorCode(
+            "CH124",
+            "The time for fetching ran out",
+            "Nothing to do: the next night goes on; CHARTHOUSE_FETCH_TIME_MAX permits more.",
+        ),
+        ErrorCode("CH125", "An entry of a page holds no resource", "Tell the provider; the next night tries again."),
+        ErrorCode(
+            "CH126",
+            "The fetch of a link broke",
+            "It is a fault of Charthouse: report it with the line of the task log that names it.",
+        ),
         # -- CH4xx: auditing -------------------------------------------------------------------------------------
         ErrorCode(
             "CH401",

@@ -170,10 +170,13 @@ def _message(record: logging.LogRecord) -> str:
 
 
 def _to_record(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> tuple[tuple[str], dict[str, Any]]:
-    """The event as a readable line for whatever handler is there, with its parts beside it for ours."""
+    """The event as a readable line for whatever handler is there, with its parts beside it for ours.
+
+    Without `exc_info`, which `Logger.exception` would add for itself and handlers print with all its text.
+    """
     fields = {key: value for key, value in event.items() if key != "event"}
     line = " ".join([str(event.get("event", "")), *(f"{key}={value}" for key, value in fields.items())])
-    return (line,), {"extra": {"charthouse_event": dict(event)}}
+    return (line,), {"exc_info": False, "extra": {"charthouse_event": dict(event)}}
 
 
 def _scrub_text(text: str) -> str:

@@ -50,6 +50,9 @@ class Settings(BaseSettings):
     retry_wait_max: float = Field(
         default=30.0, ge=0, description="Most seconds to wait between tries, whatever Retry-After says."
     )
+    fetch_time_max: float = Field(
+        default=7200.0, gt=0, description="Seconds that one batch may fetch; what is left waits for the next night."
+    )
     max_pages: Count = Field(default=10_000, description="Most pages of one search before it is given up.")
 
     build_group_resources: Count = Field(default=50_000, description="Resource versions built in one mapped task.")

@@ -118,16 +118,17 @@ def read_page(body: bytes) -> Page:
     """Cut a Bundle into its entries.
 
     Tolerates a byte order mark, white space, a missing `entry`, entries without `resource` (counted in `skipped`) and
-    parts of a wrong type (treated as absent). Any type of Bundle is read; `Page.type` says which it was.
+    parts of a wrong type (treated as absent; an `entry` that is no list counts as one skipped, a `link` as the only
+    one). Half of a surrogate pair, as writers leave it that cut texts short, is read as U+FFFD. Any type of Bundle is
+    read; `Page.type` says which it was.
 
     Raises:
         PageError: the body is no Bundle; `reason` says what it is instead.
     """
     text = body.removeprefix(_BOM)
-    try:
-        fields = _FIELDS.decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise PageError(_what_it_is(text)) from None
+    fields = _lenient(_FIELDS, text) or _lenient(_FIELDS, _whole_pairs(text))
+    if fields is None:
+        raise PageError(_what_it_is(_whole_pairs(text)))
     kind = _lenient(_TEXT, fields.resourceType)
     if kind != "Bundle":
         raise PageError("operation_outcome" if kind == "OperationOutcome" else "not_a_bundle")
@@ -156,21 +157,23 @@ def resource_stub(raw: bytes) -> tuple[str | None, str | None, str | None]:
 
 
 _REFERENCE: Final = re.compile(rb'"reference"\s*:\s*"([^"\\]*(?:\\.[^"\\]*)*)"')
+_SCHEME: Final = re.compile(r"https?://", re.IGNORECASE)
 _LITERAL: Final = re.compile(r"([A-Z][A-Za-z]{1,63}/[A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?")
 
 
 def references(raw: bytes, base_url: str = "") -> set[str]:
     """The literal references of a resource, as `Type/id` (FHIR R4 §2.3.0).
 
-    Relative references count, and absolute ones below `base_url`; versions are dropped; fragments, `urn:` references,
-    conditional references and those to other servers are left out.
+    Relative references count, and absolute ones below `base_url`, by `http` or `https`: servers behind a proxy write
+    the one where they were asked by the other. Versions are dropped; fragments, `urn:` references, conditional
+    references and those to other servers are left out.
     """
     found = set()
-    prefix = base_url.rstrip("/") + "/" if base_url else ""
+    below = re.compile(rf"https?://{re.escape(_SCHEME.sub('', base_url.rstrip('/')))}/", re.IGNORECASE)
     for match in _REFERENCE.findall(raw):
         text = _unescaped(match)
-        if prefix and text.startswith(prefix):
-            text = text[len(prefix) :]
+        if base_url and (absolute := below.match(text)):
+            text = text[absolute.end() :]
         literal = _LITERAL.fullmatch(text)
         if literal:
             found.add(literal[1])
@@ -188,14 +191,14 @@ def _unescaped(text: bytes) -> str:
 
 
 def _entries(raw: msgspec.Raw) -> tuple[tuple[Entry, ...], int]:
-    if not len(memoryview(raw)):
+    if not len(memoryview(raw)) or bytes(memoryview(raw)[:4]) == b"null":
         return (), 0
     try:
         # `null` in the list, or a part of a wrong type, makes the typed read fail: then each entry is read alone.
         parts: list[Any] = list(_ENTRIES.decode(raw))
     except (msgspec.DecodeError, UnicodeDecodeError):
-        alone = _lenient(_PARTS, raw) or []
-        parts = [_lenient(_LOOSE_ENTRY, part) for part in alone]
+        alone = _lenient(_PARTS, raw)
+        parts = [None] if alone is None else [_lenient(_LOOSE_ENTRY, part) for part in alone]
     read = [_entry(part) for part in parts]
     kept = tuple(entry for entry in read if entry is not None)
     return kept, len(read) - len(kept)
@@ -221,14 +224,24 @@ def _mode(sent: object, raw: bytes) -> Mode:
 
 
 def _next_url(raw: msgspec.Raw) -> str | None:
-    for part in _lenient(_PARTS, raw) or []:
+    for part in _lenient(_PARTS, raw) or [raw]:
         link = _lenient(_LINK, part)
         if link and link.relation == "next" and isinstance(link.url, str) and link.url:
             return link.url
     return None
 
 
-def _lenient(decoder: msgspec.json.Decoder[_T], raw: msgspec.Raw) -> _T | None:
+_ESCAPE: Final = re.compile(
+    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)"
+)
+
+
+def _whole_pairs(text: bytes) -> bytes:
+    """JSON text whose escaped surrogates come in pairs only: no parser takes a half, and no database could keep it."""
+    return _ESCAPE.sub(lambda escape: b"\\ufffd" if escape[1] else escape[0], text)
+
+
+def _lenient(decoder: msgspec.json.Decoder[_T], raw: msgspec.Raw | bytes) -> _T | None:
     try:
         return decoder.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

@@ -6,6 +6,7 @@ same as "not offered": a type without `interaction` may be searched, a type with
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
     from charthouse.partners.http import HttpClient
 
+MOST_TYPES: Final = 500
+_TYPE: Final = re.compile(r"[A-Z][A-Za-z]{1,63}")
 OAUTH_URIS: Final = "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris"
 
 
@@ -87,7 +90,7 @@ def parse_capability(body: bytes) -> Capability:
     """Read a CapabilityStatement's body.
 
     Raises:
-        FetchError: CH112 for other content, another FHIR version than R4 or R4B, or no type at all.
+        FetchError: CH112 for other content, another FHIR version than R4 or R4B, or no type or far too many.
     """
     try:
         statement = msgspec.json.decode(body.removeprefix(b"\xef\xbb\xbf"))
@@ -108,8 +111,10 @@ def parse_capability(body: bytes) -> Capability:
         oauth |= _oauth(rest.get("security"))
         for resource in _objects(rest.get("resource")):
             name = resource.get("type")
-            if isinstance(name, str) and name:
+            if isinstance(name, str) and _TYPE.fullmatch(name):
                 types[name] = _merged(types.get(name), resource)
+    if len(types) > MOST_TYPES:
+        raise FetchError("CH112", where="/metadata", what="it names more types than any FHIR version has")
     if not types:
         raise FetchError("CH112", where="/metadata", what="it names no resource type")
     return Capability(MappingProxyType(types), frozenset(shared), MappingProxyType(oauth))

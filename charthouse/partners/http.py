@@ -6,8 +6,8 @@ patient is. The bytes of an answer are handed on as received; a body that came a
 
 from __future__ import annotations
 
-import ipaddress
 import logging
+import math
 import threading
 import time
 import zlib
@@ -15,29 +15,36 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from http.cookiejar import DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urljoin, urlsplit
 
 import requests
 import urllib3
-from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 
 from charthouse.errors import FetchError
-from charthouse.partners.pacing import TokenBucket, backoff, retry_after
+from charthouse.partners.addresses import host_of, join, origin, proxies_for, within
+from charthouse.partners.pacing import TokenBucket, pause, retry_after
+from charthouse.partners.transport import BoundedAdapter
 
 if TYPE_CHECKING:
+    from charthouse.partners.addresses import Origin
     from charthouse.settings import Settings
 
 FHIR_JSON: Final = "application/fhir+json, application/json;q=0.9, application/json+fhir;q=0.8"
-MAX_BODY: Final = 256 * 2**20
+MAX_BODY: Final = 128 * 2**20
 """Most bytes of one answer, unpacked."""
 MAX_ERROR_BODY: Final = 64 * 2**10
 MAX_REDIRECTS: Final = 5
+SILENT_AFTER: Final = 16
+"""Requests in a row, of any link, that a host leaves unanswered or turns away in all their tries …"""
+SILENT_FOR: Final = 300.0
+"""… over so many seconds: longer than it takes to start anew. It is then asked no more."""
 CONNECT_TIMEOUT: Final = 10.0
-PATIENCE: Final = 10
-"""A body may take this many times `request_timeout` in all, as long as its bytes keep coming."""
+MAX_MEMBERS: Final = 64
+"""Most gzip members of one answer: an honest one has one, and each costs a copy of those behind it."""
 _CHUNK: Final = 2**18
-_TRY_AGAIN: Final = frozenset({408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524})
+_GZIP: Final = b"\x1f\x8b"
+_TRY_AGAIN: Final = frozenset({408, 425, 429, *range(500, 600)} - {501})
+"""501 says that the server does not do this, now or later."""
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _CODES: Final = {401: "CH102", 403: "CH103", 404: "CH104", 410: "CH104"}
 
@@ -69,7 +76,7 @@ class Answer:
 class _Received:
     status: int
     location: str | None
-    retry_after: str | None
+    retry_after: float | None
     answer: Answer
 
 
@@ -86,11 +93,13 @@ class BearerToken(AuthBase):
 
 
 class ReadOnlySession(requests.Session):
-    """A session that sends GET without a body and refuses anything else. It keeps no cookies."""
+    """A session that sends GET without a body and refuses anything else. It keeps no cookies and follows nobody."""
 
     def __init__(self) -> None:
         super().__init__()
         self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        for scheme in ("http://", "https://"):
+            self.mount(scheme, BoundedAdapter())
         self._surroundings: dict[str, dict[str, Any]] = {}
 
     def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
@@ -102,6 +111,10 @@ class ReadOnlySession(requests.Session):
         if request.method != "GET" or request.body:
             raise ReadOnlyError("providers are only read: a FHIR base is sent nothing but GET")
         return super().send(request, **kwargs)
+
+    def get_redirect_target(self, _response: requests.Response) -> str | None:
+        """Nowhere. The library reads a redirect's whole body, however long, even where it is not to follow."""
+        return None
 
     def surroundings(self, url: str, host: str) -> dict[str, Any]:
         """Proxies and certificates for a host, as the environment has them; looked up once."""
@@ -116,13 +129,16 @@ class ReadOnlySession(requests.Session):
 class HttpClient:
     """Reads from FHIR servers; one for all threads of a batch.
 
-    Each thread has its own connections; all share one token bucket a host. `requests` counts what was sent.
+    Each thread has its own connections; all share one token bucket a host, and what they learn of a host that has
+    fallen silent. `requests` counts what was sent. With `seconds` it asks for so long, and then nothing more.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, seconds: float = math.inf) -> None:
         self._settings = settings
+        self._ends = time.monotonic() + seconds
         self._local = threading.local()
         self._buckets: dict[str, TokenBucket] = {}
+        self._in_vain: dict[str, tuple[int, float, str]] = {}  # requests in a row, since when, and the last one's code
         self._sessions: list[ReadOnlySession] = []
         self._lock = threading.Lock()
         self.requests = 0
@@ -132,18 +148,19 @@ class HttpClient:
 
         Raises:
             FetchError: CH101, CH102 (401), CH103 (403), CH104 (404, 410, no such URL), CH109, CH111 (other 4xx),
-                CH120 (too large), CH121 (redirected elsewhere).
+                CH120 (too large), CH121 (redirected elsewhere), CH124 (the client's time ran out).
         """
         home = origin(url)
         if home is None or (token is not None and not _is_token(token)):
             raise FetchError("CH104" if home is None else "CH102")
         host = host_of(home)
         for _ in range(MAX_REDIRECTS):
-            received = self._with_tries(url, host, token, accept)
+            received = self._with_tries(url, home, token, accept)
             if received.status in _REDIRECTS and received.location:
-                url = urljoin(url, received.location)
-                if origin(url) != home:
+                target = within(join(url, received.location), home)
+                if target is None:
                     break
+                url = target
                 continue
             if 200 <= received.status < 300:
                 return received.answer
@@ -166,40 +183,51 @@ class HttpClient:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _with_tries(self, url: str, host: str, token: str | None, accept: str) -> _Received:
+    def _with_tries(self, url: str, home: Origin, token: str | None, accept: str) -> _Received:
+        host = host_of(home)
         bucket = self._bucket(host)
         tries = self._settings.request_tries
-        code = "CH101"
+        in_vain, since, code = self._in_vain.setdefault(host, (0, time.monotonic(), "CH101"))
+        if in_vain >= SILENT_AFTER and time.monotonic() - since >= SILENT_FOR:
+            raise FetchError(code, where=host)
         for attempt in range(1, tries + 1):
             bucket.take()
-            wait: float | None = None
+            if time.monotonic() > self._ends:
+                raise FetchError("CH124", where=host)
+            status, asked = None, None
             try:
-                received = self._once(url, host, token, accept)
+                received = self._once(url, home, token, accept)
             except _LineLostError:
                 code = "CH101"
             else:
                 if received.status not in _TRY_AGAIN:
+                    self._in_vain[host] = (0, time.monotonic(), code)
                     return received
-                code = "CH109"
-                wait = retry_after(received.retry_after)
+                code, status, asked = "CH109", received.status, received.retry_after
             if attempt == tries:
                 break
-            asked = wait is not None
-            wait = min(backoff(attempt) if wait is None else wait, self._settings.retry_wait_max)
-            if asked:
-                bucket.close_for(wait)
-            time.sleep(wait)
+            wait = pause(attempt, status, asked)
+            seconds = min(wait.seconds, self._settings.retry_wait_max)
+            if wait.all:
+                bucket.close_for(seconds)
+            time.sleep(seconds)
+        with self._lock:
+            in_vain, since, _ = self._in_vain[host]
+            self._in_vain[host] = (in_vain + 1, since, code)
         raise FetchError(code, where=host)
 
-    def _once(self, url: str, host: str, token: str | None, accept: str) -> _Received:
+    def _once(self, url: str, home: Origin, token: str | None, accept: str) -> _Received:
         with self._lock:
             self.requests += 1
+        host = host_of(home)
         timeout = self._settings.request_timeout
         headers = {"Accept": accept, "Accept-Encoding": "gzip", "User-Agent": "charthouse"}
         session = self._session()
         try:
             # Prepared without the session: neither cookies nor .netrc may carry one link's identity into another's.
             request = requests.Request("GET", url, headers=headers, auth=BearerToken(token)).prepare()
+            if origin(request.url or "") != home:
+                raise FetchError("CH104", where=host)  # preparing rewrites an address; it must not move it
             response = session.send(
                 request,
                 timeout=(min(CONNECT_TIMEOUT, timeout), timeout),
@@ -214,9 +242,7 @@ class HttpClient:
         with closing(response):
             fine = response.status_code < 300
             try:
-                packed = _read_body(
-                    response, MAX_BODY if fine else MAX_ERROR_BODY, time.monotonic() + timeout * PATIENCE
-                )
+                packed = _read_body(response, MAX_BODY if fine else MAX_ERROR_BODY)
                 answer = _unpack(packed, response.headers.get("Content-Encoding", ""), host) if fine else Answer(b"")
             except _TooLargeError:
                 if fine:
@@ -227,7 +253,7 @@ class HttpClient:
             return _Received(
                 status=response.status_code,
                 location=response.headers.get("Location"),
-                retry_after=response.headers.get("Retry-After"),
+                retry_after=retry_after(response.headers.get("Retry-After"), response.headers.get("Date")),
                 answer=answer,
             )
 
@@ -235,8 +261,6 @@ class HttpClient:
         session: ReadOnlySession | None = getattr(self._local, "session", None)
         if session is None:
             session = ReadOnlySession()
-            session.mount("http://", HTTPAdapter(pool_connections=4, pool_maxsize=2, max_retries=0))
-            session.mount("https://", HTTPAdapter(pool_connections=4, pool_maxsize=2, max_retries=0))
             self._local.session = session
             with self._lock:
                 self._sessions.append(session)
@@ -247,70 +271,43 @@ class HttpClient:
             return self._buckets.setdefault(host, TokenBucket(self._settings.requests_per_second))
 
 
-def origin(url: str) -> tuple[str, str, int] | None:
-    """Scheme, host and port of an http(s) URL (RFC 6454), or None for anything else. User names in it are ignored."""
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        return None
-    scheme = parts.scheme.lower()
-    if scheme not in {"http", "https"} or not parts.hostname:
-        return None
-    return scheme, parts.hostname.lower(), port or (443 if scheme == "https" else 80)
-
-
-def host_of(home: tuple[str, str, int]) -> str:
-    """`host:port` of an origin, as errors name it."""
-    return f"{home[1]}:{home[2]}"
-
-
 def _is_token(token: str) -> bool:
     """Whether a header can carry it; an error about one that cannot would quote it."""
     return bool(token) and token.isascii() and token.isprintable() and " " not in token
 
 
-def proxies_for(url: str) -> dict[str, str] | None:
-    """What to tell `requests` of proxies: one of the environment is for the world outside, not for this machine."""
-    host = urlsplit(url).hostname or ""
-    try:
-        loopback = ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        loopback = host == "localhost"
-    return {"no_proxy": host} if loopback else None
-
-
-def _read_body(response: requests.Response, most: int, deadline: float) -> bytes:
-    """The body, still packed. `read1` returns what is there, so that a dripping server meets the deadline."""
+def _read_body(response: requests.Response, most: int) -> bytes:
+    """The body, still packed."""
     parts: list[bytes] = []
     size = 0
     while chunk := response.raw.read1(_CHUNK, decode_content=False):
         size += len(chunk)
         if size > most:
             raise _TooLargeError
-        if time.monotonic() > deadline:
-            raise _LineLostError
         parts.append(chunk)
     return b"".join(parts)
 
 
 def _unpack(packed: bytes, encoding: str, host: str) -> Answer:
     kind = encoding.strip().lower()
-    if kind in {"", "identity"}:
+    if kind in {"", "identity"} or not packed:
         return Answer(packed)
     if kind not in {"gzip", "x-gzip"}:
         raise FetchError("CH105", where=host, what="an encoding that was not asked for")
     bodies: list[bytes] = []
-    rest = packed
-    while rest:
+    rest, left = packed, MAX_BODY
+    while rest.startswith(_GZIP) or not bodies:
+        if len(bodies) == MAX_MEMBERS:
+            raise _TooLargeError
         member = zlib.decompressobj(wbits=31)
         try:
-            bodies.append(member.decompress(rest, MAX_BODY + 1 - sum(map(len, bodies))))
+            bodies.append(member.decompress(rest, left + 1))
         except zlib.error:
             raise _LineLostError from None
-        if sum(map(len, bodies)) > MAX_BODY:
+        left -= len(bodies[-1])
+        if left < 0:
             raise _TooLargeError
         if not member.eof:
             raise _LineLostError
         rest = member.unused_data
-    return Answer(b"".join(bodies), packed if len(bodies) == 1 else None)
+    return Answer(b"".join(bodies), packed if len(bodies) == 1 and not rest else None)

@@ -7,6 +7,7 @@ import threading
 import time
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from typing import NamedTuple
 
 FIRST_WAIT = 0.5
 
@@ -51,20 +52,45 @@ def backoff(attempt: int) -> float:
     return float(FIRST_WAIT * 2 ** (attempt - 1) * random.uniform(0.75, 1.25))  # noqa: S311 - no secret
 
 
-def retry_after(header: str | None) -> float | None:
+class Pause(NamedTuple):
+    """A wait before the next try; `all` where the host wants everybody to wait."""
+
+    seconds: float
+    all: bool
+
+
+def pause(attempt: int, status: int | None, asked: float | None) -> Pause:
+    """The wait after try `attempt` (1, 2, …), which ended with `status`, None for no answer, and a Retry-After."""
+    if asked is None and status == 429 and attempt > 1:
+        asked = next_minute()
+    if asked is None:
+        return Pause(backoff(attempt), all=False)
+    return Pause(max(asked, backoff(attempt)), all=True)
+
+
+def next_minute() -> float:
+    """Seconds to the next full minute: where the quotas end of servers that answer 429 and say no more."""
+    return 60 - time.time() % 60
+
+
+def retry_after(header: str | None, date: str | None = None) -> float | None:
     """Seconds that a Retry-After header asks for, None if it says nothing.
 
-    It is a number or an HTTP-date (RFC 9110 §10.2.3); a date is compared with our clock, for want of another.
+    It is a number or an HTTP-date (RFC 9110 §10.2.3). A date is compared with the `date` at which the server says it
+    answered, for its clock need not be ours; without one, with ours.
     """
-    if not header:
-        return None
-    text = header.strip()
+    text = (header or "").strip()
     if text.isascii() and text.isdigit():
         return float(text[:9])
-    try:
-        moment = parsedate_to_datetime(text)
-    except (ValueError, IndexError, TypeError):
+    moment = _instant(text)
+    if moment is None:
         return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - datetime.now(UTC)).total_seconds())
+    return max(0.0, (moment - (_instant(date or "") or datetime.now(UTC))).total_seconds())
+
+
+def _instant(http_date: str) -> datetime | None:
+    try:
+        moment = parsedate_to_datetime(http_date)
+    except (ValueError, IndexError, TypeError, OverflowError):
+        return None
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)

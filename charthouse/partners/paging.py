@@ -8,10 +8,10 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urljoin
 
 from charthouse.errors import FetchError
-from charthouse.partners.http import Answer, origin
+from charthouse.partners.addresses import join, origin, within
+from charthouse.partners.http import Answer
 from transforms.bundles import Page, PageError, read_page, resource_stub
 from transforms.checking.outcomes import issue_counts
 
@@ -28,6 +28,8 @@ _FAULTS: Final = {
     "operation_outcome": "CH111",
     "not_a_bundle": "CH107",
 }
+EMPTY_IN_A_ROW: Final = 100
+"""Pages that may follow each other without a resource: servers that filter as they read send some."""
 _BOM: Final = b"\xef\xbb\xbf"
 
 
@@ -43,10 +45,13 @@ class Peek:
 
 @dataclass(frozen=True, slots=True)
 class ReceivedPage:
-    """One page. `warnings` counts what the server says beside its results; `broken` tells that it spoke of errors."""
+    """One page. `skipped` counts entries without a resource, `warnings` what the server says beside its results;
+    `broken` tells that it spoke of errors.
+    """
 
     answer: Answer
     resources: tuple[Peek, ...]
+    skipped: int
     warnings: int
     broken: bool
 
@@ -66,12 +71,12 @@ def walk(ask: Callable[[str], Answer], base_url: str, query: Query, max_pages: i
     url = query.url(base_url)
     asked = {url}
     seen: set[bytes] = set()
-    matches, hollow = 0, False
+    matches, hollow, empty = 0, False, 0
     for number in range(max_pages):
         received, page = _received(ask(url), query)
         if number == 0 and received.broken and not received.resources:
             raise FetchError("CH111", where=query.label, what="an OperationOutcome came instead of results")
-        if page.entries:
+        if received.resources:
             digest = _digest(page)
             if digest in seen:
                 raise FetchError("CH108", where=query.label)
@@ -79,17 +84,21 @@ def walk(ask: Callable[[str], Answer], base_url: str, query: Query, max_pages: i
         yield received
         matches += sum(peek.match for peek in received.resources)
         hollow = hollow or not page.entries
+        empty = 0 if received.resources else empty + 1
         if page.next_url is None:
             # Totals may be estimates, so one alone proves nothing; beside a page without entries it does.
             if hollow and page.total is not None and page.total > matches:
                 raise FetchError("CH119", where=query.label)
             return
-        url = urljoin(url if page.next_url.startswith("?") else f"{base_url}/", page.next_url)
-        if origin(url) != home:
+        target = within(join(url if page.next_url.startswith("?") else f"{base_url}/", page.next_url), home)
+        if target is None:
             raise FetchError("CH114", where=query.label)
+        url = target
         if url in asked:
             raise FetchError("CH108", where=query.label)
         asked.add(url)
+        if empty == EMPTY_IN_A_ROW:
+            break
     raise FetchError("CH110", where=query.label)
 
 
@@ -110,7 +119,7 @@ def _received(answer: Answer, query: Query) -> tuple[ReceivedPage, Page]:
             broken = broken or "error" in issues or "fatal" in issues
         else:
             resources.append(Peek(*resource_stub(entry.raw), match=entry.mode == "match"))
-    return ReceivedPage(answer, tuple(resources), warnings, broken), page
+    return ReceivedPage(answer, tuple(resources), page.skipped, warnings, broken), page
 
 
 def _as_page(answer: Answer) -> Answer:
@@ -127,8 +136,10 @@ def _as_page(answer: Answer) -> Answer:
 
 
 def _digest(page: Page) -> bytes:
+    """Which resources a page holds. Their bytes alone would not tell: a server may write the same ones anew."""
     digest = hashlib.sha256()
     for entry in page.entries:
-        digest.update(entry.raw)
+        kind, name, _ = resource_stub(entry.raw)
+        digest.update(f"{kind}/{name}".encode() if kind and name else entry.raw)
         digest.update(b"\0")
     return digest.digest()

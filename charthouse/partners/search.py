@@ -114,6 +114,14 @@ class Query:
         """The same without what a server may stumble over: `_count`, `_include` and `_lastUpdated`."""
         return replace(self, options=(), incremental=False)
 
+    def smaller(self) -> Query | None:
+        """The same by smaller pages; None where it cannot ask for any smaller."""
+        count = int(dict(self.options).get("_count", "1"))
+        if count <= 1:
+            return None
+        options = tuple((name, str(count // 10 or 1) if name == "_count" else value) for name, value in self.options)
+        return replace(self, options=options)
+
     @property
     def can_be_plainer(self) -> bool:
         """Whether `plain()` asks anything else."""

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import hmac
 import secrets
-from contextlib import contextmanager
+import time
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import parse_qs, urljoin, urlsplit
+from itertools import count
+from typing import Final
+from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 import requests
@@ -20,34 +20,26 @@ from authlib.common.errors import AuthlibBaseError
 from authlib.integrations.requests_client import OAuth2Session
 
 from charthouse.errors import FetchError, StateError
+from charthouse.partners.addresses import host_of, join, origin
 from charthouse.partners.capability import fetch_capability
-from charthouse.partners.http import BearerToken, HttpClient, ReadOnlySession, host_of, origin, proxies_for
+from charthouse.partners.http import BearerToken, HttpClient, ReadOnlySession
+from charthouse.partners.pacing import pause
 from charthouse.partners.search import REFERENCED_TYPES, compartment_types
+from charthouse.partners.token_endpoint import (
+    BusyError,
+    RefusedError,
+    TokenSession,
+    TokenSet,
+    conversation,
+    look_at,
+    named,
+    sending,
+    token_set,
+)
 from charthouse.settings import get_settings
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 WELL_KNOWN: Final = ".well-known/smart-configuration"
 LAUNCH_SCOPES: Final = ("launch/patient", "openid", "fhirUser", "offline_access")
-_KNOWN_ERRORS: Final = frozenset(
-    {
-        "access_denied",
-        "consent_required",
-        "insufficient_scope",
-        "interaction_required",
-        "invalid_client",
-        "invalid_grant",
-        "invalid_request",
-        "invalid_scope",
-        "login_required",
-        "server_error",
-        "temporarily_unavailable",
-        "unauthorized_client",
-        "unsupported_grant_type",
-        "unsupported_response_type",
-    }
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,17 +64,6 @@ class SignIn:
     code_verifier: str = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class TokenSet:
-    """What a token endpoint issued. `expires_at` is aware UTC; `patient` the Patient id that the launch is about."""
-
-    access_token: str = field(repr=False)
-    refresh_token: str | None = field(repr=False)
-    expires_at: datetime | None
-    scope: str | None
-    patient: str | None = field(repr=False)
-
-
 def discover(base_url: str) -> SmartConfiguration:
     """Find the OAuth endpoints of a FHIR base: its smart-configuration, else what its CapabilityStatement names.
 
@@ -101,12 +82,13 @@ def discover(base_url: str) -> SmartConfiguration:
         if found is not None:
             return found
         oauth = fetch_capability(client, base).oauth
-    if "authorize" not in oauth or "token" not in oauth:
-        raise StateError("CH604", where=_host(base), what="it names no authorization endpoint")
-    named = {name: urljoin(f"{base}/", address) for name, address in oauth.items()}
+    named = {name: _address(base, value) for name, value in oauth.items()}
+    authorization, token = named.get("authorize"), named.get("token")
+    if authorization is None or token is None:
+        raise StateError("CH604", where=_host(base), what="it names no address at which a person could sign in")
     return SmartConfiguration(
-        authorization_endpoint=named["authorize"],
-        token_endpoint=named["token"],
+        authorization_endpoint=authorization,
+        token_endpoint=token,
         revocation_endpoint=named.get("revoke"),
         introspection_endpoint=named.get("introspect"),
         management_endpoint=named.get("manage"),
@@ -175,20 +157,20 @@ def complete_sign_in(
     if not hmac.compare_digest(given.get("state", "").encode(), sign_in.state.encode()):
         raise StateError("CH604", where=where, what="the answer belongs to another sign-in")
     if "code" not in given:
-        raise StateError("CH604", where=where, what=_named(given.get("error")))
-    session = OAuth2Session(client_id, client_secret, redirect_uri=redirect_uri)
-    with _token_endpoint(session, where):
+        raise StateError("CH604", where=where, what=named(given.get("error")))
+    session = TokenSession(client_id, client_secret, redirect_uri=redirect_uri)
+    with conversation(session, where):
         try:
             issued = session.fetch_token(
                 configuration.token_endpoint,
                 grant_type="authorization_code",
                 code=given["code"],
                 code_verifier=sign_in.code_verifier,
-                **_sending(configuration.token_endpoint),
+                **sending(configuration.token_endpoint),
             )
-            return _token_set(issued)
+            return token_set(issued)
         except AuthlibBaseError as error:
-            raise StateError("CH604", where=where, what=_named(error.error)) from None
+            raise StateError("CH604", where=where, what=named(error.error)) from None
 
 
 def refresh(
@@ -201,25 +183,26 @@ def refresh(
 ) -> TokenSet:
     """Trade a refresh token for new tokens. One that returns no new refresh token leaves the old one in force.
 
-    Sent once: a provider may spend the token although its answer is lost, so trying again is the caller's decision.
+    An endpoint that is busy is asked again. One that does not answer is not: a provider may spend the token although
+    its answer is lost, so trying again is the caller's decision.
 
     Raises:
-        FetchError: CH113 when the provider refused it; CH101 when no answer came, CH109 for 429 and 5xx.
+        FetchError: CH113 when the person's grant has ended; CH123 when the provider refuses us and not the grant;
+            CH101 when no answer came, CH105 for one without tokens, CH109 for 429 and 5xx.
     """
     try:
         configuration = configuration or discover(base_url)
     except StateError as error:
-        raise FetchError("CH113", where=error.where, what=error.what) from None
-    where = _host(configuration.token_endpoint)
-    session = OAuth2Session(client_id, client_secret)
-    with _token_endpoint(session, where):
+        raise FetchError("CH123", where=error.where, what=error.what) from None
+    settings = get_settings()
+    for attempt in count(1):
         try:
-            issued = session.refresh_token(
-                configuration.token_endpoint, refresh_token=refresh_token, **_sending(configuration.token_endpoint)
-            )
-            return _token_set(issued)
-        except AuthlibBaseError as error:
-            raise FetchError("CH113", where=where, what=_named(error.error)) from None
+            return _refresh_once(configuration, TokenSession(client_id, client_secret), refresh_token)
+        except BusyError as busy:
+            if attempt == settings.request_tries:
+                raise FetchError(busy.code, where=busy.where, what=busy.what) from None
+            time.sleep(min(pause(attempt, busy.status, busy.wait).seconds, settings.retry_wait_max))
+    raise AssertionError("numbers do not end")
 
 
 def revoke(
@@ -241,10 +224,10 @@ def revoke(
     if endpoint is None:
         return False
     where = _host(endpoint)
-    session = OAuth2Session(client_id, client_secret)
-    with _token_endpoint(session, where):
-        answer = session.revoke_token(endpoint, token=token, token_type_hint=hint, **_sending(endpoint))
-        _look_at(answer, where)
+    session = TokenSession(client_id, client_secret)
+    with conversation(session, where):
+        answer = session.revoke_token(endpoint, token=token, token_type_hint=hint, **sending(endpoint))
+        look_at(answer, where)
         if answer.status_code >= 400:
             raise FetchError("CH111", where=where, what=f"HTTP {answer.status_code}")
     return True
@@ -273,6 +256,21 @@ def sign_in_unattended(
     return complete_sign_in(configuration, sign_in, callback, client_id=client_id, redirect_uri=redirect_uri)
 
 
+def _refresh_once(configuration: SmartConfiguration, session: TokenSession, refresh_token: str) -> TokenSet:
+    where = _host(configuration.token_endpoint)
+    with conversation(session, where):
+        try:
+            issued = session.refresh_token(
+                configuration.token_endpoint, refresh_token=refresh_token, **sending(configuration.token_endpoint)
+            )
+            return token_set(issued)
+        except RefusedError as error:
+            code = "CH109" if error.is_passing else "CH113" if error.is_the_grants else "CH123"
+            raise FetchError(code, where=where, what=named(error.error)) from None
+        except AuthlibBaseError:
+            raise FetchError("CH105", where=where) from None
+
+
 def _configuration(body: bytes, base: str) -> SmartConfiguration | None:
     try:
         said = msgspec.json.decode(body.removeprefix(b"\xef\xbb\xbf"))
@@ -282,9 +280,7 @@ def _configuration(body: bytes, base: str) -> SmartConfiguration | None:
         return None
 
     def address(name: str) -> str | None:
-        value = said.get(name)
-        # Relative to the FHIR base, as SMART App Launch §8.2 permits.
-        return urljoin(f"{base}/", value) if isinstance(value, str) and value else None
+        return _address(base, said.get(name))
 
     def words(name: str) -> frozenset[str]:
         value = said.get(name)
@@ -304,57 +300,16 @@ def _configuration(body: bytes, base: str) -> SmartConfiguration | None:
     )
 
 
-def _token_set(issued: dict[str, Any]) -> TokenSet:
-    access = issued.get("access_token")
-    if not isinstance(access, str) or not access:
-        raise AuthlibBaseError("no_access_token")
-    seconds = issued.get("expires_in")
-    try:
-        lasts = timedelta(seconds=float(seconds)) if seconds is not None else None
-    except (TypeError, ValueError, OverflowError):
-        lasts = None
+def _address(base: str, named: object) -> str | None:
+    """An endpoint made absolute: relative to the FHIR base, as SMART App Launch §8.2 permits; None for no web address.
 
-    def text(name: str) -> str | None:
-        value = issued.get(name)
-        return value if isinstance(value, str) and value else None
-
-    return TokenSet(
-        access_token=access,
-        refresh_token=text("refresh_token"),
-        expires_at=datetime.now(UTC) + lasts if lasts is not None else None,
-        scope=text("scope"),
-        patient=text("patient"),
-    )
-
-
-@contextmanager
-def _token_endpoint(session: OAuth2Session, where: str) -> Iterator[None]:
-    """A conversation with a token endpoint: what goes wrong on the way is named, and nothing of it is quoted."""
-    for moment in ("access_token_response", "refresh_token_response"):
-        session.register_compliance_hook(moment, lambda answer: _look_at(answer, where))
-    try:
-        yield
-    except requests.JSONDecodeError:
-        raise FetchError("CH105", where=where) from None
-    except (requests.RequestException, OSError):
-        raise FetchError("CH101", where=where) from None
-    except (ValueError, TypeError, AttributeError, KeyError):
-        # The library trusts the shape of an answer.
-        raise FetchError("CH105", where=where) from None
-    finally:
-        session.close()
-
-
-def _look_at(answer: requests.Response, where: str) -> requests.Response:
-    if answer.status_code == 429 or answer.status_code >= 500:
-        raise FetchError("CH109", where=where, what=f"HTTP {answer.status_code}")
-    if 300 <= answer.status_code < 400:
-        raise FetchError("CH121", where=where)
-    return answer
-
-
-def _sending(url: str) -> dict[str, Any]:
-    return {"timeout": get_settings().request_timeout, "allow_redirects": False, "proxies": proxies_for(url)}
+    Neither is one that would send secrets in clear text although the base is encrypted.
+    """
+    target = join(f"{base}/", named) if isinstance(named, str) and named else None
+    home, there = origin(base), origin(target) if target else None
+    if there is None or (home is not None and home[0] == "https" and there[0] != "https"):
+        return None
+    return target
 
 
 def _redirected_to(url: str, redirect_uri: str) -> str:
@@ -363,21 +318,16 @@ def _redirected_to(url: str, redirect_uri: str) -> str:
     with ReadOnlySession() as session:
         for _ in range(5):
             try:
-                answer = session.get(url, auth=BearerToken(None), **_sending(url))
+                answer = session.get(url, auth=BearerToken(None), **sending(url))
             except (requests.RequestException, OSError):
                 raise FetchError("CH101", where=where) from None
-            target = urljoin(url, answer.headers.get("Location", ""))
-            if not 300 <= answer.status_code < 400:
+            target = join(url, answer.headers.get("Location", ""))
+            if target is None or not 300 <= answer.status_code < 400:
                 break
             if target.partition("?")[0] == redirect_uri:
                 return target
             url = target
     raise StateError("CH604", where=where, what="it does not sign in without a person")
-
-
-def _named(error: object) -> str:
-    """An OAuth error code by its name; a name that no standard knows might be anything."""
-    return error if isinstance(error, str) and error in _KNOWN_ERRORS else "an error that has no standard name"
 
 
 def _host(url: str) -> str:

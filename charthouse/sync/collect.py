@@ -13,6 +13,7 @@ from charthouse.sync import batches
 from charthouse.sync.fetch import LinkJob, fetch_batch
 
 if TYPE_CHECKING:
+    from charthouse.partners.token_endpoint import TokenSet
     from charthouse.sync.landing import Manifest
 
 
@@ -30,7 +31,7 @@ def collect_batch(name: str) -> str:
     tokens = Tokens(settings)
 
     def token(link_id: str, renew: bool) -> str:
-        def exchange(refresh_token: str) -> smart.TokenSet:
+        def exchange(refresh_token: str) -> TokenSet:
             return smart.refresh(bases[link_id], refresh_token, client_id=settings.client_id)
 
         return tokens.access_token(link_id, exchange, force=renew)

@@ -72,26 +72,30 @@ def fetch_batch(
     """
     manifests = []
     with (
-        HttpClient(settings) as client,
+        HttpClient(settings, seconds=settings.fetch_time_max) as client,
         ThreadPoolExecutor(max_workers=settings.fetch_threads, thread_name_prefix="fetch") as pool,
     ):
         offers = _Offers(client)
         futures = [
             pool.submit(LinkFetch(job, folder / job.link_id, client, offers.of, tokens, settings).run) for job in jobs
         ]
-        for future in as_completed(futures):
-            manifest = future.result()
-            manifests.append(manifest)
-            log.info(
-                "link fetched",
-                link_id=manifest.link_id,
-                status=manifest.status,
-                queries=len(manifest.queries),
-                resources=manifest.resources,
-                codes=sorted({outcome.code for outcome in manifest.outcomes}),
-            )
-            if on_link is not None:
-                on_link(manifest)
+        try:
+            for future in as_completed(futures):
+                manifest = future.result()
+                manifests.append(manifest)
+                log.info(
+                    "link fetched",
+                    link_id=manifest.link_id,
+                    status=manifest.status,
+                    queries=len(manifest.queries),
+                    resources=manifest.resources,
+                    codes=sorted({outcome.code for outcome in manifest.outcomes}),
+                )
+                if on_link is not None:
+                    on_link(manifest)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)  # out of time: links that wait for a thread are not begun
+            raise
         requests = client.requests
     statuses = [manifest.status for manifest in manifests]
     return FetchSummary(

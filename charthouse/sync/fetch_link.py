@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from charthouse import faults
 from charthouse.errors import CharthouseError, FetchError
+from charthouse.log import get_logger
 from charthouse.partners.paging import walk
 from charthouse.partners.scopes import parse_scopes
 from charthouse.partners.search import (
@@ -36,6 +37,9 @@ GIVE_UP_AFTER: Final = 4
 """Queries in a row that found nobody at home (CH101, CH109) before the link is left for the next night."""
 TOKEN_AGE: Final = 30.0
 """Seconds for which a token is used before the source is asked whether it is still the one."""
+_TURNED_AWAY: Final = frozenset({"refused", "not_permitted"})
+T = TypeVar("T")
+log = get_logger(__name__)
 _NOBODY_HOME: Final = frozenset({"CH101", "CH109"})
 
 
@@ -68,12 +72,14 @@ class LinkFetch:
         self._settings = settings
         self._token = ""
         self._token_since = float("-inf")
+        self._readable: str | None = None
         self._records: dict[str, QueryRecord] = {}
         self._plan = LinkPlan((), {})
         self._not_offered: set[str] = set()
         self._pointed_at: set[str] = set()
         self._received: set[str] = set()
         self._number = 0
+        self._referenced = 0
         self._nobody_home = 0
 
     def run(self) -> Manifest:
@@ -87,6 +93,12 @@ class LinkFetch:
             self._ask_everything()
         except _LinkStoppedError as error:
             stopped = error.code
+        except OSError:
+            raise  # the landing cannot be written: no link's matter
+        except Exception:
+            # What nobody thought of costs this link, and not the hundred beside it.
+            log.exception("the fetch of a link broke", link_id=self._job.link_id)
+            stopped = "CH126"
         manifest = self._manifest(stopped)
         faults.point("fetch.marker")
         landing.write_manifest(self._folder, manifest)
@@ -107,7 +119,7 @@ class LinkFetch:
 
     def _ask_everything(self) -> None:
         try:
-            offer = self._offer_of(self._base_url, self._access_token())
+            offer = self._with_token(lambda token: self._offer_of(self._base_url, token))
         except FetchError as error:
             raise _LinkStoppedError(error.code) from None
         scopes = parse_scopes(self._job.granted_scopes or "")
@@ -117,7 +129,7 @@ class LinkFetch:
         self._ask_references(offer)
 
     def _ask_type(self, plan: TypePlan) -> None:
-        if plan.whole is not None and self._ask(plan.whole).status != "refused":
+        if plan.whole is not None and self._ask(plan.whole).status not in _TURNED_AWAY:
             return
         for part in plan.parts:
             self._ask(part)
@@ -130,6 +142,8 @@ class LinkFetch:
         harvest = self._gather(query)
         if harvest.status == "refused" and query.can_be_plainer:
             harvest = self._gather(query.plain())
+        while harvest.code == "CH120" and (smaller := harvest.query.smaller()):
+            harvest = self._gather(smaller)
         record = self._close(harvest)
         self._nobody_home = self._nobody_home + 1 if record.code in _NOBODY_HOME and not record.pages else 0
         if self._nobody_home >= GIVE_UP_AFTER and record.code is not None:
@@ -145,10 +159,10 @@ class LinkFetch:
             raise
         return harvest
 
-    def _pour(self, query: Query, harvest: Harvest) -> str | None:
-        """Land the pages of a query. A fault ends it, is the harvest's, and is returned by its code."""
+    def _pour(self, query: Query, harvest: Harvest, most: int | None = None) -> str | None:
+        """Land the pages of a query, `most` at most. A fault ends it, is the harvest's, and is returned by its code."""
         try:
-            for page in walk(self._get, self._base_url, query, self._settings.max_pages):
+            for page in walk(self._get, self._base_url, query, most or self._settings.max_pages):
                 harvest.add(page)
                 self._note(page.answer.body, ((peek.type, peek.id) for peek in page.resources))
                 faults.point("fetch.page")
@@ -215,7 +229,7 @@ class LinkFetch:
         if offer.has_id(kind):
             code = None
             for query in plan_reference_searches(kind, ids, self._settings.page_size):
-                code = self._pour(query, harvest)
+                code = self._refer(query, harvest, len(ids))
                 if code is not None:
                     break
             if code not in {"CH103", "CH111"} or not offer.types[kind].can_read:
@@ -223,27 +237,59 @@ class LinkFetch:
             harvest.forgive()
         wanted = {name for name in ids if f"{kind}/{name}" not in self._received}
         for query in plan_reference_reads(kind, wanted):
-            code = self._pour(query, harvest)
+            code = self._refer(query, harvest, 1)
             if code in {"CH104", "CH111"}:
                 harvest.forgive()  # this one is not to be had; it counts as missing
             elif code is not None:
                 return
 
+    def _refer(self, query: Query, harvest: Harvest, ids: int) -> str | None:
+        """One search or read of what is pointed at. Resources may point on and on; our requests have an end."""
+        self._referenced += 1
+        if self._referenced > self._settings.max_pages:
+            harvest.fail("CH110")
+            return harvest.code
+        return self._pour(query, harvest, ids + 1)
+
     # -- talking to the server --------------------------------------------------------------------------------------
 
     def _get(self, url: str) -> Answer:
-        """One GET with this link's token; a token that is refused is renewed once and tried again."""
+        """One GET with this link's token."""
+        answer = self._with_token(lambda token: self._client.get(url, token=token))
+        self._readable = self._readable or url
+        return answer
+
+    def _with_token(self, ask: Callable[[str], T]) -> T:
+        """Ask with this link's token. One that is refused is renewed once; one that is good elsewhere costs the query.
+
+        Raises:
+            FetchError: as `ask`.
+            _LinkStoppedError: the token is refused, or the time has run out.
+        """
         try:
-            return self._client.get(url, token=self._access_token())
+            for renew in (False, True):
+                try:
+                    return ask(self._access_token(renew=renew))
+                except FetchError as error:
+                    if error.code != "CH102" or self._is_good_elsewhere():
+                        raise
+        except FetchError as error:
+            if error.code == "CH124":
+                raise _LinkStoppedError(error.code) from None
+            raise
+        raise _LinkStoppedError("CH102")
+
+    def _is_good_elsewhere(self) -> bool:
+        """Whether the token still opens what it opened before."""
+        if self._readable is None:
+            return False
+        try:
+            self._client.get(self._readable, token=self._token)
         except FetchError as error:
             if error.code != "CH102":
                 raise
-        try:
-            return self._client.get(url, token=self._access_token(renew=True))
-        except FetchError as error:
-            if error.code == "CH102":
-                raise _LinkStoppedError(error.code) from None
-            raise
+            return False
+        return True
 
     def _access_token(self, *, renew: bool = False) -> str:
         if renew or time.monotonic() - self._token_since > TOKEN_AGE:
@@ -260,8 +306,9 @@ class LinkFetch:
         if stopped is not None:
             self._give_up_the_rest(stopped)
         records = tuple(self._records.values())
-        in_vain = self._refused_types(records)
-        trouble = bool(in_vain) or any(record.status in {"partial", "failed"} for record in records)
+        trouble = bool(self._types_of(records, frozenset({"refused"}))) or any(
+            record.status in {"partial", "failed"} for record in records
+        )
         if stopped is not None:
             status: landing.LinkStatus = "partial" if any(record.file for record in records) else "failed"
         elif not trouble:
@@ -273,7 +320,7 @@ class LinkFetch:
             link_id=self._job.link_id,
             status=status,
             queries=records,
-            outcomes=tuple(self._outcomes(records, in_vain, stopped)),
+            outcomes=tuple(self._outcomes(records, stopped)),
             not_requested={**self._plan.not_requested, **dict.fromkeys(sorted(self._not_offered), "not_offered")},
         )
 
@@ -286,24 +333,27 @@ class LinkFetch:
                     self._records[query.label] = harvest.close()
 
     @staticmethod
-    def _refused_types(records: Iterable[QueryRecord]) -> set[str]:
-        """Types of which the server refused every search."""
-        statuses: dict[str, set[str]] = {}
+    def _types_of(records: Iterable[QueryRecord], statuses: frozenset[str]) -> set[str]:
+        """Types of which every search ended in one of these."""
+        found: dict[str, set[str]] = {}
         for record in records:
             if not landing.is_reference(record):
-                statuses.setdefault(record.type, set()).add(record.status)
-        return {kind for kind, found in statuses.items() if found == {"refused"}}
+                found.setdefault(record.type, set()).add(record.status)
+        return {kind for kind, ended in found.items() if ended <= statuses}
 
-    def _outcomes(self, records: Iterable[QueryRecord], in_vain: set[str], stopped: str | None) -> Iterable[Outcome]:
+    def _outcomes(self, records: Iterable[QueryRecord], stopped: str | None) -> Iterable[Outcome]:
         if stopped is not None:
             yield Outcome(code=stopped, unit="link", resource_type=None, label=None, count=1)
+        not_had = self._types_of(records, _TURNED_AWAY)
+        in_parts = {record.type for record in records if record.label == record.type and record.status in _TURNED_AWAY}
         for record in records:
-            # A whole type that was refused, and then had by its parts, is no loss.
-            replaced = record.status == "refused" and record.label == record.type and record.type not in in_vain
-            if record.code is not None and not replaced and not (record.code == stopped and not record.pages):
+            # A whole type that was turned away, and then had by its parts, is no loss; one that was not is one loss.
+            told = (record.label == record.type) == (record.type in not_had)
+            silent = record.status in _TURNED_AWAY and record.type in in_parts and not told
+            if record.code is not None and not silent and not (record.code == stopped and not record.pages):
                 yield Outcome(code=record.code, unit="type", resource_type=record.type, label=record.label, count=1)
             for code, count in record.remarks.items():
-                unit: landing.Unit = "resource" if code == "CH116" else "type"
+                unit: landing.Unit = "resource" if code in {"CH116", "CH125"} else "type"
                 yield Outcome(code=code, unit=unit, resource_type=record.type, label=record.label, count=count)
         for kind, reason in self._plan.not_requested.items():
             if reason == "not_permitted":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from charthouse.partners.paging import ReceivedPage
     from charthouse.partners.search import Query
 
+AHEAD: Final = timedelta(days=1)
+"""How far a server's clock may be before ours."""
+LONGEST_INSTANT: Final = 64
 _FIRST_ANSWER: Final[dict[str, QueryStatus]] = {"CH103": "not_permitted", "CH111": "refused"}
 
 
@@ -52,7 +55,9 @@ class Harvest:
         if page.broken:
             self.code = "CH115"  # an error among the results: they may not be all
         elif page.warnings:
-            self.remarks["CH115"] = self.remarks.get("CH115", 0) + page.warnings
+            self._remark("CH115", page.warnings)
+        if page.skipped:
+            self._remark("CH125", page.skipped)
         for peek in page.resources:
             if peek.match and peek.last_updated is not None:
                 self._see(peek.last_updated)
@@ -83,15 +88,26 @@ class Harvest:
             watermark=query.watermark,
             remarks=self.remarks,
         )
-        if record.status != "complete" or self._latest is None or is_reference(record):
+        whole = record.status == "complete" and "CH125" not in self.remarks  # no watermark moves past a hole
+        if not whole or self._latest is None or is_reference(record):
             return record
         return msgspec.structs.replace(record, watermark=self._latest[1])
 
+    def _remark(self, code: str, count: int) -> None:
+        self.remarks[code] = self.remarks.get(code, 0) + count
+
     def _see(self, sent: str) -> None:
-        """Keep the latest instant as it was sent; servers mix time zones, so text does not compare."""
+        """Keep the latest instant as it was sent; servers mix time zones, so text does not compare.
+
+        One that lies ahead is a mistake of the server's: everything that changes until then would be missed.
+        """
+        if len(sent) > LONGEST_INSTANT:
+            return
         try:
             moment = datetime.fromisoformat(sent)
         except ValueError:
             return
-        if moment.tzinfo is not None and (self._latest is None or moment > self._latest[0]):
+        if moment.tzinfo is None or moment > datetime.now(UTC) + AHEAD:
+            return
+        if self._latest is None or moment > self._latest[0]:
             self._latest = moment, sent

@@ -23,6 +23,8 @@ MARKER: Final = "complete.json"
 JOURNAL: Final = "journal.jsonl"
 PAGES: Final = ".pages.gz"
 VERSION: Final = 1
+LONGEST: Final = 120
+"""Most characters of a label in a file's name: the categories in it are a server's words."""
 _CHUNK: Final = 2**18
 
 LinkStatus = Literal["complete", "partial", "failed"]
@@ -143,7 +145,7 @@ def page_files(folder: Path) -> list[Path]:
 def file_name(number: int | str, label: str) -> str:
     """`000.Observation.category=laboratory.pages.gz` for query 0 of that label."""
     head = f"{number:03d}" if isinstance(number, int) else number
-    return f"{head}.{re.sub(r'[^A-Za-z0-9=.,_-]+', '.', label)}{PAGES}"
+    return f"{head}.{re.sub(r'[^A-Za-z0-9=.,_-]+', '.', label)[:LONGEST]}{PAGES}"
 
 
 def read_manifest(path: Path) -> Manifest | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import groupby
+from itertools import groupby, zip_longest
 from typing import TYPE_CHECKING
 
 from charthouse import faults, links, progress, runs
@@ -47,10 +47,13 @@ def plan_run(providers: Sequence[str], *, airflow_run_id: str) -> list[str]:
 
 
 def _cut(due: Sequence[LinkWork]) -> Iterator[list[LinkWork]]:
-    """Batches of one provider each, as large as it takes to stay within the most that a run may map."""
+    """Batches of one provider each, as large as it takes to stay within the most that a run may map.
+
+    The providers take turns: one that is slow, and has many batches, is not before the others in all of them.
+    """
     settings = get_settings()
-    by_provider = [list(group) for _, group in groupby(due, key=lambda link: link.provider)]
     size = max(settings.batch_links, -(-len(due) // settings.max_batches))
-    for group in by_provider:
-        for start in range(0, len(group), size):
-            yield group[start : start + size]
+    by_provider = [list(group) for _, group in groupby(due, key=lambda link: link.provider)]
+    cut = [[group[start : start + size] for start in range(0, len(group), size)] for group in by_provider]
+    for turn in zip_longest(*cut):
+        yield from (batch for batch in turn if batch is not None)

@@ -53,7 +53,28 @@ def test_what_servers_get_wrong_costs_only_itself() -> None:
     ]
     assert page.skipped == 4
     assert (page.total, page.next_url, page.last_updated) == (None, None, None)
-    assert read_page(b'{"resourceType":"Bundle","entry":{"resource":{}}}').entries == ()
+    for entry, skipped in ((b'{"resource":{}}', 1), (b'"text"', 1), (b"null", 0), (b"[]", 0)):
+        page = read_page(b'{"resourceType":"Bundle","entry":' + entry + b"}")
+        assert (page.entries, page.skipped) == ((), skipped), "nothing is lost without a word"
+    assert read_page(b'{"resourceType":"Bundle","link":{"relation":"next","url":"x"}}').next_url == "x"
+
+
+@pytest.mark.parametrize(
+    ("sent", "read"),
+    [
+        (rb"cut \ud83d", rb"cut \ufffd"),
+        (rb"\uDE00 late", rb"\ufffd late"),
+        (rb"\ud83d\ud83d\ude00", rb"\ufffd\ud83d\ude00"),
+        (rb"\\ud83d \ud83d", rb"\\ud83d \ufffd"),
+        (rb"\\ud83d", rb"\\ud83d"),
+    ],
+)
+def test_half_a_surrogate_pair_costs_one_character(sent: bytes, read: bytes) -> None:
+    cut = OBSERVATION.replace(b'"id":"', b'"note":[{"text":"' + sent + b'"}],"id":"', 1)
+    whole = OBSERVATION.replace(b'"id":"', b'"note":[{"text":"' + read + b'"}],"id":"', 1)
+    assert cut != OBSERVATION
+    page = read_page(bundle(b'{"resource":' + cut + b"}", b'{"resource":' + OBSERVATION + b"}"))
+    assert [entry.raw for entry in page.entries] == [whole, OBSERVATION]
 
 
 @pytest.mark.parametrize(
@@ -107,7 +128,9 @@ def test_references_are_those_this_server_can_be_asked_for() -> None:
     ).encode()
     local = {"Patient/p-1", "Observation/o.1"}
     assert references(raw) == local
-    assert references(raw, "https://fhir.example/r4") == local | {"Medication/m1"}
+    for base in ("https://fhir.example/r4", "http://FHIR.example/r4/"):
+        assert references(raw, base) == local | {"Medication/m1"}
+    assert references(raw, "https://fhir-example/r4") == local
     assert references(b'{"reference":"Patient\\/p-1"}') == {"Patient/p-1"}
     assert references(b'{"reference":"Patient/\xff"}') == set()
 

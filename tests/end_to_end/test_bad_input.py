@@ -16,6 +16,7 @@ import requests
 from charthouse import airflow_process, credentials, links, people, providers, report, sandbox_process
 from charthouse.lake.session import open_records, open_vault
 from charthouse.state import session
+from tests.partners.odd_server import Asked, OddServer, Reply, as_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -101,9 +102,13 @@ def night(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunReport]:
         write_source(folder / "source")
         sandbox_process.load(folder / "source", "odd")
         log = folder / "home" / "logs" / "night.log"
-        with sandbox_process.serving(["odd"]) as sandbox:
+        with sandbox_process.serving(["odd"]) as sandbox, OddServer(guarded) as guard:
             sandbox_process.link_everyone(sandbox, "odd")
-            link_unreachable()
+            with socket.socket() as probe:
+                probe.bind(("127.0.0.1", 0))
+                link_to("gone", f"http://127.0.0.1:{probe.getsockname()[1]}/fhir", "nobody")
+            for patient in ("revoked", "our-client"):
+                link_to(patient, f"{guard.url}/{patient}/fhir", patient)
             rules = [{"match": {"patient": name, **match}, "act": act} for name, (match, act) in FAULTS.items()]
             rules.append({"match": {"patient": BUSY, "type": "Condition"}, "times": 1, "act": {"retry_after": 0}})
             requests.post(f"{sandbox.url}/odd/sandbox/faults", json=rules, timeout=10).raise_for_status()
@@ -114,18 +119,24 @@ def night(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunReport]:
         get_settings.cache_clear()
 
 
-def link_unreachable() -> None:
-    """A link to a provider at whose address nobody listens."""
+def guarded(asked: Asked) -> Reply:
+    """A provider that refuses every token, and then the renewal: the person's grant, or us."""
+    if asked.path.endswith("/.well-known/smart-configuration"):
+        return as_json({"authorization_endpoint": "../authorize", "token_endpoint": "../token"})
+    if asked.path == "/revoked/token":
+        return as_json({"error": "invalid_grant"}, 400)
+    return as_json({"error": "invalid_client"}, 401)
+
+
+def link_to(slug: str, base: str, patient_id: str) -> None:
+    """A link to a provider that is not the sandbox."""
 
     class Tokens:
-        access_token, refresh_token, expires_at, scope, patient = "a", None, None, "patient/*.rs", "nobody"
+        access_token, refresh_token, expires_at, scope, patient = "a", "r", None, "patient/*.rs", patient_id
 
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        gone = f"http://127.0.0.1:{probe.getsockname()[1]}/fhir"
     with session() as state:
-        providers.register_provider(state, slug="gone", name="Gone", fhir_base_url=gone)
-        link = links.start_link(state, people.create_person(state).person_key, "gone", "direct", patient_id="nobody")
+        providers.register_provider(state, slug=slug, name=slug, fhir_base_url=base)
+        link = links.start_link(state, people.create_person(state).person_key, slug, "direct", patient_id=patient_id)
         credentials.store_tokens(state, link.id, Tokens())
 
 
@@ -167,6 +178,8 @@ def outcomes_of(night: RunReport, patient: str) -> set[tuple[str, str, str | Non
         ("late-error", ("CH109", "type", "Observation")),
         ("unauthorised", ("CH102", "link", None)),
         ("nobody", ("CH101", "link", None)),
+        ("revoked", ("CH113", "link", None)),
+        ("our-client", ("CH123", "link", None)),
     ],
 )
 def test_a_fault_is_one_outcome_on_the_smallest_unit(
@@ -208,8 +221,10 @@ def test_links_say_what_became_of_them(night: RunReport) -> None:
     with session() as state:
         views = {view.link_id: view for view in links.list_links(state)}
     assert views[link_id_of("unauthorised")].status == "expired"
-    assert views[link_id_of("nobody")].sync_status == "failed"
-    assert views[link_id_of("nobody")].status == "pending"
+    assert views[link_id_of("revoked")].status == "expired"
+    for patient in ("nobody", "our-client"):
+        assert views[link_id_of(patient)].sync_status == "failed"
+        assert views[link_id_of(patient)].status == "pending", "it is no fault of the person's"
     assert views[link_id_of(FINE)].sync_status == "complete"
     assert views[link_id_of(FINE)].status == "confirmed"
     assert views[link_id_of("loop")].sync_status == "partial"

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import random
+import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from charthouse.errors import FetchError
+from charthouse.partners import http
+from charthouse.partners.http import SILENT_AFTER
 from charthouse.sync import landing
 from charthouse.sync.fetch import FetchSummary, LinkJob, fetch_batch
+from charthouse.sync.fetch_link import GIVE_UP_AFTER
 from tests.partners.odd_server import Asked, FhirServer, Reply, as_json
 from transforms.bundles import read_page, resource_stub
 
@@ -173,6 +178,40 @@ def test_what_came_before_a_broken_page_is_kept(provider: FhirServer, tmp_path: 
     assert landed(tmp_path / "link-1")["Observation/o1"] == 1
 
 
+def test_an_instant_that_cannot_be_moves_no_watermark(provider: FhirServer, tmp_path: Path, quick: Settings) -> None:
+    long = f"2024-05-01T10:05:00.{'1' * 5000}Z"
+    for number, odd in enumerate(
+        ("2999-01-01T00:00:00Z", "9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00", long)
+    ):
+        provider.resources[1 + number]["meta"]["lastUpdated"] = odd
+    assert fetch(provider, tmp_path, quick).watermarks == {"Observation": "2024-05-01T10:04:00Z"}
+
+
+def test_an_entry_without_a_resource_is_counted_and_holds_the_watermark(
+    provider: FhirServer, tmp_path: Path, quick: Settings
+) -> None:
+    entries = [None, {}, {"resource": None}, 7, {"fullUrl": "canary"}, {"resource": provider.resources[1]}]
+    bundle = {"resourceType": "Bundle", "type": "searchset", "entry": entries}
+    provider.rule(lambda asked: as_json(bundle) if asked.path == "/fhir/Observation" else None)
+    manifest = fetch(provider, tmp_path, quick)
+    assert ("CH125", "resource", "Observation", 5) in outcomes(manifest)
+    assert landed(tmp_path / "link-1")["Observation/o0"] == 1
+    assert manifest.watermarks == {}
+
+
+def test_pages_too_large_are_asked_for_smaller(
+    provider: FhirServer, tmp_path: Path, quick: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for resource in provider.resources:
+        resource["text"] = {"div": random.Random(resource["id"]).randbytes(3000).hex()}  # noqa: S311
+    provider.page = 500
+    monkeypatch.setattr(http, "MAX_BODY", 10_000)
+    manifest = fetch(provider, tmp_path, quick)
+    record = by_label(manifest)["Observation"]
+    assert (record.status, record.resources) == ("complete", 5)
+    assert [asked.one("_count") for asked in provider.searches("Observation")[:4]] == ["500", "50", "5", "1"]
+
+
 def test_an_empty_bundle_and_a_resource_without_id(provider: FhirServer, tmp_path: Path, quick: Settings) -> None:
     bare = {"resourceType": "Bundle", "type": "searchset"}
     no_id = bare | {"entry": [{"resource": {"resourceType": "Condition"}}]}
@@ -226,10 +265,32 @@ def test_observations_by_category_where_the_whole_is_refused(
 
 def test_a_type_that_is_refused_in_every_way(provider: FhirServer, tmp_path: Path, quick: Settings) -> None:
     provider.rule(lambda asked: Reply(400) if asked.path == "/fhir/Observation" else None)
-    manifest = fetch(provider, tmp_path, quick)  # no `category` is declared, so there are no parts
-    assert by_label(manifest)["Observation"].status == "refused"
+    provider.offers["Observation"] = {"params": ["patient", "category"]}
+    manifest = fetch(provider, tmp_path, quick)
+    assert {record.status for record in manifest.queries if record.type == "Observation"} == {"refused"}
+    assert len([outcome for outcome in manifest.outcomes if outcome.resource_type == "Observation"]) == 1
     assert ("CH111", "type", "Observation", 1) in outcomes(manifest)
     assert manifest.status == "partial"
+
+
+def test_a_category_is_had_where_the_whole_is_not_permitted(
+    provider: FhirServer, tmp_path: Path, quick: Settings
+) -> None:
+    """A grant of some categories, at a server that does not say so in its scopes."""
+    provider.offers["Observation"] = {"params": ["patient", "category", "code"]}
+    provider.offers["Condition"] = {"params": ["patient", "category"]}
+    permitted = {"laboratory", "exam"}
+
+    def closed(asked: Asked) -> bool:
+        return asked.path in {"/fhir/Observation", "/fhir/Condition"} and asked.one("category") not in permitted
+
+    provider.rule(lambda asked: Reply(403) if closed(asked) else None)
+    manifest = fetch(provider, tmp_path, quick)
+    assert by_label(manifest)["Observation?category=laboratory"].resources == 5
+    told = {outcome.label for outcome in manifest.outcomes if outcome.code == "CH103"}
+    assert {"Observation?category=survey", "Condition"} <= told
+    assert not told & {"Observation", "Observation?category=exam", "Condition?category=problem-list-item"}
+    assert manifest.status == "complete"
 
 
 def test_a_server_that_stumbles_over_an_option_is_asked_plainly(
@@ -254,6 +315,14 @@ def test_scopes_are_kept_to(provider: FhirServer, tmp_path: Path, quick: Setting
     assert manifest.status == "complete"
 
 
+def test_a_granted_category_may_be_of_any_length(provider: FhirServer, tmp_path: Path, quick: Settings) -> None:
+    long = "long-" * 60
+    provider.resources[1]["category"] = [{"coding": [{"code": long}]}]
+    manifest = fetch(provider, tmp_path, quick, granted_scopes=f"patient/Observation.rs?category=urn:x|{long}")
+    assert landed(tmp_path / "link-1")["Observation/o0"] == 1
+    assert manifest.status == "complete"
+
+
 def test_references_one_by_one_where_there_is_no_search(provider: FhirServer, tmp_path: Path, quick: Settings) -> None:
     for kind in ("Practitioner", "Location", "PractitionerRole"):
         provider.offers[kind] = {"interactions": ["read"], "params": []}
@@ -264,6 +333,43 @@ def test_references_one_by_one_where_there_is_no_search(provider: FhirServer, tm
     assert max(found.values()) == 1
     assert outcomes(manifest) == {("CH116", "resource", "Organization?_id", 1)}
     assert manifest.status == "complete"
+
+
+def organization(name: str, **more: Any) -> dict[str, Any]:
+    return {"resourceType": "Organization", "id": name, **more}
+
+
+def test_pointing_on_for_ever_comes_to_an_end(provider: FhirServer, tmp_path: Path, quick: Settings) -> None:
+    """A parent that has a parent, and so on; a search by `_id` that brings everybody, page by page."""
+
+    def further(asked: Asked) -> Reply | None:
+        if asked.path == "/fhir/Organization":
+            entries = [
+                {
+                    "resource": {
+                        "resourceType": "Organization",
+                        "id": name,
+                        "partOf": {"reference": f"Organization/{name}x"},
+                    }
+                }
+                for name in (asked.one("_id") or "").split(",")
+            ]
+            return as_json({"resourceType": "Bundle", "entry": entries})
+        if asked.path == "/fhir/Practitioner":
+            number = int(asked.one("page") or 0)
+            link = {"relation": "next", "url": f"Practitioner?page={number + 1}"}
+            entry = {"resource": {"resourceType": "Practitioner", "id": f"other-{number}"}}
+            return as_json({"resourceType": "Bundle", "link": [link], "entry": [entry]})
+        return None
+
+    provider.rule(further)
+    manifest = fetch(provider, tmp_path, quick.model_copy(update={"max_pages": 20}))
+    records = by_label(manifest)
+    assert (records["Organization?_id"].status, records["Organization?_id"].code) == ("partial", "CH110")
+    assert (records["Practitioner?_id"].status, records["Practitioner?_id"].code) == ("partial", "CH110")
+    assert len(provider.searches("Organization")) <= 20
+    assert len(provider.searches("Practitioner")) <= 4
+    assert records["Observation"].resources == 5
 
 
 def test_includes_are_not_read_again(provider: FhirServer, tmp_path: Path, quick: Settings) -> None:
@@ -331,10 +437,15 @@ def test_a_token_that_is_refused_ends_the_link_and_keeps_what_landed(
             raise FetchError("CH113", where="the sandbox")
         return "good"
 
-    provider.rule(lambda asked: Reply(401) if asked.one("start") or asked.path == "/fhir/Procedure" else None)
+    def end(asked: Asked) -> None:
+        if asked.one("start"):
+            provider.token = "another"
+
+    provider.rule(end)
     provider.offers["Procedure"] = {}
-    fetch_batch([job(provider), job(provider, "link-2")], tmp_path, tokens, quick)
     for link_id in ("link-1", "link-2"):
+        provider.token = "good"
+        fetch_batch([job(provider, link_id)], tmp_path, tokens, quick)
         manifest = landing.read_manifest(tmp_path / link_id)
         assert manifest is not None
         code = "CH113" if how == "no_refresh_token" else "CH102"
@@ -346,6 +457,67 @@ def test_a_token_that_is_refused_ends_the_link_and_keeps_what_landed(
         assert (records["Procedure"].status, records["Procedure"].code) == ("failed", code)
         assert landed(tmp_path / link_id)["Observation/o0"] == 1
     assert len([asked for asked in provider.asked if asked.path == "/fhir/Procedure"]) == 0
+
+
+def test_a_type_for_which_a_good_token_is_refused_costs_no_more_than_the_type(
+    provider: FhirServer, tmp_path: Path, quick: Settings
+) -> None:
+    renewed: list[bool] = []
+
+    def tokens(_: str, renew: bool) -> str:
+        renewed.append(renew)
+        return "good"
+
+    provider.rule(lambda asked: Reply(401) if asked.path == "/fhir/Condition" else None)
+    manifest = fetch(provider, tmp_path, quick, tokens)
+    assert ("CH102", "type", "Condition", 1) in outcomes(manifest)
+    assert not [outcome for outcome in manifest.outcomes if outcome.unit == "link"], "nobody has to sign in again"
+    assert by_label(manifest)["Observation"].resources == 5
+    assert renewed == [False]
+
+
+def test_a_token_is_renewed_for_a_server_that_guards_its_metadata(
+    provider: FhirServer, tmp_path: Path, quick: Settings
+) -> None:
+    guarded = lambda asked: Reply(401) if asked.headers.get("Authorization") != "Bearer good" else None  # noqa: E731
+    provider.rule(lambda asked: guarded(asked) if asked.path == "/fhir/metadata" else None)
+    manifest = fetch(provider, tmp_path, quick, lambda _, renew: "good" if renew else "old")
+    assert manifest.status == "complete"
+
+
+def test_the_time_of_a_batch_runs_out(provider: FhirServer, tmp_path: Path, quick: Settings) -> None:
+    def slow(_: Asked) -> None:
+        time.sleep(0.12)
+
+    provider.rule(slow)
+    settings = quick.model_copy(update={"fetch_time_max": 0.5, "fetch_threads": 1})
+    began = time.monotonic()
+    summary = fetch_batch([job(provider, f"link-{number}") for number in range(5)], tmp_path, good, settings)
+    assert time.monotonic() - began < 2
+    assert (summary.partial, summary.failed) == (1, 4)
+    first, last = (landing.read_manifest(tmp_path / name) for name in ("link-0", "link-4"))
+    assert first is not None
+    assert last is not None
+    assert landed(tmp_path / "link-0")["Patient/canary-patient"] == 1
+    assert ("CH124", "link", None, 1) in outcomes(first)
+    assert outcomes(last) == {("CH124", "link", None, 1)}
+
+
+def test_what_nobody_thought_of_costs_one_link(
+    provider: FhirServer, tmp_path: Path, quick: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    def tokens(link_id: str, _: bool) -> str:
+        if link_id == "link-1":
+            raise ValueError("canary")
+        return "good"
+
+    summary = fetch_batch([job(provider), job(provider, "link-2")], tmp_path, tokens, quick)
+    assert (summary.complete, summary.failed) == (1, 1)
+    broken = landing.read_manifest(tmp_path / "link-1")
+    assert broken is not None
+    assert outcomes(broken) == {("CH126", "link", None, 1)}
+    assert "ValueError at test_fetch.py" in caplog.text
+    assert "canary" not in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -385,6 +557,46 @@ def test_a_provider_that_falls_silent_is_left_for_the_next_night(
     assert ("CH109", "link", None, 1) in outcomes(manifest)
     assert len(provider.asked) == 2 + 4 * quick.request_tries
     assert by_label(manifest)["Procedure"].status == "failed"
+
+
+@pytest.mark.parametrize("since", [0.0, 60.0], ids=["for long", "for a moment"])
+@pytest.mark.parametrize(("reply", "code"), [(Reply(body=b"{}", cut=0), "CH101"), (Reply(503), "CH109")])
+def test_a_host_that_stays_silent_is_left_by_every_link(
+    provider: FhirServer,
+    tmp_path: Path,
+    quick: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    reply: Reply,
+    code: str,
+    since: float,
+) -> None:
+    """Each link alone would wait for four queries to time out."""
+    monkeypatch.setattr(http, "SILENT_FOR", since)
+    kinds = ("CarePlan", "Claim", "Coverage", "Device", "Goal", "Immunization", "Procedure")
+    provider.offers |= {kind: {} for kind in kinds}
+    provider.rule(lambda asked: reply if asked.path != "/fhir/metadata" else None)
+    settings = quick.model_copy(update={"fetch_threads": 4})
+    summary = fetch_batch([job(provider, f"link-{number}") for number in range(20)], tmp_path, good, settings)
+    assert summary.failed == 20
+    last = landing.read_manifest(tmp_path / "link-19")
+    assert last is not None
+    assert (code, "link", None, 1) in outcomes(last)
+    each = 1 + 20 * GIVE_UP_AFTER * settings.request_tries
+    most = 1 + (SILENT_AFTER + settings.fetch_threads) * settings.request_tries
+    assert len(provider.asked) <= most < each if since == 0 else len(provider.asked) == each
+
+
+def test_links_that_wait_are_not_begun_once_the_task_has_to_end(
+    provider: FhirServer, tmp_path: Path, quick: Settings
+) -> None:
+    def end(_: Manifest) -> None:
+        raise TimeoutError
+
+    provider.rule(lambda _: time.sleep(0.02))
+    jobs = [job(provider, f"link-{number}") for number in range(20)]
+    with pytest.raises(TimeoutError):
+        fetch_batch(jobs, tmp_path, good, quick.model_copy(update={"fetch_threads": 1}), on_link=end)
+    assert len(list(tmp_path.iterdir())) < 5
 
 
 def test_a_batch_of_many_links(tmp_path: Path, quick: Settings) -> None:

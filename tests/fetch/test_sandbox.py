@@ -22,6 +22,7 @@ from transforms.bundles import read_page, resource_stub
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from charthouse.partners.token_endpoint import TokenSet
     from charthouse.settings import Settings
     from charthouse.sync.landing import Manifest
 
@@ -101,12 +102,12 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
         process.terminate()
 
 
-def sign_in(sandbox: Sandbox, name: str, scope: str | None = None) -> smart.TokenSet:
+def sign_in(sandbox: Sandbox, name: str, scope: str | None = None) -> TokenSet:
     return smart.sign_in_unattended(sandbox.base, name, CLIENT, REDIRECT, scope)
 
 
 def fetch(
-    sandbox: Sandbox, tokens: smart.TokenSet, folder: Path, settings: Settings, watermarks: dict[str, str] | None = None
+    sandbox: Sandbox, tokens: TokenSet, folder: Path, settings: Settings, watermarks: dict[str, str] | None = None
 ) -> Manifest:
     """Fetch one link with tokens that are renewed when they are refused."""
     held = [tokens]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Iterable, Mapping
 
 
@@ -38,13 +39,17 @@ class Asked:
 
 @dataclass(frozen=True)
 class Reply:
-    """What to answer. `cut` sends that many bytes and hangs up; `drip` sends a byte each so many seconds."""
+    """What to answer. `cut` sends that many bytes and hangs up; `drip` sends a byte each so many seconds.
+
+    `raw` is sent piece by piece in place of an HTTP answer, `drip` seconds apart, and then the line is cut.
+    """
 
     status: int = 200
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
     cut: int | None = None
     drip: float = 0.0
+    raw: Iterable[bytes] | None = None
 
 
 def as_json(content: Any, status: int = 200, **headers: str) -> Reply:
@@ -63,7 +68,7 @@ def packed(reply: Reply) -> Reply:
 class OddServer:
     """Listens on a free port of loopback for as long as the `with` block lasts."""
 
-    def __init__(self, answer: Callable[[Asked], Reply]) -> None:
+    def __init__(self, answer: Callable[[Asked], Reply], tls: ssl.SSLContext | None = None) -> None:
         self.answer = answer
         self.asked: list[Asked] = []
         self.connections = 0
@@ -94,7 +99,9 @@ class OddServer:
                 pass
 
         self._server = Server(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
+        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self._server.server_address[1]}"
 
     def __enter__(self) -> OddServer:
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
@@ -112,6 +119,9 @@ class OddServer:
         )
         self.asked.append(asked)
         reply = self.answer(asked)
+        if reply.raw is not None:
+            self._send_raw(handler, reply.raw, reply.drip)
+            return
         handler.send_response(reply.status)
         for name, value in reply.headers.items():
             handler.send_header(name, value)
@@ -130,6 +140,16 @@ class OddServer:
         else:
             handler.wfile.write(reply.body)
             handler.wfile.flush()
+
+    @staticmethod
+    def _send_raw(handler: BaseHTTPRequestHandler, pieces: Iterable[bytes], pause: float) -> None:
+        handler.close_connection = True
+        for piece in pieces:
+            try:
+                handler.connection.sendall(piece)
+            except OSError:
+                return
+            time.sleep(pause)
 
 
 class FhirServer(OddServer):
@@ -202,16 +222,17 @@ class FhirServer(OddServer):
             assert since.startswith("ge")
             found = [resource for resource in found if resource.get("meta", {}).get("lastUpdated", "9") >= since[2:]]
         start = int(asked.one("start") or 0)
+        size = min(self.page, int(asked.one("_count") or self.page))
         bundle: dict[str, Any] = {
             "resourceType": "Bundle",
             "type": "searchset",
             "total": len(found),
             "entry": [
                 {"fullUrl": f"{self.base}/{kind}/{item.get('id')}", "resource": item, "search": {"mode": "match"}}
-                for item in found[start : start + self.page]
+                for item in found[start : start + size]
             ],
         }
-        if start + self.page < len(found):
-            more = {name: values[0] for name, values in asked.query.items()} | {"start": str(start + self.page)}
+        if start + size < len(found):
+            more = {name: values[0] for name, values in asked.query.items()} | {"start": str(start + size)}
             bundle["link"] = [{"relation": "next", "url": f"{self.base}/{kind}?{urlencode(more)}"}]
         return packed(as_json(bundle)) if "gzip" in asked.headers.get("Accept-Encoding", "") else as_json(bundle)

@@ -15,6 +15,7 @@ from tests.partners.odd_server import Asked, OddServer, Reply, as_json
 if TYPE_CHECKING:
     from charthouse.settings import Settings
 
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
 WHOLE: dict[str, Any] = {
     "resourceType": "CapabilityStatement",
     "fhirVersion": "4.0.1",
@@ -44,6 +45,8 @@ WHOLE: dict[str, Any] = {
                 {"type": "MedicationRequest", "searchParam": [{"name": "patient"}]},
                 {"type": "Medication", "interaction": [{"code": "read"}]},
                 {"type": 7},
+                {"type": "observation of canary"},
+                {"type": "O" * 1000},
                 "nonsense",
             ],
         },
@@ -82,6 +85,7 @@ def test_what_is_missing_or_odd_is_not_said() -> None:
     "body",
     [b"", b"<html>", b"[]", b'{"resourceType":"OperationOutcome"}', b'{"resourceType":"CapabilityStatement"}']
     + [b'{"resourceType":"CapabilityStatement","rest":[{"resource":[]}]}', b"\xff\xfe", b"[" * 100_000]
+    + [json.dumps(WHOLE | {"rest": [{"resource": [{"type": f"T{c}{d}"} for c in LETTERS for d in LETTERS]}]}).encode()]
     + [json.dumps(WHOLE | {"fhirVersion": version}).encode() for version in ("1.0.2", "3.0.2", "5.0.0")],
 )
 def test_what_cannot_be_used(body: bytes) -> None:

@@ -10,6 +10,7 @@ import threading
 import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from itertools import chain, repeat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,11 +18,16 @@ import pytest
 
 import charthouse
 from charthouse.errors import FetchError
-from charthouse.partners import http
+from charthouse.partners import http, transport
+from charthouse.partners.addresses import origin, within
 from charthouse.partners.http import HttpClient, ReadOnlyError, ReadOnlySession
-from tests.partners.odd_server import OddServer, Reply
+from charthouse.partners.pacing import next_minute, retry_after
+from tests.partners.odd_server import Asked, OddServer, Reply
 
 if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Iterator
+
     from charthouse.settings import Settings
 
 SECRET = "Observation?patient=canary-patient-7"
@@ -59,10 +65,17 @@ def test_nobody_else_in_the_house_can_write() -> None:
                     ("requests.", "http.client", "urllib.request")
                 ):
                     found.add((name, module))
-    elsewhere = {use for name, use in found if name not in {"partners/http.py", "partners/smart.py"}}
+    homes = {
+        "partners/http.py",
+        "partners/smart.py",
+        "partners/transport.py",
+        "partners/addresses.py",
+        "partners/token_endpoint.py",
+    }
+    elsewhere = {use for name, use in found if name not in homes}
     assert elsewhere <= {"get", "RequestException"}
-    sign_in = {use for name, use in found if name == "partners/smart.py"}
-    assert not sign_in & {"post", "put", "patch", "delete", "request", "Session"}
+    at_home = {use for name, use in found if name in homes - {"partners/http.py"}}
+    assert not at_home & {"post", "put", "patch", "delete", "request", "Session"}
 
 
 @pytest.mark.parametrize(
@@ -70,7 +83,7 @@ def test_nobody_else_in_the_house_can_write() -> None:
     [
         *((status, code, 1) for status, code in ((401, "CH102"), (403, "CH103"), (404, "CH104"), (410, "CH104"))),
         *((status, code, 1) for status, code in ((400, "CH111"), (422, "CH111"), (501, "CH111"), (304, "CH121"))),
-        *((status, "CH109", 3) for status in (429, 500, 503)),
+        *((status, "CH109", 3) for status in (408, 429, 500, 503, 507, 529, 599)),
     ],
 )
 def test_a_status_becomes_a_code(quick: Settings, status: int, code: str, requests: int) -> None:
@@ -96,6 +109,44 @@ def test_a_busy_server_is_asked_again_and_never_waited_for_longer_than_permitted
         took = time.monotonic() - began
     assert len(server.asked) == 3
     assert 0.06 < took < 1
+
+
+@pytest.mark.parametrize(
+    ("header", "date", "seconds"),
+    [
+        ("120", None, 120),
+        ("-120", None, None),
+        ("", None, None),
+        (None, None, None),
+        ("9" * 400, None, 999999999),
+        ("Mon, 02 Nov 2026 10:00:30 GMT", "Mon, 02 Nov 2026 10:00:00 GMT", 30),
+        ("Mon, 02 Nov 2026 10:00:30 GMT", "Mon, 02 Nov 2026 10:01:00 GMT", 0),
+        ("Mon, 02 Nov 2020 10:00:30 GMT", "nonsense", 0),
+        ("Mon, 99999999999999999999999 Jan 2024 00:00:00 GMT", None, None),
+    ],
+)
+def test_retry_after_is_read_by_the_servers_own_clock(
+    header: str | None, date: str | None, seconds: float | None
+) -> None:
+    assert retry_after(header, date) == seconds
+
+
+def test_a_full_quota_is_waited_out_by_all(quick: Settings) -> None:
+    """429 without Retry-After: the quota ends with the minute, or when the settings say that it was enough."""
+    settings = quick.model_copy(update={"retry_wait_max": 0.6})
+    answers = iter([Reply(429), Reply(429)])
+    with OddServer(lambda _: next(answers, Reply(body=b"{}"))) as server, HttpClient(settings) as client:
+        threads = [threading.Thread(target=client.get, args=(server.url,)) for _ in range(2)]
+        threads[0].start()
+        while len(server.asked) < 2:
+            time.sleep(0.005)
+        time.sleep(0.1)
+        quota = next_minute()
+        began = time.monotonic()
+        threads[1].start()
+        threads[1].join()
+        assert time.monotonic() - began > min(0.45, quota)
+        threads[0].join()
 
 
 def test_retry_after_is_waited_for_by_every_thread(quick: Settings) -> None:
@@ -127,14 +178,67 @@ def test_lost_lines(quick: Settings) -> None:
         assert client.requests == 3
 
 
-def test_a_dripping_server_meets_a_deadline(quick: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http, "PATIENCE", 1)
-    settings = quick.model_copy(update={"request_timeout": 0.3, "request_tries": 1})
-    with OddServer(lambda _: Reply(body=b"x" * 1000, drip=0.05)) as server, HttpClient(settings) as client:
+OK = b"HTTP/1.1 200 OK\r\n"
+CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("head", "again"),
+    [
+        (OK + b"Content-Length: 1000\r\n\r\n", b"x"),
+        (OK, b"X-More: 1\r\n"),
+        (OK + b"X-Long: ", b"x"),
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+        (CHUNKED + b"1;", b"x"),
+        (CHUNKED + b"2\r\n{}\r\n0\r\n", b"X-Trailer: 1\r\n"),
+    ],
+    ids=["body", "headers", "one header", "interim answers", "a chunk's size", "trailers"],
+)
+def test_a_server_that_never_comes_to_an_end_meets_a_deadline(
+    quick: Settings, monkeypatch: pytest.MonkeyPatch, head: bytes, again: bytes
+) -> None:
+    monkeypatch.setattr(transport, "PATIENCE", 2)
+    settings = quick.model_copy(update={"request_timeout": 0.2, "request_tries": 1})
+    dripping = lambda _: Reply(raw=chain([head], repeat(again, 60)), drip=0.05)  # noqa: E731
+    with OddServer(dripping) as server, HttpClient(settings) as client:
         began = time.monotonic()
         with pytest.raises(FetchError, match="CH101"):
             client.get(server.url)
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 1.5
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"HTTP/1.1 abc\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00",
+        OK + b"X-Long: " + b"x" * 70_000 + b"\r\n\r\n",
+        OK + b"X-Many: 1\r\n" * 200 + b"\r\n",
+        OK + b"Content-Length: 5\r\nContent-Length: 7\r\n\r\n{}",
+        OK + b"Content-Length: 500\r\n\r\n{}",
+        CHUNKED + b"500\r\n{}",
+        CHUNKED + b"-5\r\n{}\r\n",
+        CHUNKED + b"zz\r\n{}\r\n",
+        OK + b"Content-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}",
+    ],
+    ids=lambda answer: f"{len(answer)} bytes {answer[17:34]!r}",
+)
+def test_what_is_no_whole_answer_is_a_lost_line(quick: Settings, answer: bytes) -> None:
+    with OddServer(lambda _: Reply(raw=[answer])) as server, HttpClient(quick) as client:
+        with pytest.raises(FetchError) as caught:
+            client.get(server.url)
+        assert caught.value.code == "CH101"
+        assert len(server.asked) == quick.request_tries
+
+
+def test_the_clients_time_runs_out(quick: Settings) -> None:
+    with OddServer(lambda _: Reply(body=b"{}")) as server, HttpClient(quick, seconds=0.2) as client:
+        assert client.get(server.url).body == b"{}"
+        time.sleep(0.25)
+        with pytest.raises(FetchError, match="CH124"):
+            client.get(server.url)
+        assert len(server.asked) == 1
 
 
 def test_gzip_is_kept_as_it_came(quick: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,6 +257,12 @@ def test_gzip_is_kept_as_it_came(quick: Settings, monkeypatch: pytest.MonkeyPatc
             OddServer(lambda _: Reply(body=member[:-9], headers=coded)) as server,
             pytest.raises(FetchError, match="CH101"),
         ):
+            client.get(server.url)
+        with OddServer(lambda _: Reply(body=member + b"\0\0", headers=coded)) as server:
+            answer = client.get(server.url)
+            assert (answer.body, answer.member) == (body, None), "padding behind it is no part of it"
+        many = gzip.compress(b"") * 100_000  # each would cost a copy of all behind it
+        with OddServer(lambda _: Reply(body=many, headers=coded)) as server, pytest.raises(FetchError, match="CH120"):
             client.get(server.url)
         monkeypatch.setattr(http, "MAX_BODY", 5000)
         for reply in (Reply(body=member, headers=coded), Reply(body=body)):
@@ -174,6 +284,51 @@ def test_a_redirect_takes_the_token_nowhere_else(quick: Settings) -> None:
             client.get(server.url)
 
 
+@pytest.mark.parametrize("status", [302, 404, 500])
+def test_nobody_reads_a_body_without_end(quick: Settings, status: int) -> None:
+    sent = 0
+
+    def endless() -> Iterator[bytes]:
+        nonlocal sent
+        yield b"HTTP/1.1 %d No\r\nLocation: /\r\nTransfer-Encoding: chunked\r\n\r\n" % status
+        for _ in range(1000):
+            sent += 2**17
+            yield b"20000\r\n" + bytes(2**17) + b"\r\n"
+
+    settings = quick.model_copy(update={"request_tries": 1})
+    with OddServer(lambda _: Reply(raw=endless())) as server, HttpClient(settings) as client, pytest.raises(FetchError):
+        client.get(server.url)
+    assert sent < 2**25
+
+
+@pytest.mark.parametrize(
+    "disguise",
+    [
+        "http://{evil}\\@{good}/fhir",
+        "http://{good}@{evil}/",
+        "http://{evil}#@{good}/",
+        "//{evil}/",
+        "\t//{evil}/",
+        "http://[",
+    ],
+)
+def test_no_disguise_takes_the_token_elsewhere(quick: Settings, disguise: str) -> None:
+    with OddServer(lambda _: Reply(body=b"{}")) as elsewhere, HttpClient(quick) as client:
+
+        def answer(asked: Asked) -> Reply:
+            hosts = {"good": asked.headers["Host"], "evil": elsewhere.url.removeprefix("http://")}
+            return Reply(302, headers={"Location": disguise.format(**hosts)})
+
+        with OddServer(answer) as server:
+            with pytest.raises(FetchError, match="CH121"):
+                client.get(server.url, token=TOKEN)
+            hosts = {"good": server.url.removeprefix("http://"), "evil": elsewhere.url.removeprefix("http://")}
+            if origin(url := disguise.format(**hosts)) == origin(server.url):
+                with pytest.raises(FetchError):
+                    client.get(url, token=TOKEN)
+        assert elsewhere.asked == []
+
+
 @pytest.mark.parametrize("token", ["two\r\nX-Lines: 1", "with space", "", "ünicode"])
 def test_a_token_that_no_header_can_carry_is_not_quoted(quick: Settings, token: str) -> None:
     with OddServer(lambda _: Reply()) as server, HttpClient(quick) as client:
@@ -184,7 +339,9 @@ def test_a_token_that_no_header_can_carry_is_not_quoted(quick: Settings, token: 
         assert server.asked == []
 
 
-@pytest.mark.parametrize("url", ["ftp://example.org/fhir", "file:///etc/passwd", "no url", "http://", "http://[::1"])
+@pytest.mark.parametrize(
+    "url", ["ftp://example.org/fhir", "file:///etc/passwd", "no url", "http://", "http://[::1", "http://127.0.0.1\\["]
+)
 def test_what_is_no_web_address_is_not_asked(quick: Settings, url: str) -> None:
     with HttpClient(quick) as client, pytest.raises(FetchError, match="CH104"):
         client.get(url)
@@ -208,6 +365,27 @@ def test_the_bucket_is_shared_and_connections_are_kept(quick: Settings) -> None:
         # 64 requests, of which 40 are the burst: the other 24 take 0.6 s at 40 a second.
         assert 0.55 < took < 2
         assert server.connections == 4
+
+
+def test_a_server_that_cannot_prove_who_it_is_gets_nothing(
+    quick: Settings, certificate: Path, tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with OddServer(lambda _: Reply(body=b"{}"), tls) as server:
+        with HttpClient(quick) as client, pytest.raises(FetchError, match="CH101"):
+            client.get(server.url, token=TOKEN)
+        assert server.asked == []
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+        with HttpClient(quick) as client:
+            assert client.get(server.url, token=TOKEN).body == b"{}"
+
+
+def test_an_encrypted_base_is_never_asked_in_clear_text() -> None:
+    home = origin("https://p.example/fhir")
+    assert within("http://p.example/fhir?page=2&x=%7C", home) == "https://p.example/fhir?page=2&x=%7C"
+    assert within("https://P.example:443/fhir", home) == "https://P.example:443/fhir"
+    for url in ("http://p.example:8080/fhir", "http://q.example/fhir", "https://p.example:444/", "javascript:1", None):
+        assert within(url, home) is None
+    assert within("https://p.example/", origin("http://p.example/")) is None
 
 
 def test_no_log_line_names_a_patient(quick: Settings, caplog: pytest.LogCaptureFixture) -> None:

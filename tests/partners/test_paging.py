@@ -9,7 +9,7 @@ import pytest
 
 from charthouse.errors import FetchError
 from charthouse.partners.http import HttpClient
-from charthouse.partners.paging import ReceivedPage, walk
+from charthouse.partners.paging import EMPTY_IN_A_ROW, ReceivedPage, walk
 from charthouse.partners.search import Query
 from tests.partners.odd_server import Asked, OddServer, Reply, as_json
 from transforms.bundles import read_page
@@ -24,7 +24,9 @@ QUERY = Query("Observation", "Observation", "Observation", (("patient", "p"),))
 
 def bundle(number: int, following: str | None = None, **more: Any) -> dict[str, Any]:
     page: dict[str, Any] = {"resourceType": "Bundle", "type": "searchset"}
-    page["entry"] = [{"resource": {"resourceType": "Observation", "id": f"o{number}"}}]
+    page["entry"] = [
+        {"resource": {"resourceType": "Observation", "id": f"o{number}", "status": more.pop("written", "")}}
+    ]
     if following is not None:
         page["link"] = [{"relation": "self", "url": "x"}, {"relation": "next", "url": following}]
     return page | more
@@ -77,6 +79,12 @@ def test_next_links_are_followed_as_they_are(quick: Settings) -> None:
         (lambda _: as_json(bundle(0, "Observation?page=other")), "CH108", 1),
         (lambda _: as_json(bundle(1, "http://127.0.0.1:1/fhir?page=2")), "CH114", 2),
         (lambda asked: as_json(bundle(1, f"https://{asked.headers['Host']}/fhir?page=2")), "CH114", 2),
+        (lambda _: as_json(bundle(0, "Observation?page=other", written="anew")), "CH108", 1),
+        *(
+            (lambda _, odd=odd: as_json(bundle(1, odd)), "CH114", 2)
+            for odd in ("http://[", "javascript:x", "urn:uuid:1")
+        ),
+        (lambda asked: as_json(bundle(1, f"http://127.0.0.1:1\\@{asked.headers['Host']}/")), "CH114", 2),
         (lambda _: Reply(body=b"<html>sign in</html>"), "CH105", 1),
         (lambda _: Reply(body=b""), "CH105", 1),
         (lambda _: Reply(body=json.dumps(bundle(1)).encode()[:-9]), "CH106", 1),
@@ -103,15 +111,17 @@ def test_pages_without_end(quick: Settings) -> None:
 
     pages, fault, _ = walked(quick, endless, most=7)
     assert (len(pages), fault) == (7, "CH110")
+    hollow = lambda asked: as_json(bundle(0, f"Observation?page={int(asked.one('page') or 0) + 1}", entry=[]))  # noqa: E731
+    pages, fault, _ = walked(quick, hollow, most=10_000)
+    assert (len(pages), fault) == (EMPTY_IN_A_ROW, "CH110")
 
 
-def test_empty_pages_are_no_loop(quick: Settings) -> None:
+@pytest.mark.parametrize("entries", [None, [], [outcome("warning")]], ids=["none", "empty", "a warning each"])
+def test_empty_pages_are_no_loop(quick: Settings, entries: list[Any] | None) -> None:
     def empty(asked: Asked) -> Reply:
         number = int(asked.one("page") or 0)
         following = f"Observation?page={number + 1}" if number < 3 else None
-        page = bundle(number, following)
-        del page["entry"]
-        return as_json(page)
+        return as_json(bundle(number, following, entry=entries))
 
     pages, fault, _ = walked(quick, empty)
     assert (len(pages), fault) == (4, None)

@@ -5,15 +5,21 @@ from __future__ import annotations
 import base64
 import hashlib
 import logging
+import time
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 
 from charthouse.errors import CharthouseError, FetchError, StateError
-from charthouse.partners import smart
+from charthouse.partners import smart, token_endpoint, transport
+from charthouse.settings import get_settings
 from tests.partners.odd_server import Asked, OddServer, Reply, as_json
+
+if TYPE_CHECKING:
+    import ssl
+    from pathlib import Path
 
 REDIRECT = "http://127.0.0.1/charthouse/callback"
 CLIENT = {"client_id": "app-1", "redirect_uri": REDIRECT}
@@ -22,8 +28,8 @@ CLIENT = {"client_id": "app-1", "redirect_uri": REDIRECT}
 class Provider(OddServer):
     """An authorization server for one patient. `odd` gives other answers for a path."""
 
-    def __init__(self) -> None:
-        super().__init__(self._route)
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        super().__init__(self._route, tls)
         self.odd: dict[str, Reply] = {}
         self.configuration: dict[str, Any] | None = {
             # Relative addresses and nothing that is optional: the leanest that the field shows.
@@ -124,7 +130,7 @@ def test_every_sign_in_has_its_own_secrets() -> None:
         ("/oauth/token", as_json({"access_token": 7}), "CH604"),
         ("/oauth/token", Reply(200, b"<html>canary</html>"), "CH105"),
         ("/oauth/token", as_json(["canary"]), "CH105"),
-        ("/oauth/token", as_json({"access_token": "canary", "expires_in": "canary"}), "CH105"),
+        ("/oauth/token", as_json({"access_token": "canary", "more": "canary" * 2**18}), "CH105"),
         ("/oauth/token", Reply(503, b"canary"), "CH109"),
         ("/oauth/token", Reply(307, headers={"Location": "http://127.0.0.1:1/canary"}), "CH121"),
         ("/oauth/token", Reply(200, b"{'canary'", cut=3), "CH101"),
@@ -164,6 +170,95 @@ def test_refresh_keeps_the_old_token_where_no_new_one_comes() -> None:
             smart.refresh(provider.base, "canary-refresh-1", client_id="app-1")
         sent = len([asked for asked in provider.asked if asked.method == "POST"]) - posts
         assert sent == 1, "a refresh token may be spent although the answer is lost"
+
+
+@pytest.mark.parametrize(
+    ("reply", "code"),
+    [
+        (as_json({"error": "invalid_grant"}, 400), "CH113"),
+        (as_json({"error": "invalid_grant"}, 200), "CH113"),
+        (as_json({"error": "access_denied"}, 403), "CH113"),
+        (as_json({"error": "ConsentRequired"}, 400), "CH113"),
+        (as_json({"message": "canary"}, 400), "CH113"),
+        # What is wrong between the provider and us is no reason to send people to sign in again.
+        (as_json({"error": "invalid_client"}, 401), "CH123"),
+        (as_json({"error": "unauthorized_client"}, 400), "CH123"),
+        (as_json({"error": "invalid_request"}, 400), "CH123"),
+        (as_json({"error": ["canary"]}, 401), "CH123"),
+        (as_json({"message": "canary"}, 404), "CH123"),
+        (as_json({"error": "temporarily_unavailable"}, 400), "CH109"),
+        (Reply(429), "CH109"),
+        (Reply(200, b"<html>canary</html>"), "CH105"),
+        (as_json({"token_type": "Bearer"}), "CH105"),
+        (Reply(raw=[b"HTTP/1.1 200 OK\r\n\r\n", *[b"x"] * 60], drip=0.05), "CH101"),
+    ],
+)
+def test_a_renewal_that_fails_says_whose_fault_it_is(reply: Reply, code: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "PATIENCE", 2)
+    short = get_settings().model_copy(update={"request_timeout": 0.3, "retry_wait_max": 0.01})
+    for module in (smart, token_endpoint):
+        monkeypatch.setattr(module, "get_settings", lambda: short)
+    with Provider() as provider:
+        provider.odd["/oauth/token"] = reply
+        with pytest.raises(FetchError) as caught:
+            smart.refresh(provider.base, "canary-refresh-1", client_id="app-1")
+    assert caught.value.code == code
+    assert "canary" not in str(caught.value)
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_busy_token_endpoint_is_asked_again(status: int) -> None:
+    busy = [Reply(status, headers={"Retry-After": "0"}), Reply(status)]
+    with Provider() as provider:
+        real = provider.answer
+        provider.answer = lambda asked: busy.pop() if busy and asked.method == "POST" else real(asked)
+        began = time.monotonic()
+        assert smart.refresh(provider.base, "canary-refresh-1", client_id="app-1").access_token == "canary-access-1"
+    assert 1 < time.monotonic() - began < 5
+
+
+def test_a_provider_that_names_no_token_endpoint_tonight_ends_no_grant() -> None:
+    with Provider() as provider:
+        provider.configuration = {"maintenance": True}
+        rest = [{"resource": [{"type": "Patient"}]}]
+        provider.odd["/fhir/metadata"] = as_json({"resourceType": "CapabilityStatement", "rest": rest})
+        with pytest.raises(FetchError, match="CH123"):
+            smart.refresh(provider.base, "canary-refresh-1", client_id="app-1")
+
+
+@pytest.mark.parametrize(
+    ("sent", "seconds"),
+    [
+        ("3600", 3600),
+        (3600.5, 3600),
+        ("3600.0", 3600),
+        *((odd, None) for odd in (None, "", "canary", 0, -5, [1], 1e12, 1e300, float("nan"), float("inf"))),
+    ],
+)
+def test_an_odd_lifetime_costs_no_token(sent: object, seconds: int | None) -> None:
+    with Provider() as provider:
+        provider.granted |= {"expires_in": sent, "refresh_token": "canary-refresh-2"}
+        tokens = smart.refresh(provider.base, "canary-refresh-1", client_id="app-1")
+    assert tokens.refresh_token == "canary-refresh-2"
+    if seconds is None:
+        assert tokens.expires_at is None
+    else:
+        assert tokens.expires_at is not None
+        assert abs((tokens.expires_at - datetime.now(UTC)).total_seconds() - seconds) < 20
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:1/token", "http://[", "javascript:alert(1)", "", 7])
+def test_an_endpoint_that_is_no_safe_address_is_none(
+    address: object, certificate: Path, tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+    with Provider(tls) as provider:
+        assert provider.configuration is not None
+        provider.configuration["revocation_endpoint"] = address
+        assert smart.discover(provider.base).revocation_endpoint is None
+        provider.configuration["token_endpoint"] = address
+        with pytest.raises(CharthouseError, match="CH104"):  # and there is no /metadata to ask instead
+            smart.discover(provider.base)
 
 
 def test_revocation() -> None:

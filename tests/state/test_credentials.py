@@ -168,6 +168,19 @@ def test_silence_is_tried_once_more_and_never_taken_for_a_refusal(store, link, p
         assert credentials.in_doubt(state) == []
 
 
+def test_a_refusal_of_us_spends_nothing(store, link, provider):
+    store()
+
+    def refused(_: str) -> credentials.IssuedTokens:
+        raise FetchError("CH123")
+
+    with pytest.raises(FetchError, match="CH123"):
+        Tokens().access_token(link, refused)
+    with session(read_only=True) as state:
+        assert credentials.in_doubt(state) == []
+    assert Tokens().access_token(link, provider.renew) == "access-canary-1"
+
+
 def test_access_that_is_removed_during_a_renewal_stays_removed(store, workers, link):
     store()
 
