@@ -71,6 +71,84 @@ def test_a_misfit_is_null_and_counted(
     assert len(duckdb.connect().sql(compile_view(VIEW, file)).fetchall()) == 2
 
 
+ITEMS = {
+    "resource": "QuestionnaireResponse",
+    "select": [
+        {
+            "repeat": ["item", "answer.item"],
+            "column": [
+                {"name": "link", "path": "linkId"},
+                {"name": "value", "path": "answer.value.ofType(decimal).first()"},
+            ],
+        }
+    ],
+}
+ENTRIES = {
+    "resource": "Bundle",
+    "select": [
+        {
+            "forEach": "entry.resource.ofType(Patient)",
+            "column": [
+                {"name": "family", "path": "name.family.first()"},
+                {"name": "at", "path": "contained.ofType(Organization).name.first()"},
+            ],
+        }
+    ],
+}
+
+
+def answers(item: Any) -> dict[str, Any]:
+    return {"resourceType": "QuestionnaireResponse", "item": [{"linkId": "1"}, item]}
+
+
+def entries(*resources: Any) -> dict[str, Any]:
+    return {"resourceType": "Bundle", "entry": [{"resource": resource} for resource in resources]}
+
+
+@pytest.mark.parametrize(
+    ("view", "resource", "rows", "where"),
+    [
+        (ITEMS, answers({"linkId": "2"}), [("1", None), ("2", None)], []),
+        (ITEMS, answers("x"), [("1", None), (None, None)], ["item[*]"]),
+        (ITEMS, answers({"linkId": {}}), [("1", None), (None, None)], ["item[*].linkId"]),
+        (
+            ITEMS,
+            answers({"answer": [{"item": [{"linkId": "3", "answer": [{"valueDecimal": "high"}]}]}]}),
+            [("1", None), ("3", None), (None, None)],
+            ["item[*].answer[*].valueDecimal"],
+        ),
+        (
+            ITEMS,
+            answers({"item": ["x", {"item": "y"}]}),
+            [("1", None), (None, None), (None, None), (None, None)],
+            ["item[*].item[*]", "item[*].item"],
+        ),
+        (
+            ENTRIES,
+            entries(
+                {"resourceType": "Patient", "name": "x", "contained": [{"resourceType": "Organization", "name": []}]},
+                {"resourceType": "Group", "name": {}},
+                {"resourceType": "Patient", "contained": [{"resourceType": "Patient", "name": 5}]},
+            ),
+            [(None, None), (None, None)],
+            ["entry[*].resource.name", "entry[*].resource.contained[*].name"],
+        ),
+    ],
+)
+def test_misfits_within_documents_count_at_any_depth(
+    view: dict[str, Any], resource: dict[str, Any], rows: list[tuple[Any, ...]], where: list[str], tmp_path: Path
+) -> None:
+    """Items of a repeat, and resources within resources."""
+    file = tmp_path / "resources.ndjson"
+    file.write_bytes(msgspec.json.encode(resource))
+    for source in ([resource], file):
+        table = run_view(view, source)
+        assert sorted((tuple(row.values()) for row in table.to_pylist()), key=str) == rows
+        remarks = {Remark("CH320", f"{view['resource']}.{path}", 1) for path in where}
+        assert set(remarks_of(table)) == remarks
+        assert len(remarks_of(table)) == len(remarks)
+
+
 def test_text_that_looks_like_json_is_text() -> None:
     for text in ("{score}", "[degF]", '{"a": 1}', "[1]", "{}", "[]", '["a"]', '{"a": "\\"é😀"}'):
         resource = {"resourceType": "Observation", "status": text, "valueQuantity": {"unit": text}}

@@ -43,6 +43,8 @@ class Scope:
     index: str | None = None
     lenient: bool = False
     """Whether an element that this type does not have, but another does, is just empty (within `repeat`)."""
+    void: str | None = None
+    """Within forEachOrNull: the condition that there was no item, so that the row has only NULLs."""
 
 
 @dataclass
@@ -274,6 +276,8 @@ class Workshop:
             raise ExpressionFault("CH304", position, f"there is no resource type {name!r}{near(name, r4().resources)}")
         outer = self.shape_of(value)
         shape = self.parsed.setdefault(f"{outer.place}#{name}", Shape(f"{outer.place}#{name}"))
+        shape.resource = name
+        outer.read_by(shape)
         item = self.fresh("j")
         is_it = f"({item} ->> '$.resourceType') = {sql.text(name)}"
         many = value.sql if value.many else f"[{value.single()}]"

@@ -15,7 +15,7 @@ import msgspec
 import pyarrow as pa
 
 from transforms.sql_on_fhir import definition, sql
-from transforms.sql_on_fhir.compiler import NO_DIGITS, OutputColumn, compile_definition
+from transforms.sql_on_fhir.compiler import NOT_STRICT, OutputColumn, compile_definition
 from transforms.sql_on_fhir.errors import ViewError
 from transforms.sql_on_fhir.remarks import Remark, attach, counting_queries
 from transforms.sql_on_fhir.remarks import read as read_remarks
@@ -208,7 +208,7 @@ class _Run(Generic[Result]):
         try:
             compiled = compile_definition(self.typed, files, self.carry)
         except ViewError as error:
-            if error.message == NO_DIGITS:
+            if error.message == NOT_STRICT:
                 return None
             raise
         try:

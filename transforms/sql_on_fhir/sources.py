@@ -55,7 +55,8 @@ class NdjsonFiles:
     """Files of NDJSON, plain or gzip: a path or glob, or several.
 
     `strict` reads them straight into typed columns, nearly as fast as DuckDB reads JSON at all. In exchange the query
-    ends at the first line that does not fit the types, and is refused for a view that needs the digits of a decimal.
+    ends at the first line that does not fit the types, and is refused for a view that needs the digits of a decimal, or
+    looks into documents within the resource (repeat, contained resources), whose misfits it would not see.
     """
 
     paths: tuple[str, ...]
