@@ -208,6 +208,8 @@ def test_relations_with_carried_columns() -> None:
     rows = sorted(zip(table["person_key"].to_pylist(), table["status"].to_pylist(), strict=True))
     assert rows == [("k1", "final"), ("k2", None), ("k3", None)]
     assert remarks_of(table) == (Remark("CH321", "Observation", 2),)
+    struct = connection.sql("SELECT {'resourceType': 'Observation', 'id': 'a', 'status': 'final'} AS resource")
+    assert run_view(VIEW, struct)["id"].to_pylist() == ["a"]
     relation = connection.sql('SELECT resource::JSON AS resource FROM "odd ""schema".kept WHERE json_valid(resource)')
     assert run_view(VIEW, relation)["id"].to_pylist() == ["a"]
     assert len(connection.sql(compile_view(VIEW, relation)).fetchall()) == 1

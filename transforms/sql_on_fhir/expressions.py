@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
     from transforms.fhir_r4 import Element
 
+MAX_SQL = 1_000_000
+"""Characters of SQL that one expression may become."""
+
 _SIDE_NAMES = ("extension", "id")
 
 
@@ -75,6 +78,13 @@ class Workshop:
         Raises:
             ExpressionFault: CH303 to CH306, with the offset of the part at fault.
         """
+        value = self.evaluated(tree, scope)
+        if len(value.sql) + len(value.guard or "") > MAX_SQL:
+            raise ExpressionFault("CH302", tree.position, "so much is nested here that its SQL grows too long")
+        return value
+
+    def evaluated(self, tree: Expression, scope: Scope) -> Value:
+        """The value of an expression, however long its SQL."""
         match tree:
             case Literal():
                 return literal(tree)
@@ -149,6 +159,8 @@ class Workshop:
             raise ExpressionFault("CH304", tree.position, f"an index is an integer, not {at.label}")
         known = at.literal.value if at.literal is not None else None
         if isinstance(known, int):
+            if known < 0:
+                return replace(self.item(target, "1") if target.many else target, guard="false")
             if not target.many:
                 return target if known == 0 else replace(target, guard="false")
             return self.item(target, str(known + 1))
@@ -182,6 +194,8 @@ class Workshop:
             if lenient and is_known_somewhere(name):
                 return None
             raise ExpressionFault("CH303", position, f"{value.label} has no element {name!r}{hint(name, children)}")
+        if value.shape is None:
+            raise ExpressionFault("CH305", position, "a quantity written in the view is there to compare with only")
         if value.type.name == "Resource":
             raise ExpressionFault("CH303", position, "any resource may stand here: name its type with ofType() first")
         return found
@@ -203,7 +217,7 @@ class Workshop:
             sparse=got.many and (family is not None or not element.is_list),
             encoded=family in {"integer", "decimal"},
             leaf=leaf == "VARCHAR",
-            side=(value, element) if family is not None else None,
+            side=(value, json_name, element.is_list) if family is not None else None,
         )
         if raw and kind.name != "Resource":
             got = replace(got, sql=self.parse_each(got.sql, shape, many=got.many), sparse=False)
@@ -224,13 +238,12 @@ class Workshop:
         item = self.fresh("j")
         return f"list_transform({source}, lambda {item}: from_json({item}, {shape.spec_text()}))"
 
-    def side(self, side: tuple[Value, Element], name: str) -> Value:
+    def side(self, side: tuple[Value, str, bool], name: str) -> Value:
         """`extension` or `id` of a primitive: in JSON beside it, under its name with an underscore."""
-        parent, element = side
+        parent, json_name, many = side
         below = r4().children("Element")[name]
-        json_name = f"_{element.name}"
-        shape = self.shape_of(parent).child(json_name, many=element.is_list, leaf=None, raw=False)
-        beside = replace(self.descend(parent, json_name, many=element.is_list), type=Type.of("Element"), shape=shape)
+        shape = self.shape_of(parent).child(f"_{json_name}", many=many, leaf=None, raw=False)
+        beside = replace(self.descend(parent, f"_{json_name}", many=many), type=Type.of("Element"), shape=shape)
         return self.access(beside, below, name, Type.at(below))
 
     def shape_of(self, value: Value) -> Shape:
@@ -268,7 +281,7 @@ class Workshop:
             permitted = ", ".join(element.types[:12]) + (" …" if len(element.types) > 12 else "")
             raise ExpressionFault("CH304", position, f"{parent.label}.{element.path} is never {name}, but {permitted}")
         json_name = next(key for key, kind in element.json_names.items() if kind == name)
-        return replace(self.access(parent, element, json_name, Type.at(element, name)), side=None)
+        return self.access(parent, element, json_name, Type.at(element, name))
 
     def resource_of(self, value: Value, name: str, position: int) -> Value:
         """The resources of one type among those contained; they are JSON text up to here."""

@@ -208,10 +208,20 @@ def union(shop: Workshop, tree: Binary, left: Value, right: Value) -> Value:
         return right
     if right.type is None:
         return left
-    if left.family is None or left.family != right.family or left.encoded != right.encoded:
+    if left.family in _NUMBERS and right.family in _NUMBERS:
+        left, right = as_numbers(shop, left, right), as_numbers(shop, right, left)
+    if left.family is None or left.family != right.family:
         raise ExpressionFault("CH304", tree.position, f"{shop.label(left)} | {shop.label(right)} has no common type")
     both = f"list_concat(coalesce({shop.as_list(left)}, []), coalesce({shop.as_list(right)}, []))"
     return shop.each_once(left, both)
+
+
+def as_numbers(shop: Workshop, value: Value, other: Value) -> Value:
+    """A list of numbers, decoded; decimals if the other ones are."""
+    kind = "decimal" if "decimal" in {value.family, other.family} else "integer"
+    item = shop.fresh()
+    number = f"CAST({shop.decoded(item, value)} AS {DECIMAL if kind == 'decimal' else 'BIGINT'})"
+    return made(f"list_transform({shop.as_list(value)}, lambda {item}: {number})", kind, many=True, sparse=True)
 
 
 def arithmetic(shop: Workshop, tree: Binary, left: Value, right: Value) -> Value:
