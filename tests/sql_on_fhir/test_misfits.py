@@ -49,6 +49,8 @@ EMPTY = {"status": None, "code": None, "codes": [], "value": None, "count": None
         ({"valueQuantity": {"value": "high"}}, {}, "valueQuantity.value"),
         ({"valueQuantity": {"value": [1]}}, {}, "valueQuantity.value"),
         ({"valueInteger": "many"}, {}, "valueInteger"),
+        ({"valueInteger": 1.5}, {}, "valueInteger"),
+        ({"valueInteger": 2**70}, {}, "valueInteger"),
         ({"valueBoolean": "perhaps"}, {}, "valueBoolean"),
         ({"valueBoolean": {}}, {}, "valueBoolean"),
     ],
@@ -156,6 +158,16 @@ def test_text_that_looks_like_json_is_text() -> None:
         assert table["unit"][0].as_py() == text
         assert table["status"][0].as_py() == text
         assert remarks_of(table) == ()
+
+
+def test_a_misfit_that_duckdb_cannot_quote(tmp_path: Path) -> None:
+    """Its message cuts the text that it quotes, maybe within a character."""
+    file = tmp_path / "resources.ndjson"
+    for count in (1, 400, 401):
+        file.write_text('{"resourceType": "Observation", "id": "a", "code": "' + "é😀" * count + '"}', encoding="utf-8")
+        table = run_view(VIEW, file)
+        assert table["id"].to_pylist() == ["a"]
+        assert remarks_of(table) == (Remark("CH320", "Observation.code", 1),)
 
 
 def test_numbers_that_are_no_integers_are_null() -> None:

@@ -159,12 +159,16 @@ def test_times_without_seconds_and_periods(expression: str, expected: str | None
         ("telecom[-2 + 2].rank", ["1"]),
         ("telecom.rank[-1]", []),
         ("telecom[7].rank", []),
+        ("telecom.rank.join(id)", ["1p3"]),
+        ("telecom.rank.join(language)", ["13"]),
+        ("telecom.value.join(id)", [""]),
+        ("telecom.where(rank > 1).rank.join(%resource.id & '-')", ["3"]),
         ("'\\ud83d\\ude00'", ["😀"]),
         ("'abcd'.substring(1).substring(1, 1).substring(0)", ["c"]),
     ],
 )
 def test_collections(expression: str, expected: list[str]) -> None:
-    resource = {"resourceType": "Patient", "telecom": [{"rank": 1}, {"rank": 3}]}
+    resource = {"resourceType": "Patient", "id": "p", "telecom": [{"rank": 1}, {"rank": 3}]}
     assert value(resource, expression, "string", collection=True) == expected
 
 

@@ -208,7 +208,7 @@ class Workshop:
         raw = kind.name == "Resource" or f"{parent.place}.{json_name}" in self.raw
         shape = parent.child(json_name, many=element.is_list, leaf=leaf, raw=raw)
         shape.raw = raw
-        shape.number = family in {"integer", "decimal"}
+        shape.number = family if family in {"integer", "decimal"} else None
         got = self.descend(value, json_name, many=element.is_list)
         got = replace(
             got,

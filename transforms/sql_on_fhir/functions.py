@@ -333,7 +333,14 @@ def join(shop: Workshop, target: Value, call: Call, scope: Scope) -> Value:
         return made("''", "string")
     if not target.many:
         return made(f"coalesce({operators.text_of(shop, target, call.position)}, '')", "string")
-    return made(f"coalesce(array_to_string({_texts(shop, target, call.position)}, {separator}), '')", "string")
+    texts = _texts(shop, target, call.position)
+    if separator.startswith("'"):
+        return made(f"coalesce(array_to_string({texts}, {separator}), '')", "string")
+    # array_to_string takes a constant only
+    one, other, item = shop.fresh(), shop.fresh(), shop.fresh()
+    there = f"list_filter({texts}, lambda {item}: {item} IS NOT NULL)"
+    joined = f"list_reduce({{0}}, lambda {one}, {other}: {one} || {separator} || {other})"
+    return made(shop.once(there, f"CASE WHEN len({{0}}) > 0 THEN {joined} ELSE '' END".format), "string")
 
 
 def _texts(shop: Workshop, target: Value, position: int) -> str:

@@ -28,7 +28,8 @@ LISTED_AT_ONCE = 3
 
 Place = tuple[str, tuple[str, ...]]
 
-_NUMBERS = ("UBIGINT", "BIGINT", "HUGEINT", "DOUBLE")
+_WHOLE = ("UBIGINT", "BIGINT")
+_NUMBERS = (*_WHOLE, "HUGEINT", "DOUBLE")
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +183,9 @@ def _allowed(shape: Shape) -> tuple[str, ...]:
         return ("OBJECT",)
     if shape.leaf == "BOOLEAN":
         return ("BOOLEAN",)
-    return _NUMBERS if shape.number else ("VARCHAR", "BOOLEAN", *_NUMBERS)
+    if shape.number is not None:
+        return _WHOLE if shape.number == "integer" else _NUMBERS
+    return ("VARCHAR", "BOOLEAN", *_NUMBERS)
 
 
 def _quoted(kinds: tuple[str, ...]) -> str:

@@ -23,6 +23,9 @@ from transforms.sql_on_fhir.sources import LONG_LINE_LIMIT, NdjsonFiles, Query, 
 
 MEMORY_LIMIT = "512MB"
 
+FAILURES = (duckdb.Error, UnicodeDecodeError)
+"""What DuckDB raises: the second where its message quotes a text that is not ASCII, cut within a character."""
+
 LONG_LINE = "a line is longer than the reader's limit"
 
 Result = TypeVar("Result")
@@ -178,7 +181,7 @@ def _usable() -> Iterator[None]:
     """What DuckDB says of a connection or a relation that can be used no more, as ours."""
     try:
         yield
-    except duckdb.Error as error:
+    except FAILURES as error:
         raise _explained({}, error) from None
 
 
@@ -238,7 +241,7 @@ class _Run(Generic[Result]):
             raise
         try:
             return self.deliver(compiled.sql, self.query)
-        except duckdb.Error as error:
+        except FAILURES as error:
             explained = _explained(self.view, error)
             if explained.message == LONG_LINE:
                 return None
@@ -255,12 +258,12 @@ class _Run(Generic[Result]):
                 return result, []
             counting = counting_queries(compiled, source)
             rows = [self.query(text).fetchone() or () for text, _ in counting]
-        except duckdb.Error as error:
+        except FAILURES as error:
             raise _explained(self.view, error) from None
         return result, read_remarks(rows, compiled, [paths for _, paths in counting])
 
 
-def _explained(view: Mapping[str, Any], error: duckdb.Error) -> ViewError:
+def _explained(view: Mapping[str, Any], error: Exception) -> ViewError:
     """DuckDB's error as ours: its text may hold a value of a resource, so only what we know of it goes on."""
     found = re.search(r"CH307 at (\$[\w.\[\]]*)", str(error))
     if found:
