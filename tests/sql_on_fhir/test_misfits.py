@@ -51,7 +51,14 @@ EMPTY = {"status": None, "code": None, "codes": [], "value": None, "count": None
         ({"valueInteger": "many"}, {}, "valueInteger"),
         ({"valueInteger": 1.5}, {}, "valueInteger"),
         ({"valueInteger": 2**70}, {}, "valueInteger"),
+        ({"valueInteger": "5"}, {}, "valueInteger"),
+        ({"valueInteger": [5]}, {}, "valueInteger"),
+        ({"valueQuantity": {"value": "5"}}, {}, "valueQuantity.value"),
+        ({"valueQuantity": {"value": "1.10"}}, {}, "valueQuantity.value"),
+        ({"valueQuantity": {"value": True}}, {}, "valueQuantity.value"),
         ({"valueBoolean": "perhaps"}, {}, "valueBoolean"),
+        ({"valueBoolean": "true"}, {}, "valueBoolean"),
+        ({"valueBoolean": 1}, {}, "valueBoolean"),
         ({"valueBoolean": {}}, {}, "valueBoolean"),
     ],
 )
@@ -149,6 +156,47 @@ def test_misfits_within_documents_count_at_any_depth(
         remarks = {Remark("CH320", f"{view['resource']}.{path}", 1) for path in where}
         assert set(remarks_of(table)) == remarks
         assert len(remarks_of(table)) == len(remarks)
+
+
+@pytest.mark.parametrize("value", ["5", "1.10", True, [5], {"a": 5}])
+@pytest.mark.parametrize("kind", ["string", "decimal"])
+def test_what_is_no_number_has_no_text_either(value: Any, kind: str, tmp_path: Path) -> None:
+    paths = ["value.ofType(Quantity).value", "value.ofType(integer)", "component.value.ofType(Quantity).value"]
+    columns = [{"name": f"c{i}", "path": path, "type": kind, "collection": i == 2} for i, path in enumerate(paths)]
+    double = {"name": "d", "path": paths[0], "type": "decimal", "tag": [{"name": "ansi/type", "value": "DOUBLE"}]}
+    resource = {
+        "resourceType": "Observation",
+        "valueQuantity": {"value": value},
+        "valueInteger": value,
+        "component": [{"valueQuantity": {"value": value}}, {"valueQuantity": {"value": Decimal("2.50")}}],
+    }
+    file = tmp_path / "resource.ndjson"
+    file.write_bytes(msgspec.json.Encoder(decimal_format="number").encode(resource))
+    for source in ([resource], file):
+        table = run_view({"resource": "Observation", "select": [{"column": [*columns, double]}]}, source)
+        (row,) = table.to_pylist()
+        assert list(row.values()) == [None, None, ["2.50" if kind == "string" else Decimal("2.5")], None]
+        assert len(remarks_of(table)) == 3
+
+
+def test_what_is_no_number_is_not_there(tmp_path: Path) -> None:
+    columns = [
+        {"name": "a", "path": "value.ofType(integer).exists()"},
+        {"name": "b", "path": "component.value.ofType(integer).count()"},
+        {"name": "c", "path": "value.ofType(boolean).empty()"},
+    ]
+    resource = {
+        "resourceType": "Observation",
+        "valueInteger": "5",
+        "valueBoolean": "true",
+        "component": [{"valueInteger": {}}, {"valueInteger": 5}],
+    }
+    file = tmp_path / "resource.ndjson"
+    file.write_bytes(msgspec.json.encode(resource))
+    for source in ([resource], file):
+        table = run_view({"resource": "Observation", "select": [{"column": columns}]}, source)
+        assert table.to_pylist() == [{"a": False, "b": 1, "c": True}]
+        assert len(remarks_of(table)) == 3
 
 
 def test_text_that_looks_like_json_is_text() -> None:

@@ -344,7 +344,7 @@ class _Compiler:
         if family == "string" and value.family != "string":
             source, given = operators.text_of(self.shop, value, 0), "VARCHAR"
         elif value.encoded and sql_type in {"DOUBLE", "REAL"}:
-            given = "VARCHAR"
+            return f"{'CAST' if self.strict else 'TRY_CAST'}({source} AS {sql_type})"
         elif value.encoded:
             source, given = self.shop.number(value), DECIMAL if value.family == "decimal" else "BIGINT"
         else:

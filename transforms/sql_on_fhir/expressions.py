@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from transforms.fhir_r4 import r4
-from transforms.sql_on_fhir import operators, sql
+from transforms.sql_on_fhir import operators, sources, sql
 from transforms.sql_on_fhir.errors import ExpressionFault
 from transforms.sql_on_fhir.functions import FUNCTIONS
 from transforms.sql_on_fhir.hints import hint, is_known_somewhere, near
@@ -203,13 +203,16 @@ class Workshop:
     def access(self, value: Value, element: Element, json_name: str, kind: Type) -> Value:
         """The JSON property of an element, declared in the shape."""
         family = kind.family
-        leaf = None if family is None else ("BOOLEAN" if family == "boolean" else "VARCHAR")
+        scalar = family if family in {"boolean", "integer", "decimal"} else None
+        leaf = None if family is None else ("JSON" if scalar else "VARCHAR")
         parent = self.shape_of(value)
         raw = kind.name == "Resource" or f"{parent.place}.{json_name}" in self.raw
         shape = parent.child(json_name, many=element.is_list, leaf=leaf, raw=raw)
         shape.raw = raw
-        shape.number = family if family in {"integer", "decimal"} else None
+        shape.scalar = scalar
         got = self.descend(value, json_name, many=element.is_list)
+        if scalar is not None:
+            got = self.scalar(got, scalar)
         got = replace(
             got,
             type=kind,
@@ -222,6 +225,21 @@ class Workshop:
         if raw and kind.name != "Resource":
             got = replace(got, sql=self.parse_each(got.sql, shape, many=got.many), sparse=False)
         return got
+
+    def scalar(self, value: Value, family: str) -> Value:
+        """A number's text, or a boolean, out of its JSON. A string in its place is neither, whatever it says."""
+
+        def read(item: str) -> str:
+            text = f"CAST({item} AS VARCHAR)"
+            if family == "boolean":
+                other = f" WHEN {item} IS NOT NULL THEN error('CH320')" if self.strict else ""
+                return f"CASE WHEN {text} = 'true' THEN true WHEN {text} = 'false' THEN false{other} END"
+            return text if self.strict else sources.number_text(text)
+
+        if not value.many:
+            return replace(value, sql=read(value.sql))
+        item = self.fresh()
+        return replace(value, sql=f"list_transform({value.sql}, lambda {item}: {read(item)})")
 
     def descend(self, value: Value, json_name: str, *, many: bool) -> Value:
         """SQL of `value.json_name`, over all items if there are several."""
@@ -313,7 +331,11 @@ class Workshop:
         if not value.sparse:
             return value.sql
         item = self.fresh()
-        return f"list_filter({value.sql}, lambda {item}: {item} IS NOT NULL)"
+        return f"list_filter({value.sql}, lambda {item}: {self.checked(item, value)} IS NOT NULL)"
+
+    def checked(self, item: str, value: Value) -> str:
+        """An item of which only its being there is asked: even so the strict reader must stop at what is no number."""
+        return self.decoded(item, value) if self.strict else item
 
     def as_list(self, value: Value) -> str:
         """SQL of a list of all items: empty or NULL if there are none."""
@@ -364,7 +386,7 @@ class Workshop:
             return made(f"coalesce(len({self.dense(value)}) > 0, false)", "boolean")
         if value.root:
             return made(f"coalesce({value.guard}, false)" if value.guard else "true", "boolean")
-        there = f"{value.sql} IS NOT NULL"
+        there = f"{self.checked(value.sql, value)} IS NOT NULL"
         return made(f"coalesce({value.guard} AND {there}, false)" if value.guard else f"({there})", "boolean")
 
     def where_there(self, given: Value, made_of_it: Value) -> Value:

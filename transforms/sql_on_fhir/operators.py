@@ -294,6 +294,6 @@ def text_of(shop: Workshop, value: Value, position: int) -> str:
             if value.literal is None
             else (sql.text(value.sql))
         )
-    if value.encoded or value.family not in {"integer", "boolean"}:
+    if value.family not in {"integer", "boolean"}:
         return value.single()
-    return f"CAST({value.single()} AS VARCHAR)"
+    return f"CAST({shop.number(value)} AS VARCHAR)"

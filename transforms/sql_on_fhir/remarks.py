@@ -181,11 +181,8 @@ def _allowed(shape: Shape) -> tuple[str, ...]:
     """JSON types that are read without loss; DuckDB makes text of a number that stands for a string."""
     if shape.leaf is None:
         return ("OBJECT",)
-    if shape.leaf == "BOOLEAN":
-        return ("BOOLEAN",)
-    if shape.number is not None:
-        return _WHOLE if shape.number == "integer" else _NUMBERS
-    return ("VARCHAR", "BOOLEAN", *_NUMBERS)
+    kinds = {"boolean": ("BOOLEAN",), "integer": _WHOLE, "decimal": _NUMBERS}
+    return kinds.get(shape.scalar or "", ("VARCHAR", "BOOLEAN", *_NUMBERS))
 
 
 def _quoted(kinds: tuple[str, ...]) -> str:

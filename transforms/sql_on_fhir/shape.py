@@ -20,7 +20,7 @@ class Shape:
         self.many = many
         self.leaf = leaf
         self.raw = raw
-        self.number: str | None = None
+        self.scalar: str | None = None
         self.fields: dict[str, Shape] = {}
         self.readers: list[Shape] = []
         self.resource: str | None = None

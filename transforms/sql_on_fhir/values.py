@@ -72,7 +72,7 @@ class Value:
 
     - `type` is None for the empty collection.
     - `many`: `sql` is a list. `sparse`: it may hold NULLs that are no items.
-    - `encoded`: numbers are still the text of the JSON.
+    - `encoded`: numbers are still the text of the JSON, so that a decimal has its digits.
     - `leaf`: the text comes straight from a JSON string, so it may be an object by mistake.
     - `guard`: a condition without which the (single) value is empty.
     - `choices`: for `value[x]` before a type was chosen: its parent and the element.
