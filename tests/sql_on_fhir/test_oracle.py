@@ -260,6 +260,9 @@ FIXED = [
     ("name.family.first().upper() + 'x'", "string"),
     ("name.given.first().substring(1)", "string"),
     ("name.given.first().replace('b', 'c')", "string"),
+    ("name.given.first().replace('', 'c')", "string"),
+    ("telecom.select($index)", "integer"),
+    ("name.given.select($index + 1)", "integer"),
     ("name.where(family = 'a').given.join(', ')", "string"),
 ]
 

@@ -125,15 +125,18 @@ def select(shop: Workshop, target: Value, call: Call, scope: Scope) -> Value:
     if target.type is None:
         return EMPTY
     if not target.many:
-        got = shop.evaluate(call.arguments[0], shop.lambda_scope(target, "", scope))
+        got = shop.evaluate(call.arguments[0], shop.lambda_scope(target, "", scope, index="0"))
         return shop.where_there(target, got)
-    item = shop.fresh()
-    got = shop.evaluate(call.arguments[0], shop.lambda_scope(target, item, scope))
+    item, index = shop.fresh(), shop.fresh("i")
+    inner = shop.lambda_scope(target, item, scope, index=f"({index} - 1)")
+    got = shop.evaluate(call.arguments[0], inner)
     if got.type is None:
         return EMPTY
     if got.choices is not None:
         raise ExpressionFault("CH303", call.position, f"{shop.label(got)} is a choice: name its type first")
-    each = f"list_transform({shop.dense(target)}, lambda {item}: {got.sql if got.many else got.single()})"
+    made_of_it = got.sql if got.many else got.single()
+    names = f"{item}, {index}" if _mentions(made_of_it, index) else item
+    each = f"list_transform({shop.dense(target)}, lambda {names}: {made_of_it})"
     listed = f"flatten({each})" if got.many else each
     return replace(got, sql=listed, many=True, sparse=True, guard=None, literal=None, side=None)
 
@@ -388,7 +391,12 @@ _string_function("length", "length({})", "integer")
 _string_function("startsWith", "starts_with({}, {})", "boolean", 1)
 _string_function("endsWith", "suffix({}, {})", "boolean", 1)
 _string_function("contains", "contains({}, {})", "boolean", 1)
-_string_function("replace", "replace({}, {}, {})", "string", 2)
+_string_function(
+    "replace",
+    "CASE WHEN {1} = '' THEN regexp_replace({0}, '', replace({2}, '\\', '\\\\'), 'g') ELSE replace({0}, {1}, {2}) END",
+    "string",
+    2,
+)
 
 
 @function("substring", 1, 2)
