@@ -179,6 +179,22 @@ def test_what_is_no_number_has_no_text_either(value: Any, kind: str, tmp_path: P
         assert len(remarks_of(table)) == 3
 
 
+def test_nothing_is_made_of_what_is_no_string(tmp_path: Path) -> None:
+    made = ["status & '!'", "status.upper()", "status.toString()", "code.coding.code.join(',')", "status + 'x'"]
+    columns = [{"name": f"c{i}", "path": path} for i, path in enumerate(made)]
+    resource = {
+        "resourceType": "Observation",
+        "status": {"a": 1},
+        "code": {"coding": [{"code": ["x"]}, {"code": "[y]"}, {"code": "z"}]},
+    }
+    file = tmp_path / "resource.ndjson"
+    file.write_bytes(msgspec.json.encode(resource))
+    for source in ([resource], file):
+        table = run_view({"resource": "Observation", "select": [{"column": columns}]}, source)
+        assert [*table.to_pylist()[0].values()] == ["!", None, None, "[y],z", None]
+        assert len(remarks_of(table)) == 2
+
+
 def test_what_is_no_number_is_not_there(tmp_path: Path) -> None:
     columns = [
         {"name": "a", "path": "value.ofType(integer).exists()"},

@@ -103,6 +103,7 @@ class _Compiler:
         self.shape = shape
         self.strict = isinstance(source, NdjsonFiles) and source.strict
         self.shop = Workshop(view.constants, self.strict, raw or set(), parsed if parsed is not None else {})
+        self.shop.no_container = self.no_container
         self.outputs: dict[str, OutputColumn] = {}
         self.root = Value("r", Type.of(view.resource), shape=shape, root=True)
 

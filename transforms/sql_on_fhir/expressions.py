@@ -64,6 +64,8 @@ class Workshop:
     decimals: set[str] = field(default_factory=set)
     place: str = "$"
     count: int = 0
+    no_container: Callable[[str], str] = str
+    """Puts NULL where the text of a string is that of an object or array in its place."""
 
     def fresh(self, prefix: str = "x") -> str:
         """A name for a lambda's parameter or a row source that nothing else has."""
@@ -443,6 +445,10 @@ class Workshop:
         if value.family != "boolean":
             raise ExpressionFault("CH304", position, f"a boolean is due here, not {self.label(value)}")
         return self.one(value).sql
+
+    def string(self, value: Value) -> str:
+        """SQL of a single string that something is made of."""
+        return self.no_container(value.single()) if value.leaf else value.single()
 
     def label(self, value: Value) -> str:
         """The type of a value, for messages."""

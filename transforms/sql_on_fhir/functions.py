@@ -342,8 +342,12 @@ def join(shop: Workshop, target: Value, call: Call, scope: Scope) -> Value:
     # array_to_string takes a constant only
     one, other, item = shop.fresh(), shop.fresh(), shop.fresh()
     there = f"list_filter({texts}, lambda {item}: {item} IS NOT NULL)"
-    joined = f"list_reduce({{0}}, lambda {one}, {other}: {one} || {separator} || {other})"
-    return made(shop.once(there, f"CASE WHEN len({{0}}) > 0 THEN {joined} ELSE '' END".format), "string")
+
+    def joined(items: str) -> str:
+        whole = f"list_reduce({items}, lambda {one}, {other}: {one} || {separator} || {other})"
+        return f"CASE WHEN len({items}) > 0 THEN {whole} ELSE '' END"
+
+    return made(shop.once(there, joined), "string")
 
 
 def _texts(shop: Workshop, target: Value, position: int) -> str:
@@ -373,7 +377,7 @@ def _strings(shop: Workshop, target: Value, call: Call, scope: Scope) -> tuple[s
         expected = "integer" if call.name == "substring" else "string"
         if given.family != expected:
             raise ExpressionFault("CH304", tree.position, f"{call.name}() takes a {expected}, not {shop.label(given)}")
-    return shop.one(target).sql, arguments
+    return shop.string(shop.one(target)), arguments
 
 
 def _string_function(name: str, template: str, result: str, arguments: int = 0) -> None:

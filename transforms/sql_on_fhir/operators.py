@@ -229,7 +229,7 @@ def arithmetic(shop: Workshop, tree: Binary, left: Value, right: Value) -> Value
     if left.type is None or right.type is None:
         return EMPTY
     if tree.operator == "+" and left.family == right.family == "string":
-        return made(f"({shop.one(left).sql} || {shop.one(right).sql})", "string")
+        return made(f"({shop.string(shop.one(left))} || {shop.string(shop.one(right))})", "string")
     if left.family not in _NUMBERS or right.family not in _NUMBERS:
         raise ExpressionFault(
             "CH304", tree.position, f"{shop.label(left)} {tree.operator} {shop.label(right)} cannot be computed"
@@ -295,5 +295,5 @@ def text_of(shop: Workshop, value: Value, position: int) -> str:
             else (sql.text(value.sql))
         )
     if value.family not in {"integer", "boolean"}:
-        return value.single()
+        return shop.string(value)
     return f"CAST({shop.number(value)} AS VARCHAR)"

@@ -39,7 +39,9 @@ def walk(
     around = {f"{name}w.root": scope.root.sql, f"{name}w.row": scope.row_index}
     root, row = around
     inner = replace(scope, this=here, root=replace(scope.root, sql=root), row_index=row)
+    clean, shop.no_container = shop.no_container, str
     steps, below = _reach(shop, trees, paths, at, inner, shape)
+    shop.no_container = clean
     carried = {column.rpartition(".")[2]: source for column, source in around.items() if column in steps}
     if below is not None and below != kind:
         raise ViewError("CH305", at, message="the paths of a repeat lead to items of one type")
