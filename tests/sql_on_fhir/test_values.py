@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pytest
 
-from transforms.sql_on_fhir import describe_view, run_view
+from transforms.sql_on_fhir import ViewError, describe_view, run_view
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def value(resource: dict[str, Any], path: str, kind: str, **more: Any) -> Any:
@@ -170,6 +174,29 @@ def test_times_without_seconds_and_periods(expression: str, expected: str | None
 def test_collections(expression: str, expected: list[str]) -> None:
     resource = {"resourceType": "Patient", "id": "p", "telecom": [{"rank": 1}, {"rank": 3}]}
     assert value(resource, expression, "string", collection=True) == expected
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        ("telecom.rank + 1", "4"),
+        ("1 - telecom.rank", "-2"),
+        ("-telecom.rank", "-3"),
+        ("telecom.rank * 1.5 / telecom.rank", "1.5"),
+        ("telecom.rank mod 2 + telecom.rank div 2", "2"),
+        ("name.given[telecom.rank]", "d"),
+        ("iif(telecom.rank > 2, telecom.rank + telecom.rank, 0)", "6"),
+    ],
+)
+def test_computing_with_paths_that_may_give_several(expression: str, expected: str, tmp_path: Path) -> None:
+    resource = {"resourceType": "Patient", "telecom": [{"rank": 3}], "name": [{"given": ["a", "b", "c", "d"]}]}
+    assert value(resource, expression, "string") == expected
+    view = {"resource": "Patient", "select": [{"column": [{"name": "v", "path": expression, "type": "string"}]}]}
+    file = tmp_path / "patients.ndjson"
+    file.write_text(json.dumps(resource))
+    assert run_view(view, file)["v"].to_pylist() == [expected]
+    with pytest.raises(ViewError, match="CH307"):
+        run_view(view, [resource | {"telecom": [{"rank": 1}, {"rank": 2}]}])
 
 
 def test_quantities_compare_within_a_unit() -> None:

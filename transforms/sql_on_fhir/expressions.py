@@ -169,7 +169,8 @@ class Workshop:
         number = self.number(self.one(at))
         if not target.many:
             return replace(target.plain(), guard=f"{number} = 0")
-        return replace(self.item(target, f"TRY({number} + 1)"), guard=f"{number} >= 0")
+        at_sql = self.apart(number, lambda given: f"TRY({given} + 1)")
+        return replace(self.item(target, at_sql), guard=f"{number} >= 0")
 
     def member(self, value: Value, name: str, position: int, *, lenient: bool = False) -> Value:
         """`value.name`."""
@@ -430,6 +431,13 @@ class Workshop:
     def once(self, expression: str, make: Callable[[str], str]) -> str:
         """SQL that uses an expression several times, and evaluates it once."""
         if sql.is_simple(expression):
+            return make(expression)
+        item = self.fresh("t")
+        return f"list_transform([{expression}], lambda {item}: {make(item)})[1]"
+
+    def apart(self, expression: str, make: Callable[[str], str]) -> str:
+        """SQL with a TRY over an expression, which DuckDB refuses if that may itself end the query."""
+        if "error(" not in expression:
             return make(expression)
         item = self.fresh("t")
         return f"list_transform([{expression}], lambda {item}: {make(item)})[1]"

@@ -47,7 +47,7 @@ def sign(shop: Workshop, tree: Unary, value: Value) -> Value:
         raise ExpressionFault("CH304", tree.position, f"{shop.label(value)} is no number")
     if tree.operator == "+":
         return value
-    negated = made(f"TRY(-{shop.number(shop.one(value))})", value.family or "")
+    negated = made(shop.apart(shop.number(shop.one(value)), lambda number: f"TRY(-{number})"), value.family or "")
     if value.literal is not None and not isinstance(value.literal.value, str | bool | None):
         return replace(negated, literal=replace(value.literal, value=-value.literal.value))
     return negated
@@ -236,24 +236,30 @@ def arithmetic(shop: Workshop, tree: Binary, left: Value, right: Value) -> Value
         )
     a, b = shop.number(shop.one(left)), shop.number(shop.one(right))
     whole = left.family == right.family == "integer"
-    match tree.operator:
+    kind = "integer" if tree.operator == "div" or (whole and tree.operator != "/") else "decimal"
+    result = shop.apart(a, lambda one: shop.apart(b, lambda other: _computed(tree.operator, one, other, whole=whole)))
+    return made(result, kind)
+
+
+def _computed(operator: str, a: str, b: str, *, whole: bool) -> str:
+    match operator:
         case "/":
             quotient = f"CAST({a} AS DOUBLE) / nullif(CAST({b} AS DOUBLE), 0)"
-            return made(f"TRY_CAST(printf('%.15g', {quotient}) AS {DECIMAL})", "decimal")
+            return f"TRY_CAST(printf('%.15g', {quotient}) AS {DECIMAL})"
         case "div":
-            return made(f"TRY(CAST(trunc(CAST({a} AS DOUBLE) / nullif(CAST({b} AS DOUBLE), 0)) AS BIGINT))", "integer")
+            return f"TRY(CAST(trunc(CAST({a} AS DOUBLE) / nullif(CAST({b} AS DOUBLE), 0)) AS BIGINT))"
         case "mod" if whole:
-            return made(f"TRY({a} % nullif({b}, 0))", "integer")
+            return f"TRY({a} % nullif({b}, 0))"
         case "mod":
             wide = f"CAST({a} AS {DECIMAL}) % nullif(CAST({b} AS {DECIMAL}), 0)"
-            return made(f"TRY(CAST({wide} AS {DECIMAL}))", "decimal")
-        case operator if whole:
-            return made(f"TRY(CAST({a} AS BIGINT) {operator} CAST({b} AS BIGINT))", "integer")
+            return f"TRY(CAST({wide} AS {DECIMAL}))"
+        case _ if whole:
+            return f"TRY(CAST({a} AS BIGINT) {operator} CAST({b} AS BIGINT))"
         case "*":
             # 38 digits in all: 10 after the point of one factor and 8 of the other, as FHIRPath asks for at least
-            return made(f"TRY(CAST({a} AS DECIMAL(38, 10)) * CAST({b} AS DECIMAL(38, 8)))", "decimal")
-        case operator:
-            return made(f"TRY(CAST({a} AS {DECIMAL}) {operator} CAST({b} AS {DECIMAL}))", "decimal")
+            return f"TRY(CAST({a} AS DECIMAL(38, 10)) * CAST({b} AS DECIMAL(38, 8)))"
+        case _:
+            return f"TRY(CAST({a} AS {DECIMAL}) {operator} CAST({b} AS {DECIMAL}))"
 
 
 def decode(item: str, value: Value, *, strict: bool) -> str:
