@@ -68,7 +68,8 @@ def check(views: Annotated[list[Path], typer.Argument(metavar="VIEW.json...")], 
         for row in rows:
             if "fault" in row:
                 typer.echo(f"{row['view']}: {row['fault']}", err=True)
-        _show([row for row in rows if "fault" not in row])
+        if found := [row for row in rows if "fault" not in row]:
+            _show(found)
     if failed:
         raise typer.Exit(1)
 
@@ -81,13 +82,15 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Run a view, and show its rows or write them to a file."""
-    with _faults(), _connection(source) as connection:
+    with _faults():
         definition = _read(view)
+        describe_view(definition)
+    with _faults(), _connection(source) as connection:
         given = VAULT if source == "vault" else NdjsonFiles.of(source)
         remarks: tuple[Remark, ...]
         if out is not None:
             if not out.parent.is_dir():
-                raise ViewError("CH309", message="the folder of the result does not exist")
+                raise ViewError("CH312", message=f"there is no folder {out.parent}")
             count, remarks = write_view(definition, given, out, connection)
             typer.echo(f"{count:,} rows written to {out}", err=True)
         else:
@@ -95,20 +98,24 @@ def run(
             remarks = remarks_of(table)
             rows = (table if as_json else table.slice(0, SHOWN)).to_pylist()
             if as_json:
-                typer.echo(json.dumps(rows, default=str, indent=1))
+                typer.echo(json.dumps(rows, default=_cell, indent=1))
             else:
                 _show(rows)
                 if table.num_rows > SHOWN:
                     typer.echo(f"… {table.num_rows - SHOWN:,} more rows: write them to a file with --out", err=True)
     for remark in remarks:
-        typer.echo(f"{remark.code} {remark.path}: {remark.resources:,} resources do not fit", err=True)
+        what = "lines are no JSON object" if remark.code == "CH321" else "resources do not fit"
+        typer.echo(f"{remark.code} {remark.path}: {remark.resources:,} {what}", err=True)
 
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = json.loads(file.read_text(encoding="utf-8-sig"))
     except OSError:
         raise ViewError("CH301", message=f"{file} cannot be read") from None
+    except json.JSONDecodeError as error:
+        place = f"line {error.lineno}, column {error.colno}"
+        raise ViewError("CH301", message=f"{file} is no JSON: {place}") from None
     except (ValueError, RecursionError):
         raise ViewError("CH301", message=f"{file} is no JSON") from None
     if not isinstance(content, dict):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import duckdb
 import pytest
 
 from transforms.sql_on_fhir import NdjsonFiles, SqlRelation, ViewError, compile_view, describe_view, run_view
@@ -92,6 +93,27 @@ def constants(*values: dict[str, Any]) -> dict[str, Any]:
         (constants({"valueExpression": {"expression": "%a"}}), "CH306", "$.constant[0].valueExpression", None),
         (part() | {"constant": [{"name": "a", "valueInteger": "x"}]}, "CH306", "$.constant[0].valueInteger", None),
         (part() | {"constant": [{"name": "a", "valueDate": "soon"}]}, "CH306", "$.constant[0].valueDate", None),
+        (part(unionAll=[{}, {}]), "CH308", "$.select[0].unionAll[0]", None),
+        (part(unionAll=[{"select": [{}]}]), "CH308", "$.select[0].unionAll[0]", None),
+        (part(forEach="5 'mg'", select=[named("a", "value")]), "CH305", "$.select[0].column[0].path", 0),
+        (column("5 'mg'.value"), "CH305", PATH, 7),
+        (column("@2024-02-30"), "CH302", PATH, 0),
+        (column("effective.ofType(dateTime) > @2024-01-01T25:00"), "CH302", PATH, 29),
+        (column("@2024TZ"), "CH302", PATH, 6),
+        (column("'\\ud800'"), "CH302", PATH, 0),
+        (column("1" + " + 1" * 2000), "CH302", PATH, None),
+        (column("status.exists()" + " and true" * 1000), "CH302", PATH, None),
+        (column("'a'" + " | 'a'" * 900), "CH302", PATH, None),
+        (column("code.coding.first()" + ".where(code = 'a')" * 60 + ".code"), "CH302", PATH, None),
+        (column("subject.getReferenceKey('Patiemt')"), "CH310", PATH, 24),
+        (part() | {"wher": []}, "CH301", "$", None),
+        (part() | {"status": "final"}, "CH301", "$.status", None),
+        (part() | {"status": 5}, "CH301", "$.status", None),
+        (part() | {"resourceType": "Patient"}, "CH301", "$.resourceType", None),
+        (part() | {"where": [{"path": "true", "also": 1}]}, "CH301", "$.where[0]", None),
+        (constants({"valueString": "a", "description": "b"}), "CH301", "$.constant[0]", None),
+        (constants({"valueDate": "2024-02-30"}), "CH306", "$.constant[0].valueDate", None),
+        (column("id", tag=[{"name": "ansi/type", "valeu": "DATE"}]), "CH301", f"{COLUMN}.tag[0]", None),
         (part() | {"resource": "Observations"}, "CH310", "$.resource", None),
         (part() | {"resource": "Resource"}, "CH310", "$.resource", None),
         ({"resource": "Observation", "select": [{}]}, "CH301", "$.select", None),
@@ -120,6 +142,21 @@ def test_an_error_says_what_was_meant() -> None:
         describe_view(column("stattus"))
     with pytest.raises(ViewError, match=r"write value\.ofType\(Quantity\)"):
         describe_view(column("valueQuantity"))
+    for view, meant in (
+        (part() | {"resource": "Observations"}, "Observation"),
+        (part() | {"wher": []}, "where"),
+        (column("id", tags=[]), "tag"),
+        (column("id", type="bool"), "boolean"),
+    ):
+        with pytest.raises(ViewError, match=rf"did you mean {meant}\?"):
+            describe_view(view)
+
+
+def test_an_error_can_be_printed_whatever_the_view_holds() -> None:
+    for view in (column("\ud800"), column("x" * 5000), column("id", type="y" * 5000), part(forEach="\ud83d")):
+        with pytest.raises(ViewError) as caught:
+            describe_view(view)
+        assert len(str(caught.value).encode()) < 800
 
 
 def test_every_code_is_explained() -> None:
@@ -147,12 +184,33 @@ def test_carried_columns_do_not_hide_others() -> None:
 
 
 @pytest.mark.parametrize(
-    "source", ["/nowhere/*.ndjson", "", SqlRelation("nowhere"), SqlRelation("a b"), [object()], "docs"]
+    "source",
+    [
+        *("/nowhere/*.ndjson", "", "docs", SqlRelation("nowhere"), SqlRelation("a b"), [object()]),
+        *({"resourceType": "Observation"}, b"{}", None, 5),
+        duckdb.sql("SELECT 1 AS resource"),
+        duckdb.sql("SELECT 1 AS other"),
+    ],
+    ids=str,
 )
 def test_sources_that_cannot_be_read(source: Any) -> None:
     with pytest.raises(ViewError) as caught:
         run_view(part(), source)
     assert caught.value.code == "CH309"
+
+
+def test_connections_that_cannot_be_used() -> None:
+    closed, failed, locked = (duckdb.connect() for _ in range(3))
+    closed.close()
+    failed.begin()
+    with pytest.raises(duckdb.Error):
+        failed.sql("SELECT error('x')").fetchall()
+    locked.sql("SET enable_external_access = false")
+    for connection, source in ((closed, []), (failed, []), (locked, "any.ndjson"), (closed, "any.ndjson")):
+        with pytest.raises(ViewError) as caught:
+            run_view(part(), source, connection)
+        assert caught.value.code == "CH309"
+    assert run_view(part(), [], locked).num_rows == 0
 
 
 def test_the_strict_reader_refuses_views_that_need_digits() -> None:

@@ -49,7 +49,16 @@ EMPTY = {"status": None, "code": None, "codes": [], "value": None, "count": None
         ({"valueQuantity": {"value": "high"}}, {}, "valueQuantity.value"),
         ({"valueQuantity": {"value": [1]}}, {}, "valueQuantity.value"),
         ({"valueInteger": "many"}, {}, "valueInteger"),
+        ({"valueInteger": 1.5}, {}, "valueInteger"),
+        ({"valueInteger": 2**70}, {}, "valueInteger"),
+        ({"valueInteger": "5"}, {}, "valueInteger"),
+        ({"valueInteger": [5]}, {}, "valueInteger"),
+        ({"valueQuantity": {"value": "5"}}, {}, "valueQuantity.value"),
+        ({"valueQuantity": {"value": "1.10"}}, {}, "valueQuantity.value"),
+        ({"valueQuantity": {"value": True}}, {}, "valueQuantity.value"),
         ({"valueBoolean": "perhaps"}, {}, "valueBoolean"),
+        ({"valueBoolean": "true"}, {}, "valueBoolean"),
+        ({"valueBoolean": 1}, {}, "valueBoolean"),
         ({"valueBoolean": {}}, {}, "valueBoolean"),
     ],
 )
@@ -71,6 +80,141 @@ def test_a_misfit_is_null_and_counted(
     assert len(duckdb.connect().sql(compile_view(VIEW, file)).fetchall()) == 2
 
 
+ITEMS = {
+    "resource": "QuestionnaireResponse",
+    "select": [
+        {
+            "repeat": ["item", "answer.item"],
+            "column": [
+                {"name": "link", "path": "linkId"},
+                {"name": "value", "path": "answer.value.ofType(decimal).first()"},
+            ],
+        }
+    ],
+}
+ENTRIES = {
+    "resource": "Bundle",
+    "select": [
+        {
+            "forEach": "entry.resource.ofType(Patient)",
+            "column": [
+                {"name": "family", "path": "name.family.first()"},
+                {"name": "at", "path": "contained.ofType(Organization).name.first()"},
+            ],
+        }
+    ],
+}
+
+
+def answers(item: Any) -> dict[str, Any]:
+    return {"resourceType": "QuestionnaireResponse", "item": [{"linkId": "1"}, item]}
+
+
+def entries(*resources: Any) -> dict[str, Any]:
+    return {"resourceType": "Bundle", "entry": [{"resource": resource} for resource in resources]}
+
+
+@pytest.mark.parametrize(
+    ("view", "resource", "rows", "where"),
+    [
+        (ITEMS, answers({"linkId": "2"}), [("1", None), ("2", None)], []),
+        (ITEMS, answers("x"), [("1", None), (None, None)], ["item[*]"]),
+        (ITEMS, answers({"linkId": {}}), [("1", None), (None, None)], ["item[*].linkId"]),
+        (
+            ITEMS,
+            answers({"answer": [{"item": [{"linkId": "3", "answer": [{"valueDecimal": "high"}]}]}]}),
+            [("1", None), ("3", None), (None, None)],
+            ["item[*].answer[*].valueDecimal"],
+        ),
+        (
+            ITEMS,
+            answers({"item": ["x", {"item": "y"}]}),
+            [("1", None), (None, None), (None, None), (None, None)],
+            ["item[*].item[*]", "item[*].item"],
+        ),
+        (
+            ENTRIES,
+            entries(
+                {"resourceType": "Patient", "name": "x", "contained": [{"resourceType": "Organization", "name": []}]},
+                {"resourceType": "Group", "name": {}},
+                {"resourceType": "Patient", "contained": [{"resourceType": "Patient", "name": 5}]},
+            ),
+            [(None, None), (None, None)],
+            ["entry[*].resource.name", "entry[*].resource.contained[*].name"],
+        ),
+    ],
+)
+def test_misfits_within_documents_count_at_any_depth(
+    view: dict[str, Any], resource: dict[str, Any], rows: list[tuple[Any, ...]], where: list[str], tmp_path: Path
+) -> None:
+    """Items of a repeat, and resources within resources."""
+    file = tmp_path / "resources.ndjson"
+    file.write_bytes(msgspec.json.encode(resource))
+    for source in ([resource], file):
+        table = run_view(view, source)
+        assert sorted((tuple(row.values()) for row in table.to_pylist()), key=str) == rows
+        remarks = {Remark("CH320", f"{view['resource']}.{path}", 1) for path in where}
+        assert set(remarks_of(table)) == remarks
+        assert len(remarks_of(table)) == len(remarks)
+
+
+@pytest.mark.parametrize("value", ["5", "1.10", True, [5], {"a": 5}])
+@pytest.mark.parametrize("kind", ["string", "decimal"])
+def test_what_is_no_number_has_no_text_either(value: Any, kind: str, tmp_path: Path) -> None:
+    paths = ["value.ofType(Quantity).value", "value.ofType(integer)", "component.value.ofType(Quantity).value"]
+    columns = [{"name": f"c{i}", "path": path, "type": kind, "collection": i == 2} for i, path in enumerate(paths)]
+    double = {"name": "d", "path": paths[0], "type": "decimal", "tag": [{"name": "ansi/type", "value": "DOUBLE"}]}
+    resource = {
+        "resourceType": "Observation",
+        "valueQuantity": {"value": value},
+        "valueInteger": value,
+        "component": [{"valueQuantity": {"value": value}}, {"valueQuantity": {"value": Decimal("2.50")}}],
+    }
+    file = tmp_path / "resource.ndjson"
+    file.write_bytes(msgspec.json.Encoder(decimal_format="number").encode(resource))
+    for source in ([resource], file):
+        table = run_view({"resource": "Observation", "select": [{"column": [*columns, double]}]}, source)
+        (row,) = table.to_pylist()
+        assert list(row.values()) == [None, None, ["2.50" if kind == "string" else Decimal("2.5")], None]
+        assert len(remarks_of(table)) == 3
+
+
+def test_nothing_is_made_of_what_is_no_string(tmp_path: Path) -> None:
+    made = ["status & '!'", "status.upper()", "status.toString()", "code.coding.code.join(',')", "status + 'x'"]
+    columns = [{"name": f"c{i}", "path": path} for i, path in enumerate(made)]
+    resource = {
+        "resourceType": "Observation",
+        "status": {"a": 1},
+        "code": {"coding": [{"code": ["x"]}, {"code": "[y]"}, {"code": "z"}]},
+    }
+    file = tmp_path / "resource.ndjson"
+    file.write_bytes(msgspec.json.encode(resource))
+    for source in ([resource], file):
+        table = run_view({"resource": "Observation", "select": [{"column": columns}]}, source)
+        assert [*table.to_pylist()[0].values()] == ["!", None, None, "[y],z", None]
+        assert len(remarks_of(table)) == 2
+
+
+def test_what_is_no_number_is_not_there(tmp_path: Path) -> None:
+    columns = [
+        {"name": "a", "path": "value.ofType(integer).exists()"},
+        {"name": "b", "path": "component.value.ofType(integer).count()"},
+        {"name": "c", "path": "value.ofType(boolean).empty()"},
+    ]
+    resource = {
+        "resourceType": "Observation",
+        "valueInteger": "5",
+        "valueBoolean": "true",
+        "component": [{"valueInteger": {}}, {"valueInteger": 5}],
+    }
+    file = tmp_path / "resource.ndjson"
+    file.write_bytes(msgspec.json.encode(resource))
+    for source in ([resource], file):
+        table = run_view({"resource": "Observation", "select": [{"column": columns}]}, source)
+        assert table.to_pylist() == [{"a": False, "b": 1, "c": True}]
+        assert len(remarks_of(table)) == 3
+
+
 def test_text_that_looks_like_json_is_text() -> None:
     for text in ("{score}", "[degF]", '{"a": 1}', "[1]", "{}", "[]", '["a"]', '{"a": "\\"é😀"}'):
         resource = {"resourceType": "Observation", "status": text, "valueQuantity": {"unit": text}}
@@ -78,6 +222,16 @@ def test_text_that_looks_like_json_is_text() -> None:
         assert table["unit"][0].as_py() == text
         assert table["status"][0].as_py() == text
         assert remarks_of(table) == ()
+
+
+def test_a_misfit_that_duckdb_cannot_quote(tmp_path: Path) -> None:
+    """Its message cuts the text that it quotes, maybe within a character."""
+    file = tmp_path / "resources.ndjson"
+    for count in (1, 400, 401):
+        file.write_text('{"resourceType": "Observation", "id": "a", "code": "' + "é😀" * count + '"}', encoding="utf-8")
+        table = run_view(VIEW, file)
+        assert table["id"].to_pylist() == ["a"]
+        assert remarks_of(table) == (Remark("CH320", "Observation.code", 1),)
 
 
 def test_numbers_that_are_no_integers_are_null() -> None:
@@ -130,6 +284,8 @@ def test_relations_with_carried_columns() -> None:
     rows = sorted(zip(table["person_key"].to_pylist(), table["status"].to_pylist(), strict=True))
     assert rows == [("k1", "final"), ("k2", None), ("k3", None)]
     assert remarks_of(table) == (Remark("CH321", "Observation", 2),)
+    struct = connection.sql("SELECT {'resourceType': 'Observation', 'id': 'a', 'status': 'final'} AS resource")
+    assert run_view(VIEW, struct)["id"].to_pylist() == ["a"]
     relation = connection.sql('SELECT resource::JSON AS resource FROM "odd ""schema".kept WHERE json_valid(resource)')
     assert run_view(VIEW, relation)["id"].to_pylist() == ["a"]
     assert len(connection.sql(compile_view(VIEW, relation)).fetchall()) == 1

@@ -260,6 +260,9 @@ FIXED = [
     ("name.family.first().upper() + 'x'", "string"),
     ("name.given.first().substring(1)", "string"),
     ("name.given.first().replace('b', 'c')", "string"),
+    ("name.given.first().replace('', 'c')", "string"),
+    ("telecom.select($index)", "integer"),
+    ("name.given.select($index + 1)", "integer"),
     ("name.where(family = 'a').given.join(', ')", "string"),
 ]
 
@@ -291,7 +294,7 @@ def test_rows(
         count = len(compiled(each)(resource, {}))
         items = [(resource.get("id"), True, i) for i in range(count)]
         if not items and iterator == "forEachOrNull":
-            items = [(resource.get("id"), False, 0)]
+            items = [(resource.get("id"), None, 0)]
         expected += items * (2 if union else 1)
     got = [(row["id"], row["there"], row["row"]) for row in rows]
     assert sorted(got, key=str) == sorted(expected, key=str)

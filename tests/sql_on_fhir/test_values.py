@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pytest
 
-from transforms.sql_on_fhir import describe_view, run_view
+from transforms.sql_on_fhir import ViewError, describe_view, run_view
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def value(resource: dict[str, Any], path: str, kind: str, **more: Any) -> Any:
@@ -117,6 +121,84 @@ def test_comparing_times(expression: str, expected: bool | None) -> None:
     assert value(resource, expression, "boolean") is expected
 
 
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        ("@2015-02-07T13:28Z.lowBoundary()", "2015-02-07T13:28:00.000Z"),
+        ("@2015-02-07T13:28Z.highBoundary()", "2015-02-07T13:28:59.999Z"),
+        ("@2015-02-07T13+02:00.highBoundary()", "2015-02-07T13:59:59.999+02:00"),
+        ("@2015T.highBoundary()", "2015-12-31T23:59:59.999-12:00"),
+        ("@T10.lowBoundary()", "10:00:00.000"),
+        ("@T10.highBoundary()", "10:59:59.999"),
+        ("@T10:30:05.12.highBoundary()", "10:30:05.129"),
+        ("@2015-02-07T13:28Z < @2015-02-07T13:29:00Z", "true"),
+        ("@2015-02-07T13:28+02:00 < @2015-02-07T11:29:00Z", "true"),
+        ("@2015-02-07T13:28Z = @2015-02-07T13:28:00Z", None),
+        ("@2015-02-07T13Z >= @2015-02-07T13:59:00Z", None),
+        ("@2015T = @2015", "true"),
+        ("effective.ofType(Period).lowBoundary()", "2015-02-01T00:00:00.000+14:00"),
+        ("effective.ofType(Period).highBoundary()", "2016-12-31T23:59:59.999-12:00"),
+        ("issued.lowBoundary()", None),
+        ("issued.precision()", None),
+        ("issued", "soon"),
+    ],
+)
+def test_times_without_seconds_and_periods(expression: str, expected: str | None) -> None:
+    resource = {
+        "resourceType": "Observation",
+        "effectivePeriod": {"start": "2015-02", "end": "2016"},
+        "issued": "soon",
+    }
+    assert value(resource, expression, "string") == expected
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        ("telecom.rank | 5", ["1", "3", "5"]),
+        ("telecom.rank | 3.0", ["1", "3"]),
+        ("(1 | 1.0 | 2)", ["1", "2"]),
+        ("telecom[-1].rank", []),
+        ("telecom[-2].rank", []),
+        ("telecom[-2 + 2].rank", ["1"]),
+        ("telecom.rank[-1]", []),
+        ("telecom[7].rank", []),
+        ("telecom.rank.join(id)", ["1p3"]),
+        ("telecom.rank.join(language)", ["13"]),
+        ("telecom.value.join(id)", [""]),
+        ("telecom.where(rank > 1).rank.join(%resource.id & '-')", ["3"]),
+        ("'\\ud83d\\ude00'", ["😀"]),
+        ("'abcd'.substring(1).substring(1, 1).substring(0)", ["c"]),
+    ],
+)
+def test_collections(expression: str, expected: list[str]) -> None:
+    resource = {"resourceType": "Patient", "id": "p", "telecom": [{"rank": 1}, {"rank": 3}]}
+    assert value(resource, expression, "string", collection=True) == expected
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        ("telecom.rank + 1", "4"),
+        ("1 - telecom.rank", "-2"),
+        ("-telecom.rank", "-3"),
+        ("telecom.rank * 1.5 / telecom.rank", "1.5"),
+        ("telecom.rank mod 2 + telecom.rank div 2", "2"),
+        ("name.given[telecom.rank]", "d"),
+        ("iif(telecom.rank > 2, telecom.rank + telecom.rank, 0)", "6"),
+    ],
+)
+def test_computing_with_paths_that_may_give_several(expression: str, expected: str, tmp_path: Path) -> None:
+    resource = {"resourceType": "Patient", "telecom": [{"rank": 3}], "name": [{"given": ["a", "b", "c", "d"]}]}
+    assert value(resource, expression, "string") == expected
+    view = {"resource": "Patient", "select": [{"column": [{"name": "v", "path": expression, "type": "string"}]}]}
+    file = tmp_path / "patients.ndjson"
+    file.write_text(json.dumps(resource))
+    assert run_view(view, file)["v"].to_pylist() == [expected]
+    with pytest.raises(ViewError, match="CH307"):
+        run_view(view, [resource | {"telecom": [{"rank": 1}, {"rank": 2}]}])
+
+
 def test_quantities_compare_within_a_unit() -> None:
     resource = {"resourceType": "Observation", "valueQuantity": {"value": Decimal("5.0"), "unit": "mg", "code": "mg"}}
     assert value(resource, "value.ofType(Quantity) > 4 'mg'", "boolean") is True
@@ -132,6 +214,13 @@ def test_quantities_compare_within_a_unit() -> None:
         ("https://example.org/fhir/Patient/1", "Patient/1", "Patient/1"),
         ("https://example.org/fhir/Patient/1/_history/2", "Patient/1", "Patient/1"),
         ("Group/a-b.c", "Group/a-b.c", None),
+        ("Group/a_b", "Group/a_b", None),
+        ("Patient/a_b", "Patient/a_b", "Patient/a_b"),
+        ("Patient/", None, None),
+        ("Patient/1/name", None, None),
+        ("https://example.org/fhir/Patient/", None, None),
+        ("/Patient/1", None, None),
+        ("", None, None),
         ("#p1", None, None),
         ("urn:uuid:53fefa32-fcbb-4ff8-8a92-55ee120877b7", None, None),
         ("Patient?identifier=https://example.org/Patient/1", None, None),
@@ -141,6 +230,7 @@ def test_reference_keys(reference: str, any_type: str | None, patient: str | Non
     resource = {"resourceType": "Observation", "id": "o", "subject": {"reference": reference}}
     assert value(resource, "subject.getReferenceKey()", "string") == any_type
     assert value(resource, "subject.getReferenceKey(Patient)", "string") == patient
+    assert value(resource, "subject.getReferenceKey('Patient')", "string") == patient
     assert value(resource, "getResourceKey()", "string") == "Observation/o"
 
 
@@ -149,6 +239,7 @@ def test_extensions_of_primitives_and_contained_resources() -> None:
         "resourceType": "Patient",
         "name": [{"given": ["a", None], "_given": [None, {"extension": [{"url": "urn:x", "valueString": "y"}]}]}],
         "_birthDate": {"extension": [{"url": "urn:x", "valueString": "z"}]},
+        "_deceasedBoolean": {"extension": [{"url": "urn:x", "valueString": "unknown"}]},
         "contained": [
             {"resourceType": "Organization", "name": "o"},
             {"resourceType": "Patient", "name": [{"family": "f"}]},
@@ -157,6 +248,7 @@ def test_extensions_of_primitives_and_contained_resources() -> None:
     assert value(patient, "name.given", "string", collection=True) == ["a"]
     assert value(patient, "name.given.extension('urn:x').value.ofType(string)", "string") == "y"
     assert value(patient, "birthDate.extension('urn:x').value.ofType(string)", "string") == "z"
+    assert value(patient, "deceased.ofType(boolean).extension('urn:x').value.ofType(string)", "string") == "unknown"
     assert value(patient, "contained.ofType(Organization).name", "string") == "o"
     assert value(patient, "contained.ofType(Patient).name.family", "string") == "f"
 

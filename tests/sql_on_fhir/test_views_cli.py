@@ -75,14 +75,38 @@ def test_run_shows_rows_or_writes_them(folder: Path) -> None:
     [
         ("run", "view.json", "--source", "nothing"),
         ("run", "nothing.json", "--source", "."),
+        ("run", "nothing.json"),
         ("run", "patients.ndjson", "--source", "."),
+        ("check", "folder.csv"),
+        ("check", "patients.ndjson"),
         ("run", "view.json", "--source", "patients.ndjson", "--out", "out.xlsx"),
         ("run", "view.json", "--source", "patients.ndjson", "--out", "nowhere/out.csv"),
+        ("run", "view.json", "--source", "patients.ndjson", "--out", "folder.csv"),
+        ("run", "view.json", "--source", "patients.ndjson", "--out", "/proc/out.csv"),
     ],
 )
 def test_a_fault_is_one_sentence(folder: Path, arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
+    (folder / "folder.csv").mkdir()
+    before = sorted(folder.iterdir())
     done = views(*arguments)
     assert done.exit_code == 1
-    assert "CH30" in done.output
+    assert done.stdout == ""
+    assert ("CH312" if "--out" in arguments else "CH30") in done.stderr
+    assert sorted(folder.iterdir()) == before
     assert len(done.output.strip().splitlines()) == 1
+
+
+def test_a_view_may_start_with_a_byte_order_mark(folder: Path) -> None:
+    (folder / "marked.json").write_text("\ufeff" + json.dumps(VIEW))
+    assert views("check", folder / "marked.json").exit_code == 0
+
+
+def test_what_is_left_out_is_told_beside_the_rows(folder: Path) -> None:
+    (folder / "more.ndjson").write_text('no json\n{"resourceType": "Patient", "name": "x"}\n')
+    done = views("run", folder / "view.json", "--source", folder, "--json")
+    assert len(json.loads(done.stdout)) == 3
+    assert done.stderr.splitlines() == [
+        "CH321 Patient: 1 lines are no JSON object",
+        "CH320 Patient.name: 1 resources do not fit",
+    ]

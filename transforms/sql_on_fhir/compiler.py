@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 TEMPORAL = {"DATE", "TIMESTAMP", "TIMESTAMP WITH TIME ZONE"}
 
-NO_DIGITS = "the strict reader does not keep the digits of decimals"
+NOT_STRICT = "the strict reader keeps neither the digits of decimals nor what stands in place of a nested document"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Compiled:
     columns: tuple[OutputColumn, ...]
     shape: Shape
     exact: bool
-    """Whether the view needs the digits of a decimal, which the strict reader cannot keep."""
+    """Whether the view needs the digits of a decimal."""
 
 
 @dataclass
@@ -103,6 +103,7 @@ class _Compiler:
         self.shape = shape
         self.strict = isinstance(source, NdjsonFiles) and source.strict
         self.shop = Workshop(view.constants, self.strict, raw or set(), parsed if parsed is not None else {})
+        self.shop.no_container = self.no_container
         self.outputs: dict[str, OutputColumn] = {}
         self.root = Value("r", Type.of(view.resource), shape=shape, root=True)
 
@@ -112,8 +113,8 @@ class _Compiler:
         body = _Body()
         for part in self.view.selects:
             self.add(part, scope, body)
-        if self.strict and self.shop.exact:
-            raise ViewError("CH309", message=NO_DIGITS)
+        if self.strict and (self.shop.exact or self.shape.holds_text()):
+            raise ViewError("CH309", message=NOT_STRICT)
         digits = Digits(frozenset(self.shop.decimals), self.shop.exact)
         origin = rows(
             self.source, self.shape, self.view.resource, carry=self.carry, digits=digits, conditions=conditions
@@ -149,7 +150,7 @@ class _Compiler:
         """A selection structure: its row source, its columns, and what is nested in it."""
         if part.repeat:
             name = self.shop.fresh("w")
-            lateral, item = walk(self.shop, part.repeat, f"{part.at}.repeat", scope, name, indexed=self.counts(part))
+            lateral, item = walk(self.shop, part.repeat, f"{part.at}.repeat", scope, name, indexed=counts(part))
             body.laterals.append(lateral)
             scope = replace(scope, this=item, row_index=f"{name}.nth", lenient=item.type is None)
         elif part.for_each is not None:
@@ -165,17 +166,23 @@ class _Compiler:
         """forEach or forEachOrNull as a lateral."""
         items = self.items(part, scope)
         if items.type is None and not part.or_null:
-            body.laterals.append("LATERAL (SELECT 1 WHERE false) AS " + self.shop.fresh("e"))
+            body.laterals.append(f"LATERAL (SELECT 1 WHERE {scope.void or 'false'}) AS " + self.shop.fresh("e"))
             return replace(scope, this=items, row_index="0")
         if part.or_null and not items.many:
-            return replace(scope, this=items.plain() if not items.root else items, row_index="0")
+            nothing = f"(NOT {self.shop.exists(items).sql})"
+            return replace(scope, this=items if items.root else items.plain(), row_index="0", void=nothing)
         name = self.shop.fresh("e")
-        listed = self.shop.as_list(items)
+        listed = self.or_one_null(part, self.shop.as_list(items), scope)
+        index = f", unnest(range(len({listed}))) AS nth" if counts(part) else ""
+        body.laterals.append(f"LATERAL (SELECT unnest({listed}) AS item{index}) AS {name}")
+        void = f"{name}.item IS NULL" if part.or_null else scope.void
+        return replace(scope, this=self.shop.element_of(items, f"{name}.item"), row_index=f"{name}.nth", void=void)
+
+    def or_one_null(self, part: Select, listed: str, scope: Scope) -> str:
+        """The items of a row source; one NULL where there is none, but a row is due."""
         if part.or_null:
             listed = self.shop.once(listed, "CASE WHEN len({0}) > 0 THEN {0} ELSE [NULL] END".format)
-        index = f", unnest(range(len({listed}))) AS nth" if self.counts(part) else ""
-        body.laterals.append(f"LATERAL (SELECT unnest({listed}) AS item{index}) AS {name}")
-        return replace(scope, this=self.shop.element_of(items, f"{name}.item"), row_index=f"{name}.nth")
+        return _unless(scope.void, listed)
 
     def items(self, part: Select, scope: Scope) -> Value:
         """What forEach goes through."""
@@ -186,28 +193,29 @@ class _Compiler:
             raise ViewError("CH303", at, part.for_each, 0, f"{self.shop.label(value)} is a choice: name its type first")
         return value
 
-    def counts(self, part: Select) -> bool:
-        """Whether %rowIndex is asked for anywhere below, so that rows must be numbered."""
-        paths = [column.path for column in part.columns]
-        for nested in (*part.selects, *part.unions):
-            if self.counts(nested) or "%rowIndex" in (nested.for_each or ""):
-                return True
-        return any("%rowIndex" in path or "%`rowIndex`" in path or "%'rowIndex'" in path for path in paths)
-
     def add_union(self, unions: tuple[Select, ...], scope: Scope, body: _Body) -> None:
         """unionAll: a list of rows, unnested; or, where a branch walks, a union of queries."""
         name = self.shop.fresh("u")
         if any(branch.walks for branch in unions):
-            branches = [self.query(branch, scope) for branch in unions]
-            body.laterals.append("LATERAL (\n  " + "\n  UNION ALL\n  ".join(branches) + f"\n) AS {name}")
+            branches = "\n  UNION ALL\n  ".join(self.query(branch, scope) for branch in unions)
+            if scope.void:
+                nulls = ", ".join(["NULL"] * len(definition.column_names(unions[:1])))
+                branches = (
+                    f"SELECT * FROM (\n  {branches}\n  ) WHERE NOT ({scope.void})\n"
+                    f"  UNION ALL\n  SELECT {nulls} WHERE {scope.void}"
+                )
+            body.laterals.append(f"LATERAL (\n  {branches}\n) AS {name}")
             base = name
         else:
-            lists = [self.listed(branch, scope) for branch in unions]
-            listed = lists[0] if len(lists) == 1 else "list_concat(" + ", ".join(lists) + ")"
-            body.laterals.append(f"LATERAL (SELECT unnest({listed}) AS item) AS {name}")
+            body.laterals.append(f"LATERAL (SELECT unnest({self.joined(unions, scope)}) AS item) AS {name}")
             base = f"{name}.item"
         for column, _ in definition.column_names(unions[:1]):
             body.columns[column] = f"{base}.{sql.name(column)}"
+
+    def joined(self, unions: tuple[Select, ...], scope: Scope) -> str:
+        """The branches of a union as one list of rows."""
+        lists = [self.listed(branch, replace(scope, void=None)) for branch in unions]
+        return _unless(scope.void, lists[0] if len(lists) == 1 else "list_concat(" + ", ".join(lists) + ")")
 
     def query(self, branch: Select, scope: Scope) -> str:
         """A branch of a union as a query of its own."""
@@ -225,21 +233,19 @@ class _Compiler:
             return self.product(part, scope)[0]
         items = self.items(part, scope)
         if items.type is None:
-            inner = replace(scope, this=items, row_index="0")
+            inner = replace(scope, this=items, row_index="0", void="true" if part.or_null else scope.void)
             rows_of_none = self.product(part, inner)[0]
-            return rows_of_none if part.or_null else f"{rows_of_none}[1:0]"
+            return rows_of_none if part.or_null else _unless(scope.void, f"{rows_of_none}[1:0]")
         item, index = self.shop.fresh(), self.shop.fresh("i")
-        listed = self.shop.as_list(items)
-        if part.or_null:
-            listed = self.shop.once(listed, "CASE WHEN len({0}) > 0 THEN {0} ELSE [NULL] END".format)
-        counted = self.counts(part)
+        listed = self.or_one_null(part, self.shop.as_list(items), scope)
         inner = replace(
             scope,
             this=self.shop.element_of(items, item),
             row_index=f"({index} - 1)",
+            void=f"{item} IS NULL" if part.or_null else scope.void,
         )
         body, single = self.product(part, inner)
-        parameters = f"{item}, {index}" if counted else item
+        parameters = f"{item}, {index}" if counts(part) else item
         if single is not None:
             return f"list_transform({listed}, lambda {parameters}: {single})"
         return f"flatten(list_transform({listed}, lambda {parameters}: {body}))"
@@ -257,8 +263,7 @@ class _Compiler:
                 fields.update(dict.fromkeys(names, ""))
         if part.unions:
             names = [name for name, _ in definition.column_names(part.unions[:1])]
-            branches = [self.listed(branch, scope) for branch in part.unions]
-            lists.append((names, branches[0] if len(branches) == 1 else "list_concat(" + ", ".join(branches) + ")"))
+            lists.append((names, self.joined(part.unions, scope)))
             fields.update(dict.fromkeys(names, ""))
         if not lists:
             single = _struct(fields)
@@ -280,9 +285,12 @@ class _Compiler:
         """A column's expression, of exactly the type declared."""
         value = self.value(column.path, f"{column.at}.path", scope)
         try:
-            return self.output(column, value)
+            made = self.output(column, value)
         except ExpressionFault as fault:
             raise fault.at(f"{column.at}.path", column.path) from None
+        if scope.void is None or value.sql == scope.row_index:
+            return made
+        return f"CASE WHEN NOT ({scope.void}) THEN {made} END"
 
     def output(self, column: Column, value: Value) -> str:
         """The value as the column's type, as a list for a collection."""
@@ -337,7 +345,7 @@ class _Compiler:
         if family == "string" and value.family != "string":
             source, given = operators.text_of(self.shop, value, 0), "VARCHAR"
         elif value.encoded and sql_type in {"DOUBLE", "REAL"}:
-            given = "VARCHAR"
+            return f"{'CAST' if self.strict else 'TRY_CAST'}({source} AS {sql_type})"
         elif value.encoded:
             source, given = self.shop.number(value), DECIMAL if value.family == "decimal" else "BIGINT"
         else:
@@ -358,6 +366,21 @@ class _Compiler:
             kept = "CASE WHEN NOT json_valid({0}) OR contains(s.json, CAST(to_json({0}) AS VARCHAR)) THEN {0} END"
         guarded = "CASE WHEN starts_with({0}, '{{') OR starts_with({0}, '[') THEN " + kept + " ELSE {0} END"
         return self.shop.once(text, guarded.format)
+
+
+def counts(part: Select) -> bool:
+    """Whether %rowIndex may be asked for anywhere below, so that rows must be numbered."""
+    paths = [column.path for column in part.columns]
+    for nested in (*part.selects, *part.unions):
+        if counts(nested):
+            return True
+        paths += [nested.for_each or "", *nested.repeat]
+    return any("rowIndex" in path for path in paths)
+
+
+def _unless(void: str | None, listed: str) -> str:
+    """A list of rows, or a single NULL in the row that forEachOrNull gives for nothing: there all columns are NULL."""
+    return listed if void is None else f"CASE WHEN {void} THEN [NULL] ELSE {listed} END"
 
 
 def _struct(fields: dict[str, str]) -> str:

@@ -14,7 +14,9 @@ from typing import Any
 
 from transforms.fhir_r4 import r4
 from transforms.sql_on_fhir.errors import ViewError
+from transforms.sql_on_fhir.hints import near
 from transforms.sql_on_fhir.syntax import Literal
+from transforms.sql_on_fhir.temporal import in_calendar
 from transforms.sql_on_fhir.values import FAMILY, SQL_TYPES
 
 MAX_NESTING = 30
@@ -48,6 +50,13 @@ _ANSI_TYPES = {
 }
 _STRUCTURE = "http://hl7.org/fhir/StructureDefinition/"
 _EXTRA = {"id", "extension", "modifierExtension"}
+_PROPERTIES = (
+    "resourceType id meta implicitRules language text contained extension modifierExtension url identifier version "
+    "versionAlgorithmString versionAlgorithmCoding name title status experimental date publisher contact description "
+    "useContext jurisdiction purpose copyright copyrightLabel approvalDate lastReviewDate effectivePeriod topic author "
+    "editor reviewer endorser relatedArtifact fhirVersion profile resource constant where select"
+)
+_VIEW = set(_PROPERTIES.split())
 _SELECT = {"column", "select", "forEach", "forEachOrNull", "repeat", "unionAll"} | _EXTRA
 _COLUMN = {"name", "path", "description", "collection", "type", "tag"} | _EXTRA
 _CONSTANT_KINDS = {
@@ -110,20 +119,29 @@ def read(definition: object) -> View:
         ViewError: CH301, CH304, CH306, CH308 or CH310, at the JSON path of the fault.
     """
     view = _object(definition, "$")
+    _known(view, _VIEW, "$")
+    if view.get("resourceType", "ViewDefinition") != "ViewDefinition":
+        raise ViewError("CH301", "$.resourceType", message="'ViewDefinition' is due here")
+    if _text(view, "status", "$", optional=True) not in {"", "draft", "active", "retired", "unknown"}:
+        raise ViewError("CH301", "$.status", message="draft, active, retired or unknown is due here")
     resource = _text(view, "resource", "$")
     if resource not in r4().resources:
-        raise ViewError("CH310", "$.resource", message="not the name of a resource type of R4")
+        meant = near(resource, r4().resources)
+        raise ViewError("CH310", "$.resource", message=f"not the name of a resource type of R4{meant}")
     name = _text(view, "name", "$", optional=True)
-    where = tuple(
-        (_text(_object(entry, f"$.where[{i}]"), "path", f"$.where[{i}]"), f"$.where[{i}].path")
-        for i, entry in enumerate(_array(view, "where", "$"))
-    )
+    where = tuple(_where(entry, f"$.where[{i}]") for i, entry in enumerate(_array(view, "where", "$")))
     selects = _selects(view, "select", "$", 0)
     if not selects:
         raise ViewError("CH301", "$.select", message="at least one select is due")
     found = View(resource, name or None, selects, where, _constants(view))
     _check_names(column_names(found.selects))
     return found
+
+
+def _where(entry: object, at: str) -> tuple[str, str]:
+    part = _object(entry, at)
+    _known(part, {"path", "description"} | _EXTRA, at)
+    return _text(part, "path", at), f"{at}.path"
 
 
 def column_names(selects: Sequence[Select]) -> list[tuple[str, str]]:
@@ -186,6 +204,8 @@ def _check_union(unions: tuple[Select, ...]) -> None:
     if not unions:
         return
     expected = [name for name, _ in column_names(unions[:1])]
+    if not expected:
+        raise ViewError("CH308", unions[0].at, message="a branch of a union has at least one column")
     for branch in unions[1:]:
         names = [name for name, _ in column_names([branch])]
         if names != expected:
@@ -207,7 +227,8 @@ def _column(entry: object, at: str) -> Column:
         raise ViewError("CH301", f"{at}.collection", message="a boolean is due")
     kind = _text(part, "type", at, optional=True).removeprefix(_STRUCTURE) or None
     if kind is not None and kind not in SQL_TYPES:
-        known = "a complex type: name its parts" if kind in r4().types else "not a FHIR primitive"
+        meant = near(kind, SQL_TYPES)
+        known = "a complex type: name its parts" if kind in r4().types else f"not a FHIR primitive{meant}"
         raise ViewError("CH304", f"{at}.type", message=f"{kind!r} is {known}")
     return Column(
         name=name,
@@ -223,6 +244,7 @@ def _column(entry: object, at: str) -> Column:
 def _ansi_type(part: Mapping[str, Any], at: str) -> str | None:
     for i, entry in enumerate(_array(part, "tag", at)):
         tag = _object(entry, f"{at}.tag[{i}]")
+        _known(tag, {"name", "value"} | _EXTRA, f"{at}.tag[{i}]")
         if tag.get("name") != "ansi/type":
             continue
         value = _text(tag, "value", f"{at}.tag[{i}]")
@@ -251,7 +273,8 @@ def _constants(view: Mapping[str, Any]) -> dict[str, Literal]:
             )
         if name in constants or name in {"rowIndex", "resource", "context", "rootResource", "ucum"}:
             raise ViewError("CH306", f"{at}.name", message=f"%{name} has a meaning already")
-        values = [key for key in part if key.startswith("value")]
+        values = [key for key in part if str(key).startswith("value")]
+        _known(part, {"name", *values} | _EXTRA, at)
         if len(values) != 1:
             raise ViewError("CH306", at, message=f"%{name} has {len(values)} values; exactly one is due")
         constants[name] = _constant(part[values[0]], values[0].removeprefix("value"), f"{at}.{values[0]}")
@@ -275,7 +298,7 @@ def _constant(value: object, kind: str, at: str) -> Literal:
             if number is not None:
                 return Literal("decimal", number, 0)
         case "string" | "date" | "dateTime" | "time" if isinstance(value, str):
-            if family == "string" or _TEMPORAL[family].match(value):
+            if family == "string" or (_TEMPORAL[family].match(value) and in_calendar(value)):
                 return Literal(_CONSTANT_KINDS[family], value, 0)  # type: ignore[arg-type]
     raise ViewError("CH306", at, message=f"not a value of type {kind}")
 
@@ -321,5 +344,6 @@ def _text(parent: Mapping[str, Any], key: str, at: str, suffix: str = "", *, opt
 
 def _known(part: Mapping[str, Any], known: set[str], at: str) -> None:
     for key in part:
-        if key not in known:
-            raise ViewError("CH301", at, message=f"unknown property {str(key)[:60]!r}")
+        if key not in known and not (isinstance(key, str) and key.removeprefix("_") in known):
+            shown = str(key)[:60]
+            raise ViewError("CH301", at, message=f"unknown property {shown!r}{near(shown, known)}")

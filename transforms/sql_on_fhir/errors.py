@@ -30,6 +30,9 @@ CODES: dict[str, ViewCode] = {
         ),
         ViewCode("CH310", "There is no such resource type", "Name a resource of FHIR R4."),
         ViewCode("CH311", "The view could not be run", "Give it more memory, or report it with the view."),
+        ViewCode(
+            "CH312", "The result cannot be written", "Name a file that ends in .parquet or .csv, in a folder of yours."
+        ),
         # -- remarks about rows: counted, never raised --------------------------------------------------------------
         ViewCode("CH320", "A resource does not fit its type there", "The column is NULL; the row is kept."),
         ViewCode("CH321", "A line holds no JSON object", "It was left out; correct the file."),
@@ -66,7 +69,11 @@ class ViewError(Exception):
             where += f" `{_short(self.expression)}`"
         if self.column is not None:
             where += f" column {self.column}"
-        return f"{self.code} {CODES[self.code].title}: {where}: {self.message}. {CODES[self.code].mend}"
+        sentence = (
+            f"{self.code} {CODES[self.code].title}: {where}: {_short(self.message, 400)}. {CODES[self.code].mend}"
+        )
+        # half of a surrogate pair, which a view may hold, cannot be printed
+        return sentence.encode(errors="backslashreplace").decode()
 
 
 class ExpressionFault(Exception):  # noqa: N818 - travels inside the compiler only

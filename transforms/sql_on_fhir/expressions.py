@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from transforms.fhir_r4 import r4
-from transforms.sql_on_fhir import operators, sql
+from transforms.sql_on_fhir import operators, sources, sql
 from transforms.sql_on_fhir.errors import ExpressionFault
 from transforms.sql_on_fhir.functions import FUNCTIONS
 from transforms.sql_on_fhir.hints import hint, is_known_somewhere, near
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
     from transforms.fhir_r4 import Element
 
+MAX_SQL = 1_000_000
+"""Characters of SQL that one expression may become."""
+
 _SIDE_NAMES = ("extension", "id")
 
 
@@ -43,6 +46,8 @@ class Scope:
     index: str | None = None
     lenient: bool = False
     """Whether an element that this type does not have, but another does, is just empty (within `repeat`)."""
+    void: str | None = None
+    """Within forEachOrNull: the condition that there was no item, so that the row has only NULLs."""
 
 
 @dataclass
@@ -59,6 +64,8 @@ class Workshop:
     decimals: set[str] = field(default_factory=set)
     place: str = "$"
     count: int = 0
+    no_container: Callable[[str], str] = str
+    """Puts NULL where the text of a string is that of an object or array in its place."""
 
     def fresh(self, prefix: str = "x") -> str:
         """A name for a lambda's parameter or a row source that nothing else has."""
@@ -73,6 +80,13 @@ class Workshop:
         Raises:
             ExpressionFault: CH303 to CH306, with the offset of the part at fault.
         """
+        value = self.evaluated(tree, scope)
+        if len(value.sql) + len(value.guard or "") > MAX_SQL:
+            raise ExpressionFault("CH302", tree.position, "so much is nested here that its SQL grows too long")
+        return value
+
+    def evaluated(self, tree: Expression, scope: Scope) -> Value:
+        """The value of an expression, however long its SQL."""
         match tree:
             case Literal():
                 return literal(tree)
@@ -147,13 +161,16 @@ class Workshop:
             raise ExpressionFault("CH304", tree.position, f"an index is an integer, not {at.label}")
         known = at.literal.value if at.literal is not None else None
         if isinstance(known, int):
+            if known < 0:
+                return replace(self.item(target, "1") if target.many else target, guard="false")
             if not target.many:
                 return target if known == 0 else replace(target, guard="false")
             return self.item(target, str(known + 1))
         number = self.number(self.one(at))
         if not target.many:
             return replace(target.plain(), guard=f"{number} = 0")
-        return replace(self.item(target, f"TRY({number} + 1)"), guard=f"{number} >= 0")
+        at_sql = self.apart(number, lambda given: f"TRY({given} + 1)")
+        return replace(self.item(target, at_sql), guard=f"{number} >= 0")
 
     def member(self, value: Value, name: str, position: int, *, lenient: bool = False) -> Value:
         """`value.name`."""
@@ -180,6 +197,8 @@ class Workshop:
             if lenient and is_known_somewhere(name):
                 return None
             raise ExpressionFault("CH303", position, f"{value.label} has no element {name!r}{hint(name, children)}")
+        if value.shape is None:
+            raise ExpressionFault("CH305", position, "a quantity written in the view is there to compare with only")
         if value.type.name == "Resource":
             raise ExpressionFault("CH303", position, "any resource may stand here: name its type with ofType() first")
         return found
@@ -187,13 +206,16 @@ class Workshop:
     def access(self, value: Value, element: Element, json_name: str, kind: Type) -> Value:
         """The JSON property of an element, declared in the shape."""
         family = kind.family
-        leaf = None if family is None else ("BOOLEAN" if family == "boolean" else "VARCHAR")
+        scalar = family if family in {"boolean", "integer", "decimal"} else None
+        leaf = None if family is None else ("JSON" if scalar else "VARCHAR")
         parent = self.shape_of(value)
         raw = kind.name == "Resource" or f"{parent.place}.{json_name}" in self.raw
         shape = parent.child(json_name, many=element.is_list, leaf=leaf, raw=raw)
         shape.raw = raw
-        shape.number = family in {"integer", "decimal"}
+        shape.scalar = scalar
         got = self.descend(value, json_name, many=element.is_list)
+        if scalar is not None:
+            got = self.scalar(got, scalar)
         got = replace(
             got,
             type=kind,
@@ -201,11 +223,26 @@ class Workshop:
             sparse=got.many and (family is not None or not element.is_list),
             encoded=family in {"integer", "decimal"},
             leaf=leaf == "VARCHAR",
-            side=(value, element) if family is not None else None,
+            side=(value, json_name, element.is_list) if family is not None else None,
         )
         if raw and kind.name != "Resource":
             got = replace(got, sql=self.parse_each(got.sql, shape, many=got.many), sparse=False)
         return got
+
+    def scalar(self, value: Value, family: str) -> Value:
+        """A number's text, or a boolean, out of its JSON. A string in its place is neither, whatever it says."""
+
+        def read(item: str) -> str:
+            text = f"CAST({item} AS VARCHAR)"
+            if family == "boolean":
+                other = f" WHEN {item} IS NOT NULL THEN error('CH320')" if self.strict else ""
+                return f"CASE WHEN {text} = 'true' THEN true WHEN {text} = 'false' THEN false{other} END"
+            return text if self.strict else sources.number_text(text)
+
+        if not value.many:
+            return replace(value, sql=read(value.sql))
+        item = self.fresh()
+        return replace(value, sql=f"list_transform({value.sql}, lambda {item}: {read(item)})")
 
     def descend(self, value: Value, json_name: str, *, many: bool) -> Value:
         """SQL of `value.json_name`, over all items if there are several."""
@@ -222,13 +259,12 @@ class Workshop:
         item = self.fresh("j")
         return f"list_transform({source}, lambda {item}: from_json({item}, {shape.spec_text()}))"
 
-    def side(self, side: tuple[Value, Element], name: str) -> Value:
+    def side(self, side: tuple[Value, str, bool], name: str) -> Value:
         """`extension` or `id` of a primitive: in JSON beside it, under its name with an underscore."""
-        parent, element = side
+        parent, json_name, many = side
         below = r4().children("Element")[name]
-        json_name = f"_{element.name}"
-        shape = self.shape_of(parent).child(json_name, many=element.is_list, leaf=None, raw=False)
-        beside = replace(self.descend(parent, json_name, many=element.is_list), type=Type.of("Element"), shape=shape)
+        shape = self.shape_of(parent).child(f"_{json_name}", many=many, leaf=None, raw=False)
+        beside = replace(self.descend(parent, f"_{json_name}", many=many), type=Type.of("Element"), shape=shape)
         return self.access(beside, below, name, Type.at(below))
 
     def shape_of(self, value: Value) -> Shape:
@@ -266,7 +302,7 @@ class Workshop:
             permitted = ", ".join(element.types[:12]) + (" …" if len(element.types) > 12 else "")
             raise ExpressionFault("CH304", position, f"{parent.label}.{element.path} is never {name}, but {permitted}")
         json_name = next(key for key, kind in element.json_names.items() if kind == name)
-        return replace(self.access(parent, element, json_name, Type.at(element, name)), side=None)
+        return self.access(parent, element, json_name, Type.at(element, name))
 
     def resource_of(self, value: Value, name: str, position: int) -> Value:
         """The resources of one type among those contained; they are JSON text up to here."""
@@ -274,6 +310,8 @@ class Workshop:
             raise ExpressionFault("CH304", position, f"there is no resource type {name!r}{near(name, r4().resources)}")
         outer = self.shape_of(value)
         shape = self.parsed.setdefault(f"{outer.place}#{name}", Shape(f"{outer.place}#{name}"))
+        shape.resource = name
+        outer.read_by(shape)
         item = self.fresh("j")
         is_it = f"({item} ->> '$.resourceType') = {sql.text(name)}"
         many = value.sql if value.many else f"[{value.single()}]"
@@ -296,7 +334,11 @@ class Workshop:
         if not value.sparse:
             return value.sql
         item = self.fresh()
-        return f"list_filter({value.sql}, lambda {item}: {item} IS NOT NULL)"
+        return f"list_filter({value.sql}, lambda {item}: {self.checked(item, value)} IS NOT NULL)"
+
+    def checked(self, item: str, value: Value) -> str:
+        """An item of which only its being there is asked: even so the strict reader must stop at what is no number."""
+        return self.decoded(item, value) if self.strict else item
 
     def as_list(self, value: Value) -> str:
         """SQL of a list of all items: empty or NULL if there are none."""
@@ -347,7 +389,7 @@ class Workshop:
             return made(f"coalesce(len({self.dense(value)}) > 0, false)", "boolean")
         if value.root:
             return made(f"coalesce({value.guard}, false)" if value.guard else "true", "boolean")
-        there = f"{value.sql} IS NOT NULL"
+        there = f"{self.checked(value.sql, value)} IS NOT NULL"
         return made(f"coalesce({value.guard} AND {there}, false)" if value.guard else f"({there})", "boolean")
 
     def where_there(self, given: Value, made_of_it: Value) -> Value:
@@ -393,6 +435,13 @@ class Workshop:
         item = self.fresh("t")
         return f"list_transform([{expression}], lambda {item}: {make(item)})[1]"
 
+    def apart(self, expression: str, make: Callable[[str], str]) -> str:
+        """SQL with a TRY over an expression, which DuckDB refuses if that may itself end the query."""
+        if "error(" not in expression:
+            return make(expression)
+        item = self.fresh("t")
+        return f"list_transform([{expression}], lambda {item}: {make(item)})[1]"
+
     def boolean(self, value: Value, position: int) -> str:
         """SQL of a single boolean.
 
@@ -404,6 +453,10 @@ class Workshop:
         if value.family != "boolean":
             raise ExpressionFault("CH304", position, f"a boolean is due here, not {self.label(value)}")
         return self.one(value).sql
+
+    def string(self, value: Value) -> str:
+        """SQL of a single string that something is made of."""
+        return self.no_container(value.single()) if value.leaf else value.single()
 
     def label(self, value: Value) -> str:
         """The type of a value, for messages."""

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from transforms.fhir_r4 import r4
 from transforms.sql_on_fhir import operators, sql, temporal
 from transforms.sql_on_fhir.errors import ExpressionFault
-from transforms.sql_on_fhir.syntax import Member
+from transforms.sql_on_fhir.hints import near
+from transforms.sql_on_fhir.syntax import Literal, Member
 from transforms.sql_on_fhir.values import DECIMAL, EMPTY, Type, Value, made
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ class Function:
 
 FUNCTIONS: dict[str, Function] = {}
 
-_KEY = "[A-Z][A-Za-z]*/[A-Za-z0-9.-]{1,64}"
+_ID = r"[^/?#|\s]+"
+"""What stands for an id in a reference: more than R4 permits, so that keys of such resources join all the same."""
 
 
 def function(name: str, least: int = 0, most: int | None = None) -> Callable[[Run], Run]:
@@ -123,15 +125,18 @@ def select(shop: Workshop, target: Value, call: Call, scope: Scope) -> Value:
     if target.type is None:
         return EMPTY
     if not target.many:
-        got = shop.evaluate(call.arguments[0], shop.lambda_scope(target, "", scope))
+        got = shop.evaluate(call.arguments[0], shop.lambda_scope(target, "", scope, index="0"))
         return shop.where_there(target, got)
-    item = shop.fresh()
-    got = shop.evaluate(call.arguments[0], shop.lambda_scope(target, item, scope))
+    item, index = shop.fresh(), shop.fresh("i")
+    inner = shop.lambda_scope(target, item, scope, index=f"({index} - 1)")
+    got = shop.evaluate(call.arguments[0], inner)
     if got.type is None:
         return EMPTY
     if got.choices is not None:
         raise ExpressionFault("CH303", call.position, f"{shop.label(got)} is a choice: name its type first")
-    each = f"list_transform({shop.dense(target)}, lambda {item}: {got.sql if got.many else got.single()})"
+    made_of_it = got.sql if got.many else got.single()
+    names = f"{item}, {index}" if _mentions(made_of_it, index) else item
+    each = f"list_transform({shop.dense(target)}, lambda {names}: {made_of_it})"
     listed = f"flatten({each})" if got.many else each
     return replace(got, sql=listed, many=True, sparse=True, guard=None, literal=None, side=None)
 
@@ -222,29 +227,37 @@ def get_reference_key(shop: Workshop, target: Value, call: Call, scope: Scope) -
         return EMPTY
     if target.type.name != "Reference":
         raise ExpressionFault("CH304", call.position, f"getReferenceKey() is of a Reference, not of {target.label}")
-    kind = type_argument(call.arguments[0]).removeprefix("FHIR.") if call.arguments else None
-    if kind is not None and kind not in r4().resources:
-        raise ExpressionFault("CH310", call.arguments[0].position, f"there is no resource type {kind!r}")
-    pattern = _KEY if kind is None else f"{kind}/[A-Za-z0-9.-]{{1,64}}"
+    kind = _resource_argument(call.arguments[0]) if call.arguments else None
+    pattern = f"{kind or '[A-Z][A-Za-z]*'}/{_ID}"
     further = sql.text(f"^(?:https?://.*/)?({pattern})(?:/_history/.*)?$")
 
     def key(reference: str) -> str:
         if kind is None:
-            relative = f"regexp_full_match({reference}, '[A-Z][A-Za-z]*/[A-Za-z0-9.-]+')"
-            maybe = f"contains({reference}, '/')"
+            relative = f"regexp_full_match({reference}, {sql.text(pattern)})"
+            maybe, whole = f"contains({reference}, '/')", reference
         else:
             start = sql.text(f"{kind}/")
             begins = f"starts_with({reference}, {start})"
-            relative = f"{begins} AND NOT contains({reference}, '/_history/')"
+            relative = f"{begins} AND NOT contains(substr({reference}, {len(kind) + 2}), '/')"
+            whole = f"nullif({reference}, {start})"
             maybe = f"{begins} OR contains({reference}, {sql.text(f'/{kind}/')})"
         return (
-            f"CASE WHEN {relative} THEN {reference} "
+            f"CASE WHEN {relative} THEN {whole} "
             f"WHEN {maybe} THEN nullif(regexp_extract({reference}, {further}, 1), '') END"
         )
 
     return shop.each(
         shop.member(target, "reference", call.position), lambda reference: shop.once(reference, key), "string"
     )
+
+
+def _resource_argument(tree: Expression) -> str:
+    """The type of resource that is asked for, which the standard's text also writes as a string."""
+    named = isinstance(tree, Literal) and tree.kind == "string"
+    kind = str(tree.value) if isinstance(tree, Literal) and named else type_argument(tree).removeprefix("FHIR.")
+    if kind not in r4().resources:
+        raise ExpressionFault("CH310", tree.position, f"there is no resource type {kind!r}{near(kind, r4().resources)}")
+    return kind
 
 
 # -- boundaries --------------------------------------------------------------------------------------------------------
@@ -265,8 +278,10 @@ def high_boundary(shop: Workshop, target: Value, call: Call, scope: Scope) -> Va
 def _boundary(shop: Workshop, target: Value, call: Call, *, high: bool) -> Value:
     if target.type is None:
         return EMPTY
+    if target.type.name == "Period":
+        target = shop.member(target, "end" if high else "start", call.position)
     family = target.family
-    if family in {"date", "dateTime", "time"}:
+    if target.type is not None and family in {"date", "dateTime", "time"}:
 
         def boundary(text: str) -> str:
             return temporal.boundary(text, family or "", high=high)
@@ -299,7 +314,8 @@ def precision(shop: Workshop, target: Value, call: Call, scope: Scope) -> Value:
 
     def digits(text: str) -> str:
         local = f"CASE WHEN length({text}) > 10 THEN {clock.format(text)} ELSE {text} END"
-        return f"length(regexp_replace({local}, '[^0-9]', '', 'g'))"
+        count = f"length(regexp_replace({local}, '[^0-9]', '', 'g'))"
+        return f"CASE WHEN {temporal.well_formed(text, target.family or '')} THEN {count} END"
 
     return shop.each(target, lambda text: shop.once(text, digits), "integer")
 
@@ -320,7 +336,18 @@ def join(shop: Workshop, target: Value, call: Call, scope: Scope) -> Value:
         return made("''", "string")
     if not target.many:
         return made(f"coalesce({operators.text_of(shop, target, call.position)}, '')", "string")
-    return made(f"coalesce(array_to_string({_texts(shop, target, call.position)}, {separator}), '')", "string")
+    texts = _texts(shop, target, call.position)
+    if separator.startswith("'"):
+        return made(f"coalesce(array_to_string({texts}, {separator}), '')", "string")
+    # array_to_string takes a constant only
+    one, other, item = shop.fresh(), shop.fresh(), shop.fresh()
+    there = f"list_filter({texts}, lambda {item}: {item} IS NOT NULL)"
+
+    def joined(items: str) -> str:
+        whole = f"list_reduce({items}, lambda {one}, {other}: {one} || {separator} || {other})"
+        return f"CASE WHEN len({items}) > 0 THEN {whole} ELSE '' END"
+
+    return made(shop.once(there, joined), "string")
 
 
 def _texts(shop: Workshop, target: Value, position: int) -> str:
@@ -350,7 +377,7 @@ def _strings(shop: Workshop, target: Value, call: Call, scope: Scope) -> tuple[s
         expected = "integer" if call.name == "substring" else "string"
         if given.family != expected:
             raise ExpressionFault("CH304", tree.position, f"{call.name}() takes a {expected}, not {shop.label(given)}")
-    return shop.one(target).sql, arguments
+    return shop.string(shop.one(target)), arguments
 
 
 def _string_function(name: str, template: str, result: str, arguments: int = 0) -> None:
@@ -368,7 +395,12 @@ _string_function("length", "length({})", "integer")
 _string_function("startsWith", "starts_with({}, {})", "boolean", 1)
 _string_function("endsWith", "suffix({}, {})", "boolean", 1)
 _string_function("contains", "contains({}, {})", "boolean", 1)
-_string_function("replace", "replace({}, {}, {})", "string", 2)
+_string_function(
+    "replace",
+    "CASE WHEN {1} = '' THEN regexp_replace({0}, '', replace({2}, '\\', '\\\\'), 'g') ELSE replace({0}, {1}, {2}) END",
+    "string",
+    2,
+)
 
 
 @function("substring", 1, 2)
@@ -379,8 +411,14 @@ def substring(shop: Workshop, target: Value, call: Call, scope: Scope) -> Value:
         return EMPTY
     text, (start, *length) = parts
     most = f", least(greatest({length[0]}, 0), 1000000000)" if length else ""
-    inside = f"{start} >= 0 AND {start} < length({text})"
-    return made(f"CASE WHEN {inside} THEN substr({text}, ({start}) + 1{most}) END", "string")
+
+    def part(given: str) -> str:
+        return shop.once(
+            start,
+            lambda at: f"CASE WHEN {at} >= 0 AND {at} < length({given}) THEN substr({given}, {at} + 1{most}) END",
+        )
+
+    return made(shop.once(text, part), "string")
 
 
 # -- choosing ----------------------------------------------------------------------------------------------------------

@@ -47,7 +47,7 @@ def sign(shop: Workshop, tree: Unary, value: Value) -> Value:
         raise ExpressionFault("CH304", tree.position, f"{shop.label(value)} is no number")
     if tree.operator == "+":
         return value
-    negated = made(f"TRY(-{shop.number(shop.one(value))})", value.family or "")
+    negated = made(shop.apart(shop.number(shop.one(value)), lambda number: f"TRY(-{number})"), value.family or "")
     if value.literal is not None and not isinstance(value.literal.value, str | bool | None):
         return replace(negated, literal=replace(value.literal, value=-value.literal.value))
     return negated
@@ -208,10 +208,20 @@ def union(shop: Workshop, tree: Binary, left: Value, right: Value) -> Value:
         return right
     if right.type is None:
         return left
-    if left.family is None or left.family != right.family or left.encoded != right.encoded:
+    if left.family in _NUMBERS and right.family in _NUMBERS:
+        left, right = as_numbers(shop, left, right), as_numbers(shop, right, left)
+    if left.family is None or left.family != right.family:
         raise ExpressionFault("CH304", tree.position, f"{shop.label(left)} | {shop.label(right)} has no common type")
     both = f"list_concat(coalesce({shop.as_list(left)}, []), coalesce({shop.as_list(right)}, []))"
     return shop.each_once(left, both)
+
+
+def as_numbers(shop: Workshop, value: Value, other: Value) -> Value:
+    """A list of numbers, decoded; decimals if the other ones are."""
+    kind = "decimal" if "decimal" in {value.family, other.family} else "integer"
+    item = shop.fresh()
+    number = f"CAST({shop.decoded(item, value)} AS {DECIMAL if kind == 'decimal' else 'BIGINT'})"
+    return made(f"list_transform({shop.as_list(value)}, lambda {item}: {number})", kind, many=True, sparse=True)
 
 
 def arithmetic(shop: Workshop, tree: Binary, left: Value, right: Value) -> Value:
@@ -219,31 +229,37 @@ def arithmetic(shop: Workshop, tree: Binary, left: Value, right: Value) -> Value
     if left.type is None or right.type is None:
         return EMPTY
     if tree.operator == "+" and left.family == right.family == "string":
-        return made(f"({shop.one(left).sql} || {shop.one(right).sql})", "string")
+        return made(f"({shop.string(shop.one(left))} || {shop.string(shop.one(right))})", "string")
     if left.family not in _NUMBERS or right.family not in _NUMBERS:
         raise ExpressionFault(
             "CH304", tree.position, f"{shop.label(left)} {tree.operator} {shop.label(right)} cannot be computed"
         )
     a, b = shop.number(shop.one(left)), shop.number(shop.one(right))
     whole = left.family == right.family == "integer"
-    match tree.operator:
+    kind = "integer" if tree.operator == "div" or (whole and tree.operator != "/") else "decimal"
+    result = shop.apart(a, lambda one: shop.apart(b, lambda other: _computed(tree.operator, one, other, whole=whole)))
+    return made(result, kind)
+
+
+def _computed(operator: str, a: str, b: str, *, whole: bool) -> str:
+    match operator:
         case "/":
             quotient = f"CAST({a} AS DOUBLE) / nullif(CAST({b} AS DOUBLE), 0)"
-            return made(f"TRY_CAST(printf('%.15g', {quotient}) AS {DECIMAL})", "decimal")
+            return f"TRY_CAST(printf('%.15g', {quotient}) AS {DECIMAL})"
         case "div":
-            return made(f"TRY(CAST(trunc(CAST({a} AS DOUBLE) / nullif(CAST({b} AS DOUBLE), 0)) AS BIGINT))", "integer")
+            return f"TRY(CAST(trunc(CAST({a} AS DOUBLE) / nullif(CAST({b} AS DOUBLE), 0)) AS BIGINT))"
         case "mod" if whole:
-            return made(f"TRY({a} % nullif({b}, 0))", "integer")
+            return f"TRY({a} % nullif({b}, 0))"
         case "mod":
             wide = f"CAST({a} AS {DECIMAL}) % nullif(CAST({b} AS {DECIMAL}), 0)"
-            return made(f"TRY(CAST({wide} AS {DECIMAL}))", "decimal")
-        case operator if whole:
-            return made(f"TRY(CAST({a} AS BIGINT) {operator} CAST({b} AS BIGINT))", "integer")
+            return f"TRY(CAST({wide} AS {DECIMAL}))"
+        case _ if whole:
+            return f"TRY(CAST({a} AS BIGINT) {operator} CAST({b} AS BIGINT))"
         case "*":
             # 38 digits in all: 10 after the point of one factor and 8 of the other, as FHIRPath asks for at least
-            return made(f"TRY(CAST({a} AS DECIMAL(38, 10)) * CAST({b} AS DECIMAL(38, 8)))", "decimal")
-        case operator:
-            return made(f"TRY(CAST({a} AS {DECIMAL}) {operator} CAST({b} AS {DECIMAL}))", "decimal")
+            return f"TRY(CAST({a} AS DECIMAL(38, 10)) * CAST({b} AS DECIMAL(38, 8)))"
+        case _:
+            return f"TRY(CAST({a} AS {DECIMAL}) {operator} CAST({b} AS {DECIMAL}))"
 
 
 def decode(item: str, value: Value, *, strict: bool) -> str:
@@ -284,6 +300,6 @@ def text_of(shop: Workshop, value: Value, position: int) -> str:
             if value.literal is None
             else (sql.text(value.sql))
         )
-    if value.encoded or value.family not in {"integer", "boolean"}:
-        return value.single()
-    return f"CAST({value.single()} AS VARCHAR)"
+    if value.family not in {"integer", "boolean"}:
+        return shop.string(value)
+    return f"CAST({shop.number(value)} AS VARCHAR)"

@@ -1,4 +1,8 @@
-"""Counting what does not fit: resources that hold something else where R4 has an object, a list or a number."""
+"""Counting what does not fit: resources that hold something else where R4 has an object, a list or a number.
+
+What a `repeat` walks through, and resources within resources, are documents of their own here: their places are looked
+at wherever json_tree finds such a document, so a misfit of an item counts at whatever depth it stands.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +28,8 @@ LISTED_AT_ONCE = 3
 
 Place = tuple[str, tuple[str, ...]]
 
-_NUMBERS = ("UBIGINT", "BIGINT", "HUGEINT", "DOUBLE")
+_WHOLE = ("UBIGINT", "BIGINT")
+_NUMBERS = (*_WHOLE, "HUGEINT", "DOUBLE")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +51,8 @@ def counting_queries(compiled: Compiled, source: Source) -> list[tuple[str, list
     several = [place for place in places if "[*]" in place[0]]
     groups = [several[start : start + LISTED_AT_ONCE] for start in range(0, len(several), LISTED_AT_ONCE)]
     resource = compiled.resource
-    return [_counting(resource, source, single, []), *(_counting(resource, source, [], group) for group in groups)]
+    queries = [_counting(resource, source, single, []), *(_counting(resource, source, [], group) for group in groups)]
+    return queries + [_counting_within(resource, source, document) for document in _documents(compiled.shape)]
 
 
 def _counting(resource: str, source: Source, single: list[Place], several: list[Place]) -> tuple[str, list[str]]:
@@ -68,6 +74,73 @@ def _counting(resource: str, source: Source, single: list[Place], several: list[
     return text, [path for path, _ in (*single, *several)]
 
 
+@dataclass(frozen=True, slots=True)
+class _Document:
+    """What is parsed on its own: SQL of the list of all of them in a resource, and the path that stands for them."""
+
+    items: str
+    path: str
+    shape: Shape
+
+
+def _counting_within(resource: str, source: Source, document: _Document) -> tuple[str, list[str]]:
+    columns, paths = ["0"], []
+    for path, allowed in _places(document.shape, "$"):
+        kinds = f"json_type(item, {sql.text(path)})"
+        misfit = f"{kinds} NOT IN ({_quoted(allowed)})"
+        if "[*]" in path:
+            misfit = f"len(list_filter({kinds}, lambda kind: kind NOT IN ({_quoted(allowed)}))) > 0"
+        columns.append(f"count(*) FILTER (WHERE len(list_filter(items, lambda item: {misfit})) > 0)")
+        paths.append(document.path + path[1:])
+    text = (
+        "SELECT " + ", ".join(columns) + f"\nFROM (\n  SELECT {document.items} AS items\n  FROM (\n"
+        f"    SELECT CASE WHEN json_valid(json) THEN json END AS json FROM ({texts(source, resource)})\n  )\n"
+        f"  WHERE (json ->> '$.resourceType') = {sql.text(resource)}\n)"
+    )
+    return text, paths
+
+
+def _documents(shape: Shape) -> Iterator[_Document]:
+    """All documents below a resource, each after the one that it stands in."""
+    waiting = [_Document("[json]", "$", shape)]
+    seen = [shape]
+    while waiting:
+        outer = waiting.pop(0)
+        starts: dict[int, list[str]] = {}
+        for reader, path in _readers(outer.shape, ""):
+            if reader not in seen:
+                starts.setdefault(id(reader), []).append(path)
+        for reader, path in list(_readers(outer.shape, "")):
+            if reader in seen:
+                continue
+            seen.append(reader)
+            ways = "|".join(map(_pattern, starts[id(reader)]))
+            steps = "|".join(_pattern(step) for below, step in _readers(reader, "") if below is reader)
+            whole = f"[$](?:{ways})" + (f"(?:{steps})*" if steps else "")
+            kind = f" AND (t.value ->> '$.resourceType') = {sql.text(reader.resource)}" if reader.resource else ""
+            items = (
+                f"(SELECT list(t.value) FROM (SELECT unnest({outer.items}) AS j), json_tree(j) AS t "
+                f"WHERE regexp_full_match(t.fullkey, {sql.text(whole)}){kind})"
+            )
+            document = _Document(items, outer.path + path, reader)
+            waiting.append(document)
+            yield document
+
+
+def _readers(shape: Shape, path: str) -> Iterator[tuple[Shape, str]]:
+    """The shapes that text somewhere in this one is parsed into, with the path of that text."""
+    for name, child in shape.fields.items():
+        place = f"{path}.{name}" + ("[*]" if child.many else "")
+        for reader in child.readers:
+            yield reader, place
+        yield from _readers(child, place)
+
+
+def _pattern(path: str) -> str:
+    """A path as a regular expression for the full keys of json_tree."""
+    return path.replace(".", "[.]").replace("[*]", r"\[\d+\]")
+
+
 def remarks_of(table: pa.Table) -> tuple[Remark, ...]:
     """The remarks that came with the result of `run_view`."""
     noted = (table.schema.metadata or {}).get(METADATA_KEY, b"[]")
@@ -83,11 +156,12 @@ def attach(table: pa.Table, remarks: list[Remark]) -> pa.Table:
 def read(rows: list[tuple[int, ...]], compiled: Compiled, paths: list[list[str]]) -> list[Remark]:
     """The remarks out of the rows of the counting queries."""
     broken = rows[0][0]
-    found = [Remark("CH321", compiled.resource, broken)] if broken else []
+    counts: dict[str, int] = {}
     for row, named in zip(rows, paths, strict=True):
-        misfits = zip(named, row[1:], strict=True)
-        found += [Remark("CH320", compiled.resource + path[1:], count) for path, count in misfits if count]
-    return found
+        for path, count in zip(named, row[1:], strict=True):
+            counts[path] = max(count, counts.get(path, 0))
+    found = [Remark("CH321", compiled.resource, broken)] if broken else []
+    return found + [Remark("CH320", compiled.resource + path[1:], count) for path, count in counts.items() if count]
 
 
 def _places(shape: Shape, path: str) -> Iterator[Place]:
@@ -107,9 +181,8 @@ def _allowed(shape: Shape) -> tuple[str, ...]:
     """JSON types that are read without loss; DuckDB makes text of a number that stands for a string."""
     if shape.leaf is None:
         return ("OBJECT",)
-    if shape.leaf == "BOOLEAN":
-        return ("BOOLEAN",)
-    return _NUMBERS if shape.number else ("VARCHAR", "BOOLEAN", *_NUMBERS)
+    kinds = {"boolean": ("BOOLEAN",), "integer": _WHOLE, "decimal": _NUMBERS}
+    return kinds.get(shape.scalar or "", ("VARCHAR", "BOOLEAN", *_NUMBERS))
 
 
 def _quoted(kinds: tuple[str, ...]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -15,13 +15,16 @@ import msgspec
 import pyarrow as pa
 
 from transforms.sql_on_fhir import definition, sql
-from transforms.sql_on_fhir.compiler import NO_DIGITS, OutputColumn, compile_definition
+from transforms.sql_on_fhir.compiler import NOT_STRICT, OutputColumn, compile_definition
 from transforms.sql_on_fhir.errors import ViewError
 from transforms.sql_on_fhir.remarks import Remark, attach, counting_queries
 from transforms.sql_on_fhir.remarks import read as read_remarks
 from transforms.sql_on_fhir.sources import LONG_LINE_LIMIT, NdjsonFiles, Query, Source, SqlRelation
 
 MEMORY_LIMIT = "512MB"
+
+FAILURES = (duckdb.Error, UnicodeDecodeError)
+"""What DuckDB raises: the second where its message quotes a text that is not ASCII, cut within a character."""
 
 LONG_LINE = "a line is longer than the reader's limit"
 
@@ -65,17 +68,26 @@ def _as_source(source: AnySource) -> Source:
 
 
 def _relation_source(relation: duckdb.DuckDBPyRelation, query: str) -> Query:
-    if "resource" not in relation.columns:
+    columns = dict(zip(relation.columns, map(str, relation.types), strict=True))
+    kind = columns.get("resource")
+    if kind is None:
         raise ViewError("CH309", message="the relation has no column `resource`")
+    if kind.startswith(("STRUCT", "MAP")):
+        query = f"SELECT * REPLACE (to_json(resource) AS resource) FROM ({query})"
+    elif kind not in {"JSON", "VARCHAR", '"NULL"'}:
+        raise ViewError("CH309", message=f"the column `resource` is {kind[:60]}, where JSON text is due")
     return Query(query, resource_type="resource_type" if "resource_type" in relation.columns else None)
 
 
 def _lines(resources: Sequence[Mapping[str, Any]]) -> list[bytes]:
     """Each resource as JSON text; a Decimal with all its digits."""
+    if isinstance(resources, Mapping | bytes | bytearray) or not hasattr(resources, "__iter__"):
+        kind = type(resources).__name__
+        raise ViewError("CH309", message=f"a source is files, a relation or a sequence of resources, not a {kind}")
     encoder = msgspec.json.Encoder(decimal_format="number")
     try:
         return [encoder.encode(resource) for resource in resources]
-    except (TypeError, ValueError, msgspec.MsgspecError):
+    except (TypeError, ValueError, RecursionError, msgspec.MsgspecError):
         raise ViewError("CH309", message="a resource cannot be written as JSON") from None
 
 
@@ -98,10 +110,11 @@ def run_view(
             (CH307), or the source cannot be read (CH309).
     """
     if isinstance(source, duckdb.DuckDBPyRelation):
-        given = _relation_source(source, "SELECT * FROM given_resources")
+        with _usable():
+            given = _relation_source(source, "SELECT * FROM given_resources")
         run = _Run(view, carry, lambda text: source.query("given_resources", text), _to_arrow, remarks)
         return attach(*run.forgiving(given))
-    with _own(connection) as own:
+    with _own(connection) as own, _usable():
         run = _Run(view, carry, own.sql, _to_arrow, remarks)
         if isinstance(source, SqlRelation | NdjsonFiles | str | Path):
             return attach(*run.on(source))
@@ -127,10 +140,12 @@ def write_view(
     The file appears when it is whole. Returns the number of rows, and the remarks.
 
     Raises:
-        ViewError: as `run_view`, and CH309 for another ending.
+        ViewError: as `run_view`, and CH312 for another ending, or a file that cannot be written.
     """
     if target.suffix.lower() not in {".parquet", ".csv"}:
-        raise ViewError("CH309", message="the result goes to a file that ends in .parquet or .csv")
+        raise ViewError("CH312", message="the name of the file ends in neither .parquet nor .csv")
+    if target.is_dir():
+        raise ViewError("CH312", message="there is a folder of that name")
     parquet = target.suffix.lower() == ".parquet"
     part = target.with_name(f".{target.name}.part")
 
@@ -145,16 +160,29 @@ def write_view(
         return int(counted[0]) if counted else 0
 
     try:
-        with _own(connection) as own:
+        part.touch()
+        with _own(connection) as own, _usable():
             count, remarks = _Run(view, carry, own.sql, deliver, True).on(source)
         part.replace(target)
+    except OSError as error:
+        raise ViewError("CH312", message=error.strerror or "the file cannot be made") from None
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
     return count, tuple(remarks)
 
 
 def _to_arrow(text: str, query: Query_) -> pa.Table:
     return query(text).to_arrow_table()
+
+
+@contextmanager
+def _usable() -> Iterator[None]:
+    """What DuckDB says of a connection or a relation that can be used no more, as ours."""
+    try:
+        yield
+    except FAILURES as error:
+        raise _explained({}, error) from None
 
 
 @contextmanager
@@ -208,12 +236,12 @@ class _Run(Generic[Result]):
         try:
             compiled = compile_definition(self.typed, files, self.carry)
         except ViewError as error:
-            if error.message == NO_DIGITS:
+            if error.message == NOT_STRICT:
                 return None
             raise
         try:
             return self.deliver(compiled.sql, self.query)
-        except duckdb.Error as error:
+        except FAILURES as error:
             explained = _explained(self.view, error)
             if explained.message == LONG_LINE:
                 return None
@@ -230,12 +258,12 @@ class _Run(Generic[Result]):
                 return result, []
             counting = counting_queries(compiled, source)
             rows = [self.query(text).fetchone() or () for text, _ in counting]
-        except duckdb.Error as error:
+        except FAILURES as error:
             raise _explained(self.view, error) from None
         return result, read_remarks(rows, compiled, [paths for _, paths in counting])
 
 
-def _explained(view: Mapping[str, Any], error: duckdb.Error) -> ViewError:
+def _explained(view: Mapping[str, Any], error: Exception) -> ViewError:
     """DuckDB's error as ours: its text may hold a value of a resource, so only what we know of it goes on."""
     found = re.search(r"CH307 at (\$[\w.\[\]]*)", str(error))
     if found:
@@ -243,6 +271,12 @@ def _explained(view: Mapping[str, Any], error: duckdb.Error) -> ViewError:
         return ViewError("CH307", at, _expression(view, at), 0, "more than one value at run time")
     if "maximum_object_size" in str(error):
         return ViewError("CH309", message=LONG_LINE)
+    if "expression depth" in str(error):
+        return ViewError("CH302", message="the expressions are nested more deeply than DuckDB can follow")
+    if isinstance(error, duckdb.PermissionException):
+        return ViewError("CH309", message="the connection may not read files")
+    if isinstance(error, duckdb.ConnectionException | duckdb.TransactionException):
+        return ViewError("CH309", message="the connection is closed, or its transaction has failed")
     if isinstance(error, duckdb.IOException):
         return ViewError("CH309", message="the files cannot be read")
     if isinstance(error, duckdb.CatalogException | duckdb.BinderException):

@@ -20,14 +20,25 @@ class Shape:
         self.many = many
         self.leaf = leaf
         self.raw = raw
-        self.number = False
+        self.scalar: str | None = None
         self.fields: dict[str, Shape] = {}
+        self.readers: list[Shape] = []
+        self.resource: str | None = None
 
     def child(self, name: str, *, many: bool, leaf: str | None, raw: bool) -> Shape:
         """The field of that name, made on the first call."""
         if name not in self.fields:
             self.fields[name] = Shape(f"{self.place}.{name}", many=many, leaf=leaf, raw=raw)
         return self.fields[name]
+
+    def holds_text(self) -> bool:
+        """Whether anything below is kept as JSON text."""
+        return any(child.raw or child.holds_text() for child in self.fields.values())
+
+    def read_by(self, reader: Shape) -> None:
+        """Note a shape that the JSON text here is parsed into."""
+        if reader not in self.readers:
+            self.readers.append(reader)
 
     def spec(self) -> Any:
         """The content, as from_json describes it: of one item, even where there are many."""

@@ -55,7 +55,8 @@ class NdjsonFiles:
     """Files of NDJSON, plain or gzip: a path or glob, or several.
 
     `strict` reads them straight into typed columns, nearly as fast as DuckDB reads JSON at all. In exchange the query
-    ends at the first line that does not fit the types, and is refused for a view that needs the digits of a decimal.
+    ends at the first line that does not fit the types, and is refused for a view that needs the digits of a decimal, or
+    looks into documents within the resource (repeat, contained resources), whose misfits it would not see.
     """
 
     paths: tuple[str, ...]
@@ -133,6 +134,18 @@ def texts(source: Source, resource_type: str, carried: str = "") -> str:
     return f"{query} WHERE {sql.name(source.resource_type)} = {sql.text(resource_type)}"
 
 
+_KEPT = '{"#":"'
+"""What stands before the digits of a number that are kept; FHIR has no element of that name."""
+
+
+def number_text(text: str) -> str:
+    """SQL of a number's text out of the text of its JSON; NULL for what is no number."""
+    kept = f"starts_with({text}, {sql.text(_KEPT)})"
+    digits = f"substr({text}, {len(_KEPT) + 1}, strlen({text}) - {len(_KEPT) + 2})"
+    # 45 to 57 are - . / and the digits
+    return f"CASE WHEN ascii({text}) BETWEEN 45 AND 57 THEN {text} WHEN {kept} THEN {digits} END"
+
+
 @dataclass(frozen=True, slots=True)
 class Digits:
     """The JSON names of the decimals that a view reads, and whether their text matters or their value alone.
@@ -144,7 +157,7 @@ class Digits:
     text: bool
 
     def keep(self, json: str) -> str:
-        """The JSON with those numbers put between quotes, in the rows where reading would lose something.
+        """The JSON with the text of those numbers in their place, in the rows where reading would lose something.
 
         A property's name, a colon and a digit never follow each other within a string, for its quotes are escaped.
         """
@@ -155,7 +168,7 @@ class Digits:
         lossy = f"(?:[0-9]+[.][0-9]*0[^0-9]|[0-9]+(?:[.][0-9]+)?[eE]|{long})" if self.text else long
         found = sql.text(f'"(?:{keys})"\\s*:\\s*-?{lossy}')
         number = sql.text(f'"({keys})"\\s*:\\s*(-?[0-9][-+.0-9eE]*)')
-        quoted = sql.text('"\\1":"\\2"')
+        quoted = sql.text(f'"\\1":{_KEPT}\\2"}}')
         return (
             f"CASE WHEN regexp_matches({json}, {found}) "
             f"THEN regexp_replace({json}, {number}, {quoted}, 'g') ELSE {json} END"

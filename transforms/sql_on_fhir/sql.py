@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
-_SIMPLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*|\[\d+\])*\Z")
+_PATH = r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*|\[\d+\])*"
+_SIMPLE = re.compile(_PATH + r"\Z")
+_TEXT = re.compile(rf"(?:CAST\({_PATH} AS VARCHAR\)|{_PATH})\Z")
 
 
 def text(value: str) -> str:
@@ -21,8 +23,8 @@ def name(value: str) -> str:
 
 
 def is_simple(expression: str) -> bool:
-    """Whether an expression is a mere path of names and positions."""
-    return _SIMPLE.match(expression) is not None
+    """Whether an expression is a mere path of names and positions, or the text of one, which costs nothing."""
+    return _TEXT.match(expression) is not None
 
 
 def field(base: str, member: str) -> str:

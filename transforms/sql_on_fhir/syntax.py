@@ -11,9 +11,13 @@ from decimal import Decimal
 from typing import Literal as OneOf
 
 from transforms.sql_on_fhir.errors import ExpressionFault
+from transforms.sql_on_fhir.temporal import in_calendar
 
 MAX_LENGTH = 10_000
 MAX_DEPTH = 60
+MAX_HEIGHT = 300
+OPERATOR_HEIGHT = 3
+"""How much of MAX_HEIGHT an operator takes that is not a logical one: it becomes several levels of SQL."""
 
 LiteralKind = OneOf["string", "integer", "decimal", "boolean", "date", "dateTime", "time", "quantity", "empty"]
 
@@ -104,7 +108,7 @@ _CALENDAR = {
 _TOKEN = re.compile(
     r"""
     (?P<space>\s+|//[^\n]*|/\*.*?\*/)
-  | (?P<datetime>@\d{4}(?:-\d\d(?:-\d\d)?)?T(?:\d\d(?::\d\d(?::\d\d(?:\.\d+)?)?)?)?(?:Z|[+-]\d\d:\d\d)?)
+  | (?P<datetime>@\d{4}(?:-\d\d(?:-\d\d)?)?T(?:\d\d(?::\d\d(?::\d\d(?:\.\d+)?)?)?(?:Z|[+-]\d\d:\d\d)?)?)
   | (?P<date>@\d{4}(?:-\d\d(?:-\d\d)?)?)
   | (?P<time>@T\d\d(?::\d\d(?::\d\d(?:\.\d+)?)?)?)
   | (?P<decimal>\d+\.\d+)
@@ -150,6 +154,7 @@ _POWERS = {
     "mod": 10,
 }
 _SIGN_POWER = 11
+_LOGIC = {"and", "or", "xor", "implies"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +172,36 @@ def parse(text: str) -> Expression:
     """
     if len(text) > MAX_LENGTH:
         raise ExpressionFault("CH302", MAX_LENGTH, f"longer than {MAX_LENGTH:,} characters")
-    return _Parser(_tokens(text), len(text)).whole()
+    tree = _Parser(_tokens(text), len(text)).whole()
+    _check_height(tree)
+    return tree
+
+
+def _check_height(tree: Expression) -> None:
+    """Refuse a tree so high that Python, or DuckDB with its limit of 1,000 levels, cannot follow it."""
+    waiting = [(tree, 0)]
+    while waiting:
+        node, above = waiting.pop()
+        height = above + (OPERATOR_HEIGHT if isinstance(node, Binary) and node.operator not in _LOGIC else 1)
+        if height > MAX_HEIGHT:
+            raise ExpressionFault("CH302", node.position, "too long a chain of steps or operators")
+        waiting += [(part, height) for part in _parts(node)]
+
+
+def _parts(node: Expression) -> list[Expression]:
+    match node:
+        case Member(target) | Call(target, _, ()):
+            return [target] if target is not None else []
+        case Call(target, _, arguments):
+            return [*([target] if target is not None else []), *arguments]
+        case Index(target, index):
+            return [target, index]
+        case Binary(_, left, right):
+            return [left, right]
+        case Unary(_, operand) | TypeTest(_, operand):
+            return [operand]
+        case _:
+            return []
 
 
 def _tokens(text: str) -> list[_Token]:
@@ -193,7 +227,11 @@ def _unescape(body: str, position: int) -> str:
             raise ExpressionFault("CH302", position + 1 + match.start(), f"unknown escape \\{sign}")
         return _ESCAPED[sign]
 
-    return _ESCAPE.sub(plain, body)
+    text = _ESCAPE.sub(plain, body)
+    try:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16")  # two halves make one character
+    except UnicodeDecodeError:
+        raise ExpressionFault("CH302", position, "half of a surrogate pair") from None
 
 
 class _Parser:
@@ -296,13 +334,18 @@ class _Parser:
             case "integer" | "decimal":
                 return self.number(token)
             case "date":
-                return Literal("date", token.text[1:], token.position)
+                return self.moment("date", token, token.text[1:])
             case "datetime":
-                return Literal("dateTime", token.text[1:], token.position)
+                return self.moment("dateTime", token, token.text[1:].removesuffix("T"))
             case "time":
-                return Literal("time", token.text[2:], token.position)
+                return self.moment("time", token, token.text[2:])
             case _:
                 raise ExpressionFault("CH302", token.position, f"unexpected {token.text!r}")
+
+    def moment(self, kind: LiteralKind, token: _Token, text: str) -> Literal:
+        if not in_calendar(text):
+            raise ExpressionFault("CH302", token.position, f"there is no such day or time as {token.text}")
+        return Literal(kind, text, token.position)
 
     def number(self, token: _Token) -> Literal:
         following = self.peek()

@@ -7,15 +7,48 @@ zone are compared as UTC. DuckDB minds an offset in a text only on the way to TI
 
 from __future__ import annotations
 
+import re
+from datetime import date, time
+
 _START = "0000-01-01T00:00:00"
 _MIDNIGHT = "00:00:00"
 
 
+_ZONE = "(Z|[+-][0-9]{2}:[0-9]{2})"
+_CLOCK = "[0-9]{2}(:[0-9]{2}(:[0-9]{2}([.][0-9]+)?)?)?"
+_FORMS = {
+    "date": "[0-9]{4}(-[0-9]{2}(-[0-9]{2})?)?",
+    "dateTime": f"[0-9]{{4}}(-[0-9]{{2}}(-[0-9]{{2}}(T{_CLOCK}{_ZONE}?)?)?)?",
+    "time": _CLOCK,
+}
+_PARTS = re.compile(r"(?:(\d{4})(?:-(\d\d))?(?:-(\d\d))?)?T?(?:(\d\d)(?::(\d\d))?(?::(\d\d))?(?:\.\d+)?)?")
+
+
+def in_calendar(text: str) -> bool:
+    """Whether the day and the time of day that a well-formed text names exist."""
+    found = _PARTS.match(text)
+    year, month, day, hour, minute, second = found.groups() if found else (None,) * 6
+    try:
+        date(int(year or 1), int(month or 1), int(day or 1))
+        time(int(hour or 0), int(minute or 0), int(second or 0))
+    except ValueError:
+        return False
+    return True
+
+
+def well_formed(text: str, family: str) -> str:
+    """Whether a text is a date or time of that kind at all."""
+    return f"regexp_full_match({text}, '{_FORMS[family]}')"
+
+
 def instant(text: str) -> str:
     """The first instant that a date or dateTime can mean, as TIMESTAMP WITH TIME ZONE."""
-    zoned = f"regexp_matches({text}, '(Z|[+-][0-9]{{2}}:[0-9]{{2}})$')"
+    zoned = f"regexp_matches({text}, '{_ZONE}$')"
     padded = f"{text} || substr('{_START}', length({text}) + 1) || 'Z'"
-    return f"TRY_CAST(CASE WHEN {zoned} THEN {text} ELSE {padded} END AS TIMESTAMP WITH TIME ZONE)"
+    local = f"regexp_replace({text}, '{_ZONE}$', '')"
+    short = f"{local} || substr('{_START}', length({local}) + 1) || regexp_extract({text}, '{_ZONE}$')"
+    whole = f"CASE WHEN NOT {zoned} THEN {padded} WHEN substr({text}, 17, 1) = ':' THEN {text} ELSE {short} END"
+    return f"TRY_CAST({whole} AS TIMESTAMP WITH TIME ZONE)"
 
 
 def earliest(text: str, family: str) -> str:
@@ -34,11 +67,14 @@ def latest(text: str, family: str) -> str:
             f"WHEN 5 THEN {text} || ':59.999999' ELSE {text} END AS TIME)"
         )
     first = earliest(text, family)
-    spans = " ".join(
-        f"WHEN {length} THEN {first} + INTERVAL '1 {unit}' - INTERVAL '1 microsecond'"
-        for length, unit in ((4, "year"), (7, "month"), (10, "day"), (13, "hour"), (16, "minute"))
+    # a text without seconds may have a zone, and is then as long as another one may be
+    lengths = (
+        *((4, "year", ""), (7, "month", ""), (10, "day", "")),
+        *((13, "hour", ""), (14, "hour", ""), (19, "hour", f" AND substr({text}, 14, 1) <> ':'")),
+        *((16, "minute", ""), (17, "minute", ""), (22, "minute", f" AND substr({text}, 17, 1) <> ':'")),
     )
-    return f"CASE length({text}) {spans} ELSE {first} END"
+    spans = " ".join(f"WHEN length({text}) = {length}{more} THEN INTERVAL '1 {unit}'" for length, unit, more in lengths)
+    return f"{first} + CASE {spans} ELSE INTERVAL '1 microsecond' END - INTERVAL '1 microsecond'"
 
 
 def compare(operator: str, left: str, right: str, left_family: str, right_family: str) -> str:
@@ -63,20 +99,24 @@ def compare(operator: str, left: str, right: str, left_family: str, right_family
 
 
 def boundary(text: str, family: str, *, high: bool) -> str:
-    """lowBoundary() or highBoundary() of a text, as text with the precision of FHIRPath: day or millisecond."""
+    """lowBoundary() or highBoundary() of a text, as text with the precision of FHIRPath: day or millisecond.
+
+    What is no date or time has no boundary.
+    """
     match family:
         case "date":
-            return _day(text, high=high)
+            bound = _day(text, high=high)
         case "time":
-            padded = f"CASE length({text}) WHEN 5 THEN {text} || '{':59' if high else ':00'}' ELSE {text} END"
-            return _milliseconds(padded, 9, "''", high=high)
+            bound = _milliseconds(text, high=high)
         case _:
             clock, zone = ("23:59:59.999", "-12:00") if high else ("00:00:00.000", "+14:00")
-            zoned = f"coalesce(nullif(regexp_extract({text}, '(Z|[+-][0-9]{{2}}:[0-9]{{2}})$', 1), ''), '{zone}')"
-            return (
+            zoned = f"coalesce(nullif(regexp_extract({text}, '{_ZONE}$', 1), ''), '{zone}')"
+            local = f"regexp_replace(substr({text}, 12), '{_ZONE}$', '')"
+            bound = (
                 f"CASE WHEN length({text}) <= 10 THEN {_day(text, high=high)} || 'T{clock}{zone}' "
-                f"ELSE {_milliseconds(text, 20, zoned, high=high)} END"
+                f"ELSE left({text}, 11) || {_milliseconds(local, high=high)} || {zoned} END"
             )
+    return f"CASE WHEN {well_formed(text, family)} THEN {bound} END"
 
 
 def _day(text: str, *, high: bool) -> str:
@@ -91,7 +131,8 @@ def _day(text: str, *, high: bool) -> str:
     return f"CASE length({text}) WHEN 4 THEN {text} || {year} WHEN 7 THEN {month} ELSE {text} END"
 
 
-def _milliseconds(text: str, point: int, zone: str, *, high: bool) -> str:
-    digits = f"regexp_extract({text}, '[.]([0-9]+)', 1)"
+def _milliseconds(clock: str, *, high: bool) -> str:
+    digits = f"regexp_extract({clock}, '[.]([0-9]+)', 1)"
     filled = f"rpad({digits}, greatest(3, length({digits})::INTEGER), '{9 if high else 0}')"
-    return f"left({text}, {point - 1}) || '.' || {filled} || {zone}"
+    rest = ":59:59" if high else ":00:00"
+    return f"left({clock}, 8) || substr('{rest}', least(length({clock}), 8) - 1) || '.' || {filled}"

@@ -72,11 +72,12 @@ class Value:
 
     - `type` is None for the empty collection.
     - `many`: `sql` is a list. `sparse`: it may hold NULLs that are no items.
-    - `encoded`: numbers are still the text of the JSON.
+    - `encoded`: numbers are still the text of the JSON, so that a decimal has its digits.
     - `leaf`: the text comes straight from a JSON string, so it may be an object by mistake.
     - `guard`: a condition without which the (single) value is empty.
     - `choices`: for `value[x]` before a type was chosen: its parent and the element.
-    - `shape`: where to declare the fields that are read of it. `side`: for a primitive, its parent and the element.
+    - `shape`: where to declare the fields that are read of it. `side`: for a primitive, its parent, its name in JSON,
+      and whether that is a list.
     """
 
     sql: str
@@ -88,7 +89,7 @@ class Value:
     guard: str | None = None
     choices: tuple[Value, Element] | None = None
     shape: Shape | None = None
-    side: tuple[Value, Element] | None = None
+    side: tuple[Value, str, bool] | None = None
     literal: Literal | None = None
     root: bool = False
 
