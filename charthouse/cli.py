@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import sys
 from pathlib import Path  # noqa: TC003 - typer reads the annotations
@@ -38,6 +39,8 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a ta
 
 out = console()
 KEY_WIDTH = 40
+# EACCES and EPERM are PermissionError, of whatever number.
+UNWRITABLE = frozenset({errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOSPC, errno.EDQUOT})
 
 
 def show(rows: Sequence[dict[str, Any]], *, as_json: bool, empty: str) -> None:
@@ -122,11 +125,11 @@ def status(as_json: AsJson = False) -> None:
 
 @app.command()
 def sql(
-    query: Annotated[str, typer.Argument(help="One query; the ten tables answer to their bare names.")],
+    query: Annotated[str, typer.Argument(help="The query, or - to read it from standard input.")],
     style: Annotated[str, typer.Option("--format", help="table, csv or json.")] = "table",
     as_json: AsJson = False,
 ) -> None:
-    """Ask the records in DuckDB, read-only."""
+    """Ask the records in DuckDB, read-only; the ten tables answer to their bare names."""
     from charthouse.query import ask
 
     ask(query, "json" if as_json else style)
@@ -137,7 +140,7 @@ def shell() -> None:
     """A DuckDB prompt with the records attached, read-only."""
     from charthouse.query import prompt
 
-    prompt()
+    raise typer.Exit(prompt())
 
 
 @people_app.command("list")
@@ -233,14 +236,19 @@ def errors_list(
 
 def main() -> None:
     """Run the command line: an error of ours is one clear sentence and exit code 1, not a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a terminal that knows no UTF-8 loses a character, not the answer
     try:
         configure_logging()
         app()
     except CharthouseError as error:
         typer.echo(str(error), err=True)
         sys.exit(1)
-    except PermissionError as error:
-        typer.echo(str(SetupError("CH005", where=str(error.filename), what=error.strerror or "")), err=True)
+    except OSError as error:
+        if not isinstance(error, PermissionError) and error.errno not in UNWRITABLE:
+            raise
+        typer.echo(str(SetupError("CH005", where=str(error.filename or ""), what=error.strerror or "")), err=True)
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ import duckdb
 import requests
 from sqlalchemy import text
 
-from charthouse.credentials import check_key
+from charthouse.credentials import check_key, key_is_needed
 from charthouse.errors import CharthouseError
 from charthouse.lake.session import EXTENSIONS, connect, open_records, open_vault
 from charthouse.providers import list_providers
@@ -68,7 +68,10 @@ def _extensions() -> Iterator[Finding]:
                 row[0]
                 for row in connection.execute("SELECT extension_name FROM duckdb_extensions() WHERE loaded").fetchall()
             }
-    except (duckdb.Error, OSError) as error:
+    except OSError as error:
+        yield Finding("DuckDB extensions", False, error.strerror or "", "Mend the home first.")
+        return
+    except duckdb.Error as error:
         yield Finding("DuckDB extensions", False, type(error).__name__, "Run: make install")
         return
     missing = [name for name in EXTENSIONS if name not in loaded]
@@ -100,7 +103,10 @@ def _key() -> Iterator[Finding]:
         check_key()
         return str(file)
 
-    yield _guard("credentials key", look)
+    finding = _guard("credentials key", look)
+    if not file.exists() and not key_is_needed():
+        finding = replace(finding, mend="Run: charthouse init (nothing is sealed yet)")
+    yield finding
 
 
 def _state() -> Iterator[Finding]:
@@ -150,7 +156,8 @@ def _guard(what: str, look: Callable[[], str]) -> Finding:
     try:
         return Finding(what, True, look())
     except CharthouseError as error:
-        return Finding(what, False, error.entry.title, error.entry.mend)
+        detail = ": ".join(part for part in (error.entry.title, error.what) if part)
+        return Finding(what, False, detail, error.entry.mend)
     except Exception as error:  # a doctor reports what it did not expect, too
         return Finding(what, False, type(error).__name__, "Run: charthouse init")
 
