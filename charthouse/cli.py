@@ -103,9 +103,19 @@ def nightly(
     raise typer.Exit(run_night(source, people, seed))
 
 
-@app.command()
-def airflow() -> None:
-    """Airflow with its web page, the sandbox beside it, and a printed login, until Ctrl-C."""
+@app.command(context_settings={"ignore_unknown_options": True})
+def airflow(
+    command: Annotated[list[str] | None, typer.Argument(help="A command of Airflow's own, such as: dags list")] = None,
+) -> None:
+    """Airflow with its web page, the sandbox beside it, and a printed login, until Ctrl-C.
+
+    With a command: runs that one command of Airflow's own against this home, for instance
+    charthouse airflow dags trigger sync_records
+    """
+    if command:
+        from charthouse.airflow_process import command_line
+
+        raise typer.Exit(command_line(command))
     from charthouse.standalone import run_airflow
 
     run_airflow()

@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from charthouse import accounting, airflow_process, home, progress, report, sandbox_process
 from charthouse.errors import SetupError
 from charthouse.settings import PROJECT_ROOT
-from charthouse.terminal import console
+from charthouse.terminal import console, stop_as_by_ctrl_c
 
 if TYPE_CHECKING:
     import subprocess
@@ -39,6 +39,7 @@ def run_night(source: Path | None, people: int, seed: int) -> int:
         CharthouseError: CH0xx for what keeps the night from starting, CH011 when the run failed.
     """
     out = console()
+    stop_as_by_ctrl_c()
     folder = home.prepare()
     log = folder / "logs" / f"nightly-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.log"
     provider = sandbox_process.provider_of(source) if source else GENERATED
@@ -74,10 +75,11 @@ def _run_dag(provider: str, log: Path, out: Console) -> int:
         process = airflow_process.dag_test("sync_records", {"providers": [provider]}, noise)
         try:
             _watch(process, out)
+        except KeyboardInterrupt:
+            out.print("Stopped. The next night goes on where this one was.", highlight=False)
+            raise
         finally:
-            if process.poll() is None:
-                process.terminate()
-                process.wait()
+            airflow_process.kill_group(process)  # every step may be killed and is resumed (docs/architecture.md)
     return process.returncode
 
 
