@@ -18,6 +18,7 @@ from charthouse.lake.session import EXTENSIONS, connect, open_records, open_vaul
 from charthouse.providers import list_providers
 from charthouse.settings import PROJECT_ROOT, get_settings
 from charthouse.state import current_version, head_version, session
+from transforms.tables import tables
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -120,12 +121,15 @@ def _state() -> Iterator[Finding]:
 
 
 def _lakes() -> Iterator[Finding]:
-    def rows(open_lake: Callable[..., object], query: str) -> str:
+    def rows(open_lake: Callable[..., object], counted: str, *others: str) -> str:
         with open_lake(read_only=True) as connection:  # type: ignore[attr-defined]
-            return f"{connection.execute(query).fetchone()[0]:,} rows"
+            for table in (counted, *others):  # a count alone would come from the catalog
+                connection.execute(f"FROM {table} LIMIT 1").fetchall()
+            return f"{connection.execute(f'SELECT count(*) FROM {counted}').fetchone()[0]:,} rows"
 
-    yield _guard("vault", lambda: rows(open_vault, "SELECT count(*) FROM vault.resources"))
-    yield _guard("records", lambda: rows(open_records, "SELECT count(*) FROM records.built_people"))
+    names = [f"records.{table.name}" for table in tables()]
+    yield _guard("vault", lambda: rows(open_vault, "vault.resources", "vault.quarantine"))
+    yield _guard("records", lambda: rows(open_records, "records.built_people", *names))
 
 
 def _providers() -> Iterator[Finding]:
@@ -159,7 +163,9 @@ def _guard(what: str, look: Callable[[], str]) -> Finding:
         detail = ": ".join(part for part in (error.entry.title, error.what) if part)
         return Finding(what, False, detail, error.entry.mend)
     except Exception as error:  # a doctor reports what it did not expect, too
-        return Finding(what, False, type(error).__name__, "Run: charthouse init")
+        return Finding(
+            what, False, type(error).__name__, "Run: charthouse init; what it cannot make is in your backup."
+        )
 
 
 _LOOKS = (_python, _versions, _extensions, _folders, _key, _state, _lakes, _providers)

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from charthouse import accounting, airflow_process, home, progress, report, sandbox_process
+from charthouse import accounting, airflow_process, home, progress, report, runs, sandbox_process
 from charthouse.errors import SetupError
 from charthouse.settings import PROJECT_ROOT
+from charthouse.state import session
 from charthouse.terminal import console, stop_as_by_ctrl_c
 
 if TYPE_CHECKING:
@@ -58,7 +59,10 @@ def run_night(source: Path | None, people: int, seed: int) -> int:
             out.print(f"Links: {new:,} new", highlight=False)
             with _step(out, "Airflow: getting ready"):
                 ready.result()
+            before = _last_run()
             code = _run_dag(provider, log, out)
+            if code and _last_run() == before:  # the report at hand is of an earlier night
+                raise SetupError("CH011", where=str(log), what="it ended before the night began")
             said = report.latest()
             report.render(said, out)
             out.print(accounting.render(accounting.account(sandbox, provider)))
@@ -67,6 +71,12 @@ def run_night(source: Path | None, people: int, seed: int) -> int:
     if code or said.status in ("failed", "held", "running"):
         raise SetupError("CH011", where=str(log), what=f"the run is {said.status}")
     return 0
+
+
+def _last_run() -> tuple[str, int] | None:
+    with session(read_only=True) as state:
+        run = runs.latest_run(state)
+        return None if run is None else (run.id, run.resumed)
 
 
 def _run_dag(provider: str, log: Path, out: Console) -> int:

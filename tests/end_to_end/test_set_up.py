@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from cryptography.fernet import Fernet
 
 from charthouse import credentials, links, people, providers
+from charthouse.errors import StateError
+from charthouse.settings import PROJECT_ROOT
 from charthouse.state import session
+from charthouse.sync.finish import finish_run
+from charthouse.sync.plan import plan_run
 
 if TYPE_CHECKING:
     import subprocess
@@ -55,7 +61,7 @@ def test_a_read_only_home(installation: Any, tmp_path: Path) -> None:
     assert_refused(done, "CH005", "locked")
 
 
-def test_a_key_that_is_missing(home: Path, new_installation: Any) -> None:
+def store_some_token() -> None:
     class Tokens:
         access_token, refresh_token, expires_at, scope, patient = "a", "r", None, "patient/*.rs", "somebody"
 
@@ -63,17 +69,16 @@ def test_a_key_that_is_missing(home: Path, new_installation: Any) -> None:
         providers.register_provider(state, slug="there", name="There", fhir_base_url="http://127.0.0.1:1/fhir")
         person = people.create_person(state)
         credentials.store_tokens(state, links.start_link(state, person.person_key, "there", "direct").id, Tokens())
+
+
+def test_a_key_that_is_missing(home: Path, new_installation: Any) -> None:
+    store_some_token()
     (home / "keys" / "credentials.key").unlink()
     installation = new_installation(home)
     assert_refused(installation.run("nightly", "--people", "1"), "CH006", "credentials.key")
     [finding] = [row for row in _findings(installation) if row["what"] == "credentials key"]
     assert not finding["healthy"]
     assert "backup" in finding["mend"]
-
-
-def test_a_setting_that_does_not_fit(installation: Any) -> None:
-    done = installation.run("status", env={"CHARTHOUSE_BATCH_LINKS": "many"})
-    assert_refused(done, "CH001", "CHARTHOUSE_BATCH_LINKS")
 
 
 def test_a_home_that_another_night_holds(installation: Any) -> None:
@@ -88,6 +93,63 @@ def test_status_and_sql_before_the_first_night(installation: Any) -> None:
     assert installation.run("init").returncode == 0
     assert_refused(installation.run("status"), "CH009", "make nightly")
     assert installation.rows("select count(*) as n from vaccines") == [{"n": 0}]
+
+
+def test_a_run_of_an_unknown_provider_is_refused_before_it_begins(home: Path) -> None:
+    """Opened first, it would have been closed as complete, and Airflow's run been green."""
+    with pytest.raises(StateError, match=r"CH602.*elsewhere"):
+        plan_run(["elsewhere"], airflow_run_id="manual")
+    with pytest.raises(StateError, match="CH009"):
+        finish_run("manual")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("BATCH_LINKS", "many"),
+        ("AIRFLOW_PORT", "65536"),
+        ("SANDBOX_PORT", "-1"),
+        ("DUCKDB_MEMORY", "lots"),
+        ("STATE_URL", "mysql://someone:hunter2@host/db"),
+        ("VAULT_CATALOG", "dbname=vault password=hunter2"),
+        ("LOG_LEVEL", "loud"),
+    ],
+)
+def test_a_setting_that_does_not_fit(installation: Any, variable: str, value: str) -> None:
+    done = installation.run("init", env={f"CHARTHOUSE_{variable}": value})
+    assert_refused(done, "CH001", f"CHARTHOUSE_{variable}")
+    assert "hunter2" not in done.stderr
+
+
+def test_an_empty_variable_is_an_unset_one(installation: Any) -> None:
+    empty = installation.run("settings", "--json", env={"CHARTHOUSE_HOME": "", "CHARTHOUSE_AIRFLOW_PORT": ""})
+    values = {row["variable"]: row["value"] for row in json.loads(empty.stdout)}
+    assert values["CHARTHOUSE_HOME"] == str(PROJECT_ROOT / "var")
+    assert values["CHARTHOUSE_AIRFLOW_PORT"] is None
+
+
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [("status", "CH609"), ("people list --json", "CH609"), ("airflow dags list", "CH609"), ("sql select", "CH501")],
+)
+def test_whoever_looks_at_a_home_that_is_not_there_makes_none(installation: Any, command: str, code: str) -> None:
+    assert_refused(installation.run(*command.split()), code)
+    assert not installation.home.exists()
+
+
+@pytest.mark.parametrize("command", ["sql x", "init", "status", "airflow"])
+def test_a_home_that_is_a_file(installation: Any, command: str) -> None:
+    installation.home.write_text("in the way")
+    done = installation.run(*command.split())
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+    assert re.match(r"CH(005|501|609) ", done.stderr)
+
+
+def test_a_key_that_does_not_open_what_is_stored(home: Path, new_installation: Any) -> None:
+    store_some_token()
+    key = home / "keys" / "credentials.key"
+    key.write_bytes(Fernet.generate_key())
+    assert_refused(new_installation(home).run("nightly"), "CH006", "credentials.key", "does not open")
 
 
 def _findings(installation: Any) -> Any:
