@@ -14,7 +14,7 @@ from rich.table import Table
 from charthouse.errors import CharthouseError, SetupError, catalogue, catalogue_markdown
 from charthouse.log import configure_logging
 from charthouse.settings import get_settings
-from charthouse.terminal import console
+from charthouse.terminal import page
 from charthouse.views_cli import app as views_app
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ app.add_typer(views_app, name="views")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
-out = console()
+out = page()
 KEY_WIDTH = 40
 # EACCES and EPERM are PermissionError, of whatever number.
 UNWRITABLE = frozenset({errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOSPC, errno.EDQUOT})

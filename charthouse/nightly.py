@@ -18,7 +18,7 @@ from charthouse import accounting, airflow_process, home, progress, report, runs
 from charthouse.errors import SetupError
 from charthouse.settings import PROJECT_ROOT
 from charthouse.state import session
-from charthouse.terminal import console, stop_as_by_ctrl_c
+from charthouse.terminal import console, page, stop_as_by_ctrl_c
 
 if TYPE_CHECKING:
     import subprocess
@@ -64,8 +64,8 @@ def run_night(source: Path | None, people: int, seed: int) -> int:
             if code and _last_run() == before:  # the report at hand is of an earlier night
                 raise SetupError("CH011", where=str(log), what="it ended before the night began")
             said = report.latest()
-            report.render(said, out)
-            out.print(accounting.render(accounting.account(sandbox, provider)))
+            report.render(said, page())
+            page().print(accounting.render(accounting.account(sandbox, provider)))
             _say_what_could_not_be_read(out, sandbox.ask(provider, "inventory"))
     _say_where(out, folder, log)
     if code or said.status in ("failed", "held", "running"):

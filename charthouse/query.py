@@ -64,7 +64,7 @@ def prompt() -> int:
             try:
                 pending += input(("      … " if pending else "charts> ") if interactive else "") + "\n"
                 if pending.strip().rstrip(";") in LEAVE:
-                    return code
+                    return 0 if interactive else code
                 if ends(pending):
                     code = max(code, _answer(connection, pending))
                     pending = ""
@@ -75,7 +75,10 @@ def prompt() -> int:
                     raise
                 sys.stdout.write("\n")
                 pending = ""
-        return max(code, _answer(connection, pending)) if pending.strip() else code
+        if interactive:
+            sys.stdout.write("\n")
+            return 0
+        return max(code, _answer(connection, pending))
 
 
 def _answer(connection: duckdb.DuckDBPyConnection, text: str) -> int:

@@ -18,6 +18,12 @@ def console() -> Console:
     return out if out.is_terminal else Console(width=PIPE_WIDTH)
 
 
+def page() -> Console:
+    """A console for tables. A terminal folds a line that is too long; rich would leave columns out."""
+    out = console()
+    return out if out.width >= PIPE_WIDTH else Console(width=PIPE_WIDTH)
+
+
 def stop_as_by_ctrl_c() -> None:
     """Let SIGTERM and a closed terminal end this process as Ctrl-C does, so that what it started ends with it."""
     for number in (signal.SIGTERM, signal.SIGHUP):

@@ -96,7 +96,11 @@ def test_formats_for_programs(nights: Any) -> None:
     installation = nights[0]
     text = installation.run("sql", "--format", "csv", "select 1 as one, 'a' as letter").stdout
     assert list(csv.reader(io.StringIO(text))) == [["one", "letter"], ["1", "a"]]
-    assert "\x1b[" not in installation.run("status").stdout
+    status = installation.run("status").stdout
+    assert "\x1b[" not in status
+    narrow = installation.run("status", env={"FORCE_COLOR": "1", "COLUMNS": "40"}).stdout
+    assert "\x1b[" in narrow
+    assert re.sub(r"\x1b\[[\d;]*m", "", narrow).split() == status.split(), "a narrow terminal leaves nothing out"
     assert all(finding["healthy"] for finding in installation.json("doctor"))
 
 
