@@ -86,9 +86,10 @@ def _cell(value: object) -> str:
 @app.command()
 def init() -> None:
     """Make this home ready: folders, keys, the state database, both lakes. Safe to repeat."""
-    from charthouse.home import prepare
+    from charthouse.home import held, prepare
 
-    typer.echo(f"ready: {prepare()}")
+    with held():
+        typer.echo(f"ready: {prepare()}")
 
 
 @app.command()

@@ -41,10 +41,10 @@ def run_night(source: Path | None, people: int, seed: int) -> int:
     """
     out = console()
     stop_as_by_ctrl_c()
-    folder = home.prepare()
-    log = folder / "logs" / f"nightly-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.log"
-    provider = sandbox_process.provider_of(source) if source else GENERATED
     with home.held(), ThreadPoolExecutor(1) as aside:
+        folder = home.prepare()
+        log = folder / "logs" / f"nightly-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.log"
+        provider = sandbox_process.provider_of(source) if source else GENERATED
         # Airflow's first migration takes longer than everything else before the fetch.
         ready = aside.submit(airflow_process.make_ready, log)
         with _step(out, f"Sandbox provider: reading {source}" if source else f"Sandbox provider: {people} people"):

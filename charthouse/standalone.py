@@ -33,9 +33,9 @@ def run_airflow() -> None:
         SetupError: CH004 when a port is in use, CH011 when Airflow does not come up.
     """
     stop_as_by_ctrl_c()
-    folder = home.prepare()
     settings = get_settings()
     with home.held():
+        folder = home.prepare()
         if not sandbox_process.known_providers():
             sandbox_process.generate(DEFAULT_PEOPLE, DEFAULT_SEED, GENERATED)
         names = sandbox_process.known_providers()

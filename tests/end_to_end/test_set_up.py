@@ -6,6 +6,7 @@ import json
 import os
 import re
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -86,7 +87,17 @@ def test_a_home_that_another_night_holds(installation: Any) -> None:
 
     assert installation.run("init").returncode == 0
     with FileLock(installation.home / "home.lock"):
-        assert_refused(installation.run("nightly", "--people", "1"), "CH007")
+        for command in ("nightly", "airflow", "init"):
+            assert_refused(installation.run(command), "CH007")
+
+
+def test_two_that_begin_at_once_in_a_new_home(installation: Any) -> None:
+    with ThreadPoolExecutor(3) as aside:
+        several = list(aside.map(lambda _: installation.run("init"), range(3)))
+    assert {done.returncode for done in several} <= {0, 1}
+    assert 0 in {done.returncode for done in several}
+    for done in several:
+        assert done.returncode == 0 or re.fullmatch(r"CH007 .*\n", done.stderr)
 
 
 def test_status_and_sql_before_the_first_night(installation: Any) -> None:
