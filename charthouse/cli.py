@@ -94,7 +94,9 @@ def init() -> None:
 
 @app.command()
 def nightly(
-    source: Annotated[Path | None, typer.Option(help="A folder of FHIR Bundles or NDJSON, plain or gzip.")] = None,
+    source: Annotated[
+        Path | None, typer.Option(readable=False, help="A folder of FHIR Bundles or NDJSON, plain or gzip.")
+    ] = None,
     people: Annotated[int, typer.Option(min=1, help="How many people to make up where no SOURCE is given.")] = 25,
     seed: Annotated[int, typer.Option(help="The seed of the made-up people.")] = 1,
 ) -> None:

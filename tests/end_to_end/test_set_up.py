@@ -42,6 +42,12 @@ def test_a_source_without_resources(installation: Any, tmp_path: Path) -> None:
     assert_refused(installation.run("nightly", "--source", str(tmp_path / "source")), "CH003", "source")
 
 
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read anything")
+def test_a_source_that_may_not_be_read(installation: Any, tmp_path: Path) -> None:
+    (tmp_path / "closed").mkdir(mode=0)
+    assert_refused(installation.run("nightly", "--source", str(tmp_path / "closed")), "CH002", "closed")
+
+
 def test_a_port_in_use(installation: Any) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
