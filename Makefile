@@ -7,6 +7,11 @@ PEOPLE ?=
 SEED   ?=
 STAMP  := $(VENV)/.installed
 
+# A moved checkout, or a Python that is gone, leaves an environment whose commands do not start: it is built anew.
+ifneq ($(shell grep -qsF "$(CURDIR)/$(VENV)/bin/" $(BIN)/charthouse && $(BIN)/python -c "" 2>/dev/null && echo whole),whole)
+$(shell rm -f $(STAMP))
+endif
+
 .PHONY: help install nightly test airflow check lock docs bench clean
 .DEFAULT_GOAL := help
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from charthouse.errors import SetupError
+from charthouse.errors import SetupError, StateError
 from charthouse.settings import PROJECT_ROOT, get_settings
 
 if TYPE_CHECKING:
@@ -101,32 +101,46 @@ def run(arguments: Sequence[str], log: Path) -> None:
         raise SetupError("CH011", where=str(log), what=f"airflow {arguments[0]} ended with {done.returncode}")
 
 
+def command_line(arguments: Sequence[str]) -> int:
+    """Run an Airflow command of the operator's on this terminal. Returns its exit code.
+
+    Raises:
+        StateError: CH609 for a home in which there is no Airflow yet.
+    """
+    database = get_settings().home / "airflow" / "airflow.db"
+    if not database.exists():
+        raise StateError("CH609", where=str(database))
+    return subprocess.run([AIRFLOW, *arguments], env=environment(), check=False).returncode  # noqa: S603
+
+
 def dag_test(dag: str, conf: Mapping[str, object], out: IO[bytes]) -> subprocess.Popen[bytes]:
-    """Run one DAG run to its end in a single process, without a scheduler (`airflow dags test`)."""
+    """Run one DAG run to its end in a single process, without a scheduler (`airflow dags test`).
+
+    The process has a group of its own: at a Ctrl-C Airflow would take the task for failed and go on with the next.
+    """
     return _start(["dags", "test", dag, "--conf", orjson.dumps(conf).decode()], out)
 
 
 def start_standalone(out: IO[bytes], port: int) -> subprocess.Popen[bytes]:
     """Start every Airflow component, the web server on `port`, in a process group of their own."""
-    return _start(["standalone"], out, port, start_new_session=True)
+    return _start(["standalone"], out, port)
 
 
 def kill_group(process: subprocess.Popen[bytes]) -> None:
-    """End what is left of a process group that `start_standalone` began."""
+    """End what is left of the process group of `dag_test` or `start_standalone`."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
-def _start(
-    arguments: Sequence[str], out: IO[bytes], port: int | None = None, *, start_new_session: bool = False
-) -> subprocess.Popen[bytes]:
+def _start(arguments: Sequence[str], out: IO[bytes], port: int | None = None) -> subprocess.Popen[bytes]:
     return subprocess.Popen(  # noqa: S603
         [AIRFLOW, *arguments],
         env=environment(port),
         stdout=out,
         stderr=subprocess.STDOUT,
         stdin=subprocess.DEVNULL,
-        start_new_session=start_new_session,
+        start_new_session=True,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import sys
 from pathlib import Path  # noqa: TC003 - typer reads the annotations
@@ -13,7 +14,7 @@ from rich.table import Table
 from charthouse.errors import CharthouseError, SetupError, catalogue, catalogue_markdown
 from charthouse.log import configure_logging
 from charthouse.settings import get_settings
-from charthouse.terminal import console
+from charthouse.terminal import page
 from charthouse.views_cli import app as views_app
 
 if TYPE_CHECKING:
@@ -36,8 +37,10 @@ app.add_typer(views_app, name="views")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
-out = console()
+out = page()
 KEY_WIDTH = 40
+# EACCES and EPERM are PermissionError, of whatever number.
+UNWRITABLE = frozenset({errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOSPC, errno.EDQUOT})
 
 
 def show(rows: Sequence[dict[str, Any]], *, as_json: bool, empty: str) -> None:
@@ -83,14 +86,17 @@ def _cell(value: object) -> str:
 @app.command()
 def init() -> None:
     """Make this home ready: folders, keys, the state database, both lakes. Safe to repeat."""
-    from charthouse.home import prepare
+    from charthouse.home import held, prepare
 
-    typer.echo(f"ready: {prepare()}")
+    with held():
+        typer.echo(f"ready: {prepare()}")
 
 
 @app.command()
 def nightly(
-    source: Annotated[Path | None, typer.Option(help="A folder of FHIR Bundles or NDJSON, plain or gzip.")] = None,
+    source: Annotated[
+        Path | None, typer.Option(readable=False, help="A folder of FHIR Bundles or NDJSON, plain or gzip.")
+    ] = None,
     people: Annotated[int, typer.Option(min=1, help="How many people to make up where no SOURCE is given.")] = 25,
     seed: Annotated[int, typer.Option(help="The seed of the made-up people.")] = 1,
 ) -> None:
@@ -100,9 +106,19 @@ def nightly(
     raise typer.Exit(run_night(source, people, seed))
 
 
-@app.command()
-def airflow() -> None:
-    """Airflow with its web page, the sandbox beside it, and a printed login, until Ctrl-C."""
+@app.command(context_settings={"ignore_unknown_options": True})
+def airflow(
+    command: Annotated[list[str] | None, typer.Argument(help="A command of Airflow's own, such as: dags list")] = None,
+) -> None:
+    """Airflow with its web page, the sandbox beside it, and a printed login, until Ctrl-C.
+
+    With a command: runs that one command of Airflow's own against this home, for instance
+    charthouse airflow dags trigger sync_records
+    """
+    if command:
+        from charthouse.airflow_process import command_line
+
+        raise typer.Exit(command_line(command))
     from charthouse.standalone import run_airflow
 
     run_airflow()
@@ -122,11 +138,11 @@ def status(as_json: AsJson = False) -> None:
 
 @app.command()
 def sql(
-    query: Annotated[str, typer.Argument(help="One query; the ten tables answer to their bare names.")],
+    query: Annotated[str, typer.Argument(help="The query, or - to read it from standard input.")],
     style: Annotated[str, typer.Option("--format", help="table, csv or json.")] = "table",
     as_json: AsJson = False,
 ) -> None:
-    """Ask the records in DuckDB, read-only."""
+    """Ask the records in DuckDB, read-only; the ten tables answer to their bare names."""
     from charthouse.query import ask
 
     ask(query, "json" if as_json else style)
@@ -137,7 +153,7 @@ def shell() -> None:
     """A DuckDB prompt with the records attached, read-only."""
     from charthouse.query import prompt
 
-    prompt()
+    raise typer.Exit(prompt())
 
 
 @people_app.command("list")
@@ -233,14 +249,19 @@ def errors_list(
 
 def main() -> None:
     """Run the command line: an error of ours is one clear sentence and exit code 1, not a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a terminal that knows no UTF-8 loses a character, not the answer
     try:
         configure_logging()
         app()
     except CharthouseError as error:
         typer.echo(str(error), err=True)
         sys.exit(1)
-    except PermissionError as error:
-        typer.echo(str(SetupError("CH005", where=str(error.filename), what=error.strerror or "")), err=True)
+    except OSError as error:
+        if not isinstance(error, PermissionError) and error.errno not in UNWRITABLE:
+            raise
+        typer.echo(str(SetupError("CH005", where=str(error.filename or ""), what=error.strerror or "")), err=True)
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)

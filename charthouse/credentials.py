@@ -58,7 +58,7 @@ def ensure_key(settings: Settings | None = None) -> None:
     """Make the key file on a new installation; otherwise look that it is usable.
 
     Raises:
-        SetupError: CH006 when it is malformed, or missing while there are tokens that only it can open.
+        SetupError: CH006 when it is malformed, does not open what is stored, or is missing while something is stored.
     """
     settings = settings or get_settings()
     file = settings.credentials_key
@@ -66,7 +66,7 @@ def ensure_key(settings: Settings | None = None) -> None:
         if _any_sealed(settings) is not None:
             raise SetupError("CH006", where=str(file), what="there are sealed tokens, and no key to open them")
         make_key(file)
-    Sealer(file)
+    check_key(settings)
 
 
 def check_key(settings: Settings | None = None) -> None:
@@ -81,6 +81,14 @@ def check_key(settings: Settings | None = None) -> None:
     if stored is not None:
         link_id, sealed = stored
         sealer.open(sealed, _owner(link_id, "access"))
+
+
+def key_is_needed(settings: Settings | None = None) -> bool:
+    """Whether anything is stored that only the key can open; what cannot be asked counts as yes."""
+    try:
+        return _any_sealed(settings or get_settings()) is not None
+    except StateError:
+        return True
 
 
 def reseal_all(settings: Settings | None = None) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
@@ -12,12 +12,13 @@ import duckdb
 import requests
 from sqlalchemy import text
 
-from charthouse.credentials import check_key
+from charthouse.credentials import check_key, key_is_needed
 from charthouse.errors import CharthouseError
 from charthouse.lake.session import EXTENSIONS, connect, open_records, open_vault
 from charthouse.providers import list_providers
 from charthouse.settings import PROJECT_ROOT, get_settings
 from charthouse.state import current_version, head_version, session
+from transforms.tables import tables
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -68,7 +69,10 @@ def _extensions() -> Iterator[Finding]:
                 row[0]
                 for row in connection.execute("SELECT extension_name FROM duckdb_extensions() WHERE loaded").fetchall()
             }
-    except (duckdb.Error, OSError) as error:
+    except OSError as error:
+        yield Finding("DuckDB extensions", False, error.strerror or "", "Mend the home first.")
+        return
+    except duckdb.Error as error:
         yield Finding("DuckDB extensions", False, type(error).__name__, "Run: make install")
         return
     missing = [name for name in EXTENSIONS if name not in loaded]
@@ -100,7 +104,10 @@ def _key() -> Iterator[Finding]:
         check_key()
         return str(file)
 
-    yield _guard("credentials key", look)
+    finding = _guard("credentials key", look)
+    if not file.exists() and not key_is_needed():
+        finding = replace(finding, mend="Run: charthouse init (nothing is sealed yet)")
+    yield finding
 
 
 def _state() -> Iterator[Finding]:
@@ -114,12 +121,15 @@ def _state() -> Iterator[Finding]:
 
 
 def _lakes() -> Iterator[Finding]:
-    def rows(open_lake: Callable[..., object], query: str) -> str:
+    def rows(open_lake: Callable[..., object], counted: str, *others: str) -> str:
         with open_lake(read_only=True) as connection:  # type: ignore[attr-defined]
-            return f"{connection.execute(query).fetchone()[0]:,} rows"
+            for table in (counted, *others):  # a count alone would come from the catalog
+                connection.execute(f"FROM {table} LIMIT 1").fetchall()
+            return f"{connection.execute(f'SELECT count(*) FROM {counted}').fetchone()[0]:,} rows"
 
-    yield _guard("vault", lambda: rows(open_vault, "SELECT count(*) FROM vault.resources"))
-    yield _guard("records", lambda: rows(open_records, "SELECT count(*) FROM records.built_people"))
+    names = [f"records.{table.name}" for table in tables()]
+    yield _guard("vault", lambda: rows(open_vault, "vault.resources", "vault.quarantine"))
+    yield _guard("records", lambda: rows(open_records, "records.built_people", *names))
 
 
 def _providers() -> Iterator[Finding]:
@@ -150,9 +160,12 @@ def _guard(what: str, look: Callable[[], str]) -> Finding:
     try:
         return Finding(what, True, look())
     except CharthouseError as error:
-        return Finding(what, False, error.entry.title, error.entry.mend)
+        detail = ": ".join(part for part in (error.entry.title, error.what) if part)
+        return Finding(what, False, detail, error.entry.mend)
     except Exception as error:  # a doctor reports what it did not expect, too
-        return Finding(what, False, type(error).__name__, "Run: charthouse init")
+        return Finding(
+            what, False, type(error).__name__, "Run: charthouse init; what it cannot make is in your backup."
+        )
 
 
 _LOOKS = (_python, _versions, _extensions, _folders, _key, _state, _lakes, _providers)

@@ -130,7 +130,9 @@ CATALOGUE: dict[str, ErrorCode] = {
         ),
         # -- CH5xx: the lakes ------------------------------------------------------------------------------------
         ErrorCode(
-            "CH501", "The lake cannot be opened", "If it is new, run: charthouse init; otherwise check its address."
+            "CH501",
+            "The lake cannot be opened",
+            "If it is new, run: charthouse init; otherwise correct its address, or restore its catalog.",
         ),
         ErrorCode("CH502", "The lake is being written by another process", "Nothing to do: the task tries again."),
         ErrorCode(
@@ -145,7 +147,11 @@ CATALOGUE: dict[str, ErrorCode] = {
         ErrorCode("CH602", "There is no such person, provider or link", "List them with: charthouse people list"),
         ErrorCode("CH603", "The state database is of another version", "Run: charthouse init"),
         ErrorCode("CH604", "The provider refused the sign-in", "Start the link again."),
-        ErrorCode("CH605", "The state database cannot be used", "Run: charthouse doctor"),
+        ErrorCode(
+            "CH605",
+            "The state database cannot be used",
+            "Start its server or correct its address; restore a damaged file from your backup.",
+        ),
         ErrorCode(
             "CH606", "The sign-in was for another patient than the link", "Start a link of its own for that one."
         ),
@@ -153,6 +159,7 @@ CATALOGUE: dict[str, ErrorCode] = {
             "CH607", "A person's, provider's or partner's details cannot be used", "Correct what is named above."
         ),
         ErrorCode("CH608", "Another process holds this and does not let go", "Nothing to do: the task tries again."),
+        ErrorCode("CH609", "There is no state database yet", "Start with: make nightly, or: charthouse init"),
     )
 }
 

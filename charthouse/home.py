@@ -30,15 +30,12 @@ def prepare() -> Path:
         SetupError: CH005 when a folder cannot be written, CH006 when the key is lost.
     """
     home = get_settings().home
-    try:
-        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with _writing(home):
         for name in FOLDERS:
             (home / name).mkdir(exist_ok=True, mode=0o700)
         probe = home / ".writable"
         probe.touch()
         probe.unlink()
-    except OSError as error:
-        raise SetupError("CH005", where=str(error.filename or home), what=error.strerror or "") from None
     sweep_spilled()
     ensure_key()
     migrate()
@@ -53,16 +50,30 @@ def prepare() -> Path:
 def held() -> Iterator[None]:
     """Hold the home for one night or one Airflow: two at once would write to the same embedded lakes.
 
+    Hold it before it is prepared, for that writes too.
+
     Raises:
-        SetupError: CH007 when another process holds it.
+        SetupError: CH005 when it cannot be written, CH007 when another process holds it.
     """
     home = get_settings().home
     lock = FileLock(home / "home.lock")
     try:
-        lock.acquire(timeout=0)
+        with _writing(home):
+            lock.acquire(timeout=0)
     except Timeout:
         raise SetupError("CH007", where=str(home)) from None
     try:
         yield
     finally:
         lock.release()
+
+
+@contextmanager
+def _writing(home: Path) -> Iterator[None]:
+    try:
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        yield
+    except Timeout:  # an OSError, too
+        raise
+    except OSError as error:
+        raise SetupError("CH005", where=str(error.filename or home), what=error.strerror or "") from None

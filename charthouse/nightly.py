@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from charthouse import accounting, airflow_process, home, progress, report, sandbox_process
+from charthouse import accounting, airflow_process, home, progress, report, runs, sandbox_process
 from charthouse.errors import SetupError
 from charthouse.settings import PROJECT_ROOT
-from charthouse.terminal import console
+from charthouse.state import session
+from charthouse.terminal import console, page, stop_as_by_ctrl_c
 
 if TYPE_CHECKING:
     import subprocess
@@ -39,10 +40,11 @@ def run_night(source: Path | None, people: int, seed: int) -> int:
         CharthouseError: CH0xx for what keeps the night from starting, CH011 when the run failed.
     """
     out = console()
-    folder = home.prepare()
-    log = folder / "logs" / f"nightly-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.log"
-    provider = sandbox_process.provider_of(source) if source else GENERATED
+    stop_as_by_ctrl_c()
     with home.held(), ThreadPoolExecutor(1) as aside:
+        folder = home.prepare()
+        log = folder / "logs" / f"nightly-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.log"
+        provider = sandbox_process.provider_of(source) if source else GENERATED
         # Airflow's first migration takes longer than everything else before the fetch.
         ready = aside.submit(airflow_process.make_ready, log)
         with _step(out, f"Sandbox provider: reading {source}" if source else f"Sandbox provider: {people} people"):
@@ -57,15 +59,24 @@ def run_night(source: Path | None, people: int, seed: int) -> int:
             out.print(f"Links: {new:,} new", highlight=False)
             with _step(out, "Airflow: getting ready"):
                 ready.result()
+            before = _last_run()
             code = _run_dag(provider, log, out)
+            if code and _last_run() == before:  # the report at hand is of an earlier night
+                raise SetupError("CH011", where=str(log), what="it ended before the night began")
             said = report.latest()
-            report.render(said, out)
-            out.print(accounting.render(accounting.account(sandbox, provider)))
+            report.render(said, page())
+            page().print(accounting.render(accounting.account(sandbox, provider)))
             _say_what_could_not_be_read(out, sandbox.ask(provider, "inventory"))
     _say_where(out, folder, log)
     if code or said.status in ("failed", "held", "running"):
         raise SetupError("CH011", where=str(log), what=f"the run is {said.status}")
     return 0
+
+
+def _last_run() -> tuple[str, int] | None:
+    with session(read_only=True) as state:
+        run = runs.latest_run(state)
+        return None if run is None else (run.id, run.resumed)
 
 
 def _run_dag(provider: str, log: Path, out: Console) -> int:
@@ -74,10 +85,11 @@ def _run_dag(provider: str, log: Path, out: Console) -> int:
         process = airflow_process.dag_test("sync_records", {"providers": [provider]}, noise)
         try:
             _watch(process, out)
+        except KeyboardInterrupt:
+            out.print("Stopped. The next night goes on where this one was.", highlight=False)
+            raise
         finally:
-            if process.poll() is None:
-                process.terminate()
-                process.wait()
+            airflow_process.kill_group(process)  # every step may be killed and is resumed (docs/architecture.md)
     return process.returncode
 
 

@@ -1,91 +1,146 @@
-"""Questions to the records: read-only, in DuckDB, with the ten tables under their bare names."""
+"""Questions to the records: one from the command line, or a prompt. Answers as a table, CSV or JSON."""
 
 from __future__ import annotations
 
 import csv
-import json
+import re
 import sys
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import duckdb
 
+from charthouse.analyst import analyst, ends, statements
 from charthouse.errors import SetupError
-from charthouse.lake.records import bare_names
-from charthouse.lake.session import open_records
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 STYLES = ("table", "csv", "json")
+MOST_ROWS = 200
+"""Rows that a table on the screen shows; CSV and JSON give all."""
+AT_ONCE = 2048
+LEAVE = frozenset({"exit", "quit", ".exit", ".quit"})
 
-
-@contextmanager
-def analyst() -> Iterator[duckdb.DuckDBPyConnection]:
-    """A connection as an analyst has it: the records read-only under bare names, and no way to files or networks."""
-    with open_records(read_only=True) as connection:
-        bare_names(connection)
-        yield connection
+# JSON knows no such numbers. A text that looks like one is matched first, and stays.
+_NO_NUMBER = re.compile(r'"(?:[^"\\]|\\.)*"|-?\b(?:NaN|Infinity)\b')
 
 
 def ask(query: str, style: str) -> None:
-    """Run one query and print its rows as `table`, `csv` or `json`.
+    """Run a query and print its rows as `table`, `csv` or `json`; a query of `-` is read from standard input.
+
+    Tables are for reading: of several statements each prints its own. CSV and JSON are for programs: UTF-8 whatever the
+    locale, all rows, written as they come; values are written as DuckDB writes them.
 
     Raises:
-        SetupError: CH010 when DuckDB refuses it, with DuckDB's words about the query.
+        SetupError: CH010 when it is refused, with DuckDB's words about the query.
     """
     if style not in STYLES:
         raise SetupError("CH010", where="--format", what=f"it is one of {', '.join(STYLES)}")
     with analyst() as connection:
         try:
-            relation = _relation(connection, query)
-            if relation is None:
-                return
             if style == "table":
-                relation.show(max_rows=200)
-                return
-            names, rows = relation.columns, relation.fetchall()
+                _show(connection, _text(query))
+            else:
+                _write(_only_answer(connection, _text(query)), style)
         except duckdb.Error as error:
             raise SetupError("CH010", what=str(error).splitlines()[0]) from None
-    if style == "json":
-        listed: list[dict[str, Any]] = [dict(zip(names, row, strict=True)) for row in rows]
-        sys.stdout.write(json.dumps(listed, default=str, indent=1) + "\n")
-    else:
-        writer = csv.writer(sys.stdout)
-        writer.writerow(names)
-        writer.writerows(rows)
+        except RuntimeError as error:  # DuckDB's answer to Ctrl-C
+            raise KeyboardInterrupt from error
 
 
-def prompt() -> None:
-    """Read queries line by line until the end of input; a query ends with a semicolon."""
+def prompt() -> int:
+    """Read queries until the end of input; each ends with a semicolon. Returns the exit code.
+
+    On a terminal what goes wrong is said and forgotten; otherwise the exit code remembers it.
+    """
+    interactive = sys.stdin.isatty()
     with analyst() as connection:
-        interactive = sys.stdin.isatty()
         if interactive:
             import readline  # noqa: F401 - gives input() its history
 
             sys.stdout.write("The records, read-only. A query ends with ; and Ctrl-D leaves.\n")
-        pending = ""
+        pending, code = "", 0
         while True:
             try:
                 pending += input(("      … " if pending else "charts> ") if interactive else "") + "\n"
+                if pending.strip().rstrip(";") in LEAVE:
+                    return 0 if interactive else code
+                if ends(pending):
+                    code = max(code, _answer(connection, pending))
+                    pending = ""
             except EOFError:
                 break
-            if pending.rstrip().endswith(";"):
-                _answer(connection, pending)
+            except KeyboardInterrupt:
+                if not interactive:
+                    raise
+                sys.stdout.write("\n")
                 pending = ""
-        if pending.strip():
-            _answer(connection, pending)
+        if interactive:
+            sys.stdout.write("\n")
+            return 0
+        return max(code, _answer(connection, pending))
 
 
-def _answer(connection: duckdb.DuckDBPyConnection, query: str) -> None:
+def _answer(connection: duckdb.DuckDBPyConnection, text: str) -> int:
     try:
-        relation = _relation(connection, query)
-        if relation is not None:
-            relation.show(max_rows=200)
-    except duckdb.Error as error:
+        if duckdb.tokenize(text):
+            _show(connection, text)
+    except (duckdb.Error, SetupError) as error:
         sys.stderr.write(f"{error}\n")
+        return 1
+    except RuntimeError as error:
+        raise KeyboardInterrupt from error
+    return 0
 
 
-def _relation(connection: duckdb.DuckDBPyConnection, query: str) -> duckdb.DuckDBPyRelation | None:
+def _text(query: str) -> str:
+    return sys.stdin.read() if query == "-" else query
+
+
+def _show(connection: duckdb.DuckDBPyConnection, text: str) -> None:
+    for statement in statements(text):
+        relation = _relation(connection, statement)
+        if relation is None:
+            continue
+        if statement.type == duckdb.StatementType.EXPLAIN:
+            sys.stdout.writelines(f"{plan}\n" for _, plan in relation.fetchall())
+        else:
+            relation.show(max_rows=MOST_ROWS)
+
+
+def _only_answer(connection: duckdb.DuckDBPyConnection, text: str) -> duckdb.DuckDBPyRelation:
+    *before, last = statements(text)
+    for statement in before:
+        if _relation(connection, statement) is not None:
+            raise SetupError("CH010", what="CSV and JSON hold the answer of one query; there are several")
+    relation = _relation(connection, last)
+    if relation is None:
+        raise SetupError("CH010", what="it gives no rows")
+    return relation
+
+
+def _write(relation: duckdb.DuckDBPyRelation, style: str) -> None:
+    out = sys.stdout
+    if hasattr(out, "reconfigure"):
+        out.reconfigure(encoding="utf-8")
+    if style == "csv":
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow(relation.columns)
+        for row in _rows(relation.project("CAST(COLUMNS(*) AS VARCHAR)")):
+            writer.writerow(row)
+        return
+    separator = "[\n"
+    for (line,) in _rows(relation.query("_row", "SELECT to_json(_row) FROM _row")):
+        out.write(separator + _NO_NUMBER.sub(lambda found: found[0] if found[0][0] == '"' else "null", line))
+        separator = ",\n"
+    out.write("\n]\n" if separator == ",\n" else "[]\n")
+
+
+def _rows(relation: duckdb.DuckDBPyRelation) -> Iterator[tuple[str, ...]]:
+    while some := relation.fetchmany(AT_ONCE):
+        yield from some
+
+
+def _relation(connection: duckdb.DuckDBPyConnection, statement: duckdb.Statement) -> duckdb.DuckDBPyRelation | None:
     # A statement that returns no rows gives None, which DuckDB's own type hints leave out.
-    return connection.sql(query)
+    return connection.sql(statement)

@@ -110,6 +110,8 @@ def serving(names: list[str]) -> Iterator[Sandbox]:
             stderr=noise,
             stdin=subprocess.DEVNULL,
             text=True,
+            # Ctrl-C is for us: a sandbox that dies first would make links fail in the moment before the tasks end.
+            start_new_session=True,
         )
     try:
         ready = process.stdout.readline() if process.stdout else ""

@@ -5,11 +5,12 @@ No other module reads the environment. Paths that are not set follow `home`, so 
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from charthouse.errors import SetupError
@@ -17,20 +18,44 @@ from charthouse.errors import SetupError
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 
 Count = Annotated[int, Field(ge=1)]
+Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+def _shaped(pattern: str, what: str) -> AfterValidator:
+    """Take a text of this shape only. The complaint never says what was given: that may hold a password."""
+
+    def check(text: str) -> str:
+        if text and not re.fullmatch(pattern, text, re.IGNORECASE):
+            raise ValueError(what)
+        return text
+
+    return AfterValidator(check)
+
+
+StateUrl = Annotated[
+    str,
+    _shaped(r"sqlite:///.+|postgresql(\+psycopg2?)?://.+", "it begins with sqlite:/// or postgresql+psycopg://"),
+]
+Catalog = Annotated[str, _shaped(r"(sqlite|postgres):.+", "it begins with sqlite: or postgres:")]
+Memory = Annotated[str, _shaped(r"\d+(\.\d+)? ?[KMGT]i?B", "it is an amount such as 512MB or 2GB")]
 
 
 class Settings(BaseSettings):
     """Every knob of an installation. Each field is set by `CHARTHOUSE_<FIELD>` in upper case."""
 
-    model_config = SettingsConfigDict(env_prefix="CHARTHOUSE_", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="CHARTHOUSE_", env_ignore_empty=True, extra="ignore", frozen=True)
 
     home: Path = Field(default=PROJECT_ROOT / "var", description="The folder of all run-time files.")
-    state_url: str = Field(default="", description="SQLAlchemy URL of the state database; empty = SQLite under home.")
-    vault_catalog: str = Field(
+    state_url: StateUrl = Field(
+        default="", description="SQLAlchemy URL of the state database; empty = SQLite under home."
+    )
+    vault_catalog: Catalog = Field(
         default="",
         description="DuckLake catalog of the vault (`sqlite:FILE` or `postgres:DSN`); empty = SQLite.",
     )
-    records_catalog: str = Field(default="", description="DuckLake catalog of the records; empty = SQLite under home.")
+    records_catalog: Catalog = Field(
+        default="", description="DuckLake catalog of the records; empty = SQLite under home."
+    )
     vault_data: str = Field(default="", description="Folder or object-store prefix of the vault's files.")
     records_data: str = Field(default="", description="Folder or object-store prefix of the records' files.")
     key_file: Path | None = Field(
@@ -56,15 +81,17 @@ class Settings(BaseSettings):
     max_pages: Count = Field(default=10_000, description="Most pages of one search before it is given up.")
 
     build_group_resources: Count = Field(default=50_000, description="Resource versions built in one mapped task.")
-    duckdb_memory: str = Field(default="256MB", description="DuckDB's memory_limit in each task.")
+    duckdb_memory: Memory = Field(default="256MB", description="DuckDB's memory_limit in each task.")
     duckdb_threads: Count = Field(default=2, description="DuckDB's threads in each task.")
     failure_threshold: float = Field(
         default=0.5, ge=0, le=1, description="Share of links that may fail before the run itself fails."
     )
 
-    airflow_port: int | None = Field(default=None, description="Port of Airflow's web server; empty = a free one.")
-    sandbox_port: int | None = Field(default=None, description="Port of the sandbox; empty = a free one.")
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    airflow_port: Port | None = Field(default=None, description="Port of Airflow's web server; empty = a free one.")
+    sandbox_port: Port | None = Field(default=None, description="Port of the sandbox; empty = a free one.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="The least that our own logs say."
+    )
     crash_at: str = Field(
         default="", description="Crash tests only: the named fault point at which the process kills itself."
     )
@@ -102,5 +129,5 @@ def get_settings() -> Settings:
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         name = "CHARTHOUSE_" + "_".join(str(part) for part in first["loc"]).upper()
-        raise SetupError("CH001", where=name, what=first["msg"]) from None
+        raise SetupError("CH001", where=name, what=first["msg"].removeprefix("Value error, ")) from None
     return settings.model_copy(update={"home": settings.home.expanduser().resolve()})

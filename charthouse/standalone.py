@@ -16,6 +16,7 @@ from charthouse import airflow_process, home, sandbox_process
 from charthouse.errors import SetupError
 from charthouse.nightly import GENERATED
 from charthouse.settings import get_settings
+from charthouse.terminal import stop_as_by_ctrl_c
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,9 +32,10 @@ def run_airflow() -> None:
     Raises:
         SetupError: CH004 when a port is in use, CH011 when Airflow does not come up.
     """
-    folder = home.prepare()
+    stop_as_by_ctrl_c()
     settings = get_settings()
     with home.held():
+        folder = home.prepare()
         if not sandbox_process.known_providers():
             sandbox_process.generate(DEFAULT_PEOPLE, DEFAULT_SEED, GENERATED)
         names = sandbox_process.known_providers()
@@ -43,7 +45,6 @@ def run_airflow() -> None:
                 sandbox_process.link_everyone(sandbox, name)
             airflow_process.make_ready(log)
             port = _free_port(settings.airflow_port)
-            signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))
             with log.open("ab") as out:
                 process = airflow_process.start_standalone(out, port)
             try:

@@ -60,16 +60,21 @@ class Installation:
     home: Path
     env: Mapping[str, str] = field(default_factory=dict)
 
+    def environment(self) -> dict[str, str]:
+        """The environment of the command."""
+        return os.environ | {"CHARTHOUSE_HOME": str(self.home), "NO_COLOR": "1"} | dict(self.env)
+
     def run(
-        self, *arguments: str, env: dict[str, str] | None = None, timeout: float = 300
+        self, *arguments: str, env: dict[str, str] | None = None, timeout: float = 300, fed: str = ""
     ) -> subprocess.CompletedProcess[str]:
-        """Run `charthouse …` to its end and return what it printed."""
+        """Run `charthouse …` to its end, with `fed` on its standard input, and return what it printed."""
         return subprocess.run(
             [sys.executable, "-m", "charthouse", *arguments],
             cwd=ROOT,
-            env=os.environ | {"CHARTHOUSE_HOME": str(self.home), "NO_COLOR": "1"} | {**self.env, **(env or {})},
+            env=self.environment() | (env or {}),
             capture_output=True,
-            text=True,
+            input=fed,
+            encoding="utf-8",
             timeout=timeout,
             check=False,
         )

@@ -43,7 +43,8 @@ def connect(settings: Settings | None = None) -> duckdb.DuckDBPyConnection:
     settings = settings or get_settings()
     # A folder of its own: DuckDB refuses to encrypt into one in which another process spills, or left something.
     spill = settings.home / SPILL / f"{os.getpid()}-{secrets.token_hex(4)}"
-    spill.parent.mkdir(parents=True, exist_ok=True)
+    settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    spill.parent.mkdir(exist_ok=True, mode=0o700)
     connection = duckdb.connect(
         config={
             "temp_directory": str(spill),
@@ -62,6 +63,32 @@ def connect(settings: Settings | None = None) -> duckdb.DuckDBPyConnection:
     connection.execute("SET temp_file_encryption = true; SET TimeZone = 'UTC'; SET preserve_insertion_order = false")
     connection.execute("SET enable_progress_bar = false")
     return connection
+
+
+def data_of(lake: str, settings: Settings) -> str:
+    """The folder or object-store prefix of a lake's files."""
+    return {VAULT: settings.vault_data, RECORDS: settings.records_data}[lake] or str(settings.home / lake / "data")
+
+
+def _catalog_of(lake: str, settings: Settings, *, read_only: bool) -> str:
+    given = {VAULT: settings.vault_catalog, RECORDS: settings.records_catalog}[lake]
+    if given:
+        return given
+    file = settings.home / lake / "catalog.sqlite"
+    if read_only:
+        if not file.exists():
+            raise LakeError("CH501", where=lake, what="it has not been made yet")
+    else:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    return f"sqlite:{file}"
+
+
+@contextmanager
+def _opened(lake: str, settings: Settings | None, *, read_only: bool) -> Iterator[duckdb.DuckDBPyConnection]:
+    _catalog_of(lake, settings or get_settings(), read_only=read_only)  # whoever only looks makes nothing
+    with connect(settings) as connection:
+        attach(connection, lake, read_only=read_only, settings=settings)
+        yield connection
 
 
 def _extension_file(name: str) -> Traversable:
@@ -85,21 +112,11 @@ def attach(
         LakeError: CH501 when its catalog cannot be opened; CH502 when another process is writing to it.
     """
     settings = settings or get_settings()
-    catalog, data = {
-        VAULT: (settings.vault_catalog, settings.vault_data),
-        RECORDS: (settings.records_catalog, settings.records_data),
-    }[lake]
-    if not catalog:
-        file = settings.home / lake / "catalog.sqlite"
-        if read_only and not file.exists():
-            raise LakeError("CH501", where=lake, what="it has not been made yet")
-        file.parent.mkdir(parents=True, exist_ok=True)
-        catalog = f"sqlite:{file}"
-    data = data or str(settings.home / lake / "data")
+    catalog = _catalog_of(lake, settings, read_only=read_only)
     # Inlined rows would stand unencrypted inside the catalog.
     options = ["READ_ONLY"] if read_only else ["ENCRYPTED", "DATA_INLINING_ROW_LIMIT 0"]
     # A home may have been moved or restored elsewhere: where its files are is said here, not in the catalog.
-    options += [f"DATA_PATH {quoted(data)}", "OVERRIDE_DATA_PATH true"]
+    options += [f"DATA_PATH {quoted(data_of(lake, settings))}", "OVERRIDE_DATA_PATH true"]
     try:
         connection.execute(f"ATTACH {quoted('ducklake:' + catalog)} AS {lake} ({', '.join(options)})")
     except duckdb.Error as error:
@@ -111,16 +128,14 @@ def attach(
 @contextmanager
 def open_vault(*, read_only: bool = False, settings: Settings | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection with the vault attached as `vault` (tables: see `charthouse.lake.vault`)."""
-    with connect(settings) as connection:
-        attach(connection, VAULT, read_only=read_only, settings=settings)
+    with _opened(VAULT, settings, read_only=read_only) as connection:
         yield connection
 
 
 @contextmanager
 def open_records(*, read_only: bool = False, settings: Settings | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection with the records attached as `records` (tables: see `charthouse.lake.records`)."""
-    with connect(settings) as connection:
-        attach(connection, RECORDS, read_only=read_only, settings=settings)
+    with _opened(RECORDS, settings, read_only=read_only) as connection:
         yield connection
 
 

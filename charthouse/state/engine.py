@@ -69,8 +69,9 @@ def session(settings: Settings | None = None, *, read_only: bool = False) -> Ite
     Objects keep their loaded values afterwards. A `read_only` session takes no lock and refuses to write.
 
     Raises:
-        StateError: CH603 when the schema is behind or ahead of this code, CH605 when the database cannot be used. What
-            the database said is left out, for it may quote values; the class and the constraint remain.
+        StateError: CH603 when the schema is behind or ahead of this code, CH609 when there is none, CH605 when the
+            database cannot be used. What the database said is left out, for it may quote values; the class and the
+            constraint remain.
     """
     from charthouse.state.schema import require_current
 

@@ -76,14 +76,16 @@ def require_current(settings: Settings) -> None:
     """Check, once a process and database, that the schema is this code's.
 
     Raises:
-        StateError: CH603 when it is not.
+        StateError: CH603 when it is not, CH609 when there is none.
     """
     seen = (settings.state_database, os.getpid())
     if seen in _current:
         return
     now = current_version(settings)
+    if now is None:
+        raise StateError("CH609", where=str(sqlite_file(settings) or "CHARTHOUSE_STATE_URL"))
     if now != head_version():
-        raise StateError("CH603", what=f"it is at {now or 'none'}, this code wants {head_version()}")
+        raise StateError("CH603", what=f"it is at {now}, this code wants {head_version()}")
     _current.add(seen)
 
 

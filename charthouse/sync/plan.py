@@ -6,6 +6,7 @@ from itertools import groupby, zip_longest
 from typing import TYPE_CHECKING
 
 from charthouse import faults, links, progress, runs
+from charthouse.providers import get_provider
 from charthouse.settings import get_settings
 from charthouse.state import session
 from charthouse.sync import batches
@@ -24,9 +25,14 @@ def plan_run(providers: Sequence[str], *, airflow_run_id: str) -> list[str]:
     Args:
         providers: slugs; none means every provider.
         airflow_run_id: Airflow's own id of the run, kept in the ledger.
+
+    Raises:
+        StateError: CH602 for a provider that is not registered; no run is opened then.
     """
     scope = ",".join(sorted(providers)) or EVERY_PROVIDER
     with session() as state:
+        for slug in providers:
+            get_provider(state, slug)
         run_id = runs.open_or_resume_run(state, scope, airflow_run_id).id
     with runs.stage(run_id, "plan") as counts:
         names = batches.of_run(run_id)

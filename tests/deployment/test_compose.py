@@ -77,6 +77,30 @@ def test_databases_that_services_name_are_made() -> None:
         assert f"CREATE DATABASE {''.join(database)};" in made
 
 
+def test_every_service_that_stays_says_whether_it_is_well() -> None:
+    assert {name for name, service in SERVICES.items() if "healthcheck" not in service} == {"init"}
+
+
+def test_the_sandbox_gets_no_secret_and_nothing_of_the_home() -> None:
+    sandbox = SERVICES["sandbox"]
+    assert "environment" not in sandbox
+    assert not [volume for volume in sandbox["volumes"] if volume.startswith("home:")]
+
+
+def test_only_the_owner_may_connect_to_a_database_and_analysts_to_the_records() -> None:
+    made = (ROOT / "docker" / "databases.sql").read_text()
+    databases = {"airflow", "postgres", *re.findall(r"CREATE DATABASE (\w+);", made)}
+    assert set(re.findall(r"REVOKE CONNECT ON DATABASE (\w+) FROM PUBLIC;", made)) == databases
+    assert re.findall(r"GRANT CONNECT ON DATABASE (\w+) TO (\w+);", made) == [("charthouse_records", "analyst")]
+
+
+def test_what_a_home_holds_never_reaches_the_image() -> None:
+    kept_out, *let_in = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if not line.startswith("#")]
+    assert kept_out == "*"
+    copied = re.findall(r"^COPY --chown=\w+ (.+) \S+$", (ROOT / "docker" / "Dockerfile").read_text(), re.MULTILINE)
+    assert {line[1:] for line in let_in if line.startswith("!")} == set(" ".join(copied).split())
+
+
 def test_the_image_holds_every_package() -> None:
     dockerfile = (ROOT / "docker" / "Dockerfile").read_text()
     for folder in ("charthouse", "transforms", "schemas", "expectations", "sandbox", "dags", "plugins"):

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+import shutil
 import sqlite3
 from typing import TYPE_CHECKING, Any
 
@@ -95,7 +96,11 @@ def test_formats_for_programs(nights: Any) -> None:
     installation = nights[0]
     text = installation.run("sql", "--format", "csv", "select 1 as one, 'a' as letter").stdout
     assert list(csv.reader(io.StringIO(text))) == [["one", "letter"], ["1", "a"]]
-    assert "\x1b[" not in installation.run("status").stdout
+    status = installation.run("status").stdout
+    assert "\x1b[" not in status
+    narrow = installation.run("status", env={"FORCE_COLOR": "1", "COLUMNS": "40"}).stdout
+    assert "\x1b[" in narrow
+    assert re.sub(r"\x1b\[[\d;]*m", "", narrow).split() == status.split(), "a narrow terminal leaves nothing out"
     assert all(finding["healthy"] for finding in installation.json("doctor"))
 
 
@@ -140,3 +145,17 @@ def test_stored_files_are_encrypted(nights: Any) -> None:
     files = [*home.glob("vault/data/**/*.parquet"), *home.glob("records/data/**/*.parquet")]
     assert files
     assert {file.read_bytes()[:4] for file in files} == {b"PARE"}
+
+
+def test_a_night_that_airflow_cannot_begin_shows_no_older_report(nights: Any) -> None:
+    """The last test here: it breaks the installation, as a failing disk would."""
+    installation = nights[0]
+    shutil.rmtree(installation.home / "records" / "data" / "main" / "vaccines")
+    [ill] = [finding for finding in json.loads(installation.run("doctor", "--json").stdout) if not finding["healthy"]]
+    assert ill["what"] == "records"
+    (installation.home / "airflow" / "airflow.db").write_bytes(b"no database" * 500)
+    done = installation.run("nightly", "--people", "6", "--seed", "5")
+    assert done.returncode == 1
+    assert done.stderr.startswith("CH011 ")
+    assert "before the night began" in done.stderr
+    assert "Resources" not in done.stdout

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from cryptography.fernet import Fernet
 
 from charthouse import credentials, links, people, providers
+from charthouse.errors import StateError
+from charthouse.settings import PROJECT_ROOT
 from charthouse.state import session
+from charthouse.sync.finish import finish_run
+from charthouse.sync.plan import plan_run
 
 if TYPE_CHECKING:
     import subprocess
@@ -35,6 +42,12 @@ def test_a_source_without_resources(installation: Any, tmp_path: Path) -> None:
     assert_refused(installation.run("nightly", "--source", str(tmp_path / "source")), "CH003", "source")
 
 
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read anything")
+def test_a_source_that_may_not_be_read(installation: Any, tmp_path: Path) -> None:
+    (tmp_path / "closed").mkdir(mode=0)
+    assert_refused(installation.run("nightly", "--source", str(tmp_path / "closed")), "CH002", "closed")
+
+
 def test_a_port_in_use(installation: Any) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
@@ -55,7 +68,7 @@ def test_a_read_only_home(installation: Any, tmp_path: Path) -> None:
     assert_refused(done, "CH005", "locked")
 
 
-def test_a_key_that_is_missing(home: Path, new_installation: Any) -> None:
+def store_some_token() -> None:
     class Tokens:
         access_token, refresh_token, expires_at, scope, patient = "a", "r", None, "patient/*.rs", "somebody"
 
@@ -63,6 +76,10 @@ def test_a_key_that_is_missing(home: Path, new_installation: Any) -> None:
         providers.register_provider(state, slug="there", name="There", fhir_base_url="http://127.0.0.1:1/fhir")
         person = people.create_person(state)
         credentials.store_tokens(state, links.start_link(state, person.person_key, "there", "direct").id, Tokens())
+
+
+def test_a_key_that_is_missing(home: Path, new_installation: Any) -> None:
+    store_some_token()
     (home / "keys" / "credentials.key").unlink()
     installation = new_installation(home)
     assert_refused(installation.run("nightly", "--people", "1"), "CH006", "credentials.key")
@@ -71,23 +88,85 @@ def test_a_key_that_is_missing(home: Path, new_installation: Any) -> None:
     assert "backup" in finding["mend"]
 
 
-def test_a_setting_that_does_not_fit(installation: Any) -> None:
-    done = installation.run("status", env={"CHARTHOUSE_BATCH_LINKS": "many"})
-    assert_refused(done, "CH001", "CHARTHOUSE_BATCH_LINKS")
-
-
 def test_a_home_that_another_night_holds(installation: Any) -> None:
     from filelock import FileLock
 
     assert installation.run("init").returncode == 0
     with FileLock(installation.home / "home.lock"):
-        assert_refused(installation.run("nightly", "--people", "1"), "CH007")
+        for command in ("nightly", "airflow", "init"):
+            assert_refused(installation.run(command), "CH007")
+
+
+def test_two_that_begin_at_once_in_a_new_home(installation: Any) -> None:
+    with ThreadPoolExecutor(3) as aside:
+        several = list(aside.map(lambda _: installation.run("init"), range(3)))
+    assert {done.returncode for done in several} <= {0, 1}
+    assert 0 in {done.returncode for done in several}
+    for done in several:
+        assert done.returncode == 0 or re.fullmatch(r"CH007 .*\n", done.stderr)
 
 
 def test_status_and_sql_before_the_first_night(installation: Any) -> None:
     assert installation.run("init").returncode == 0
     assert_refused(installation.run("status"), "CH009", "make nightly")
     assert installation.rows("select count(*) as n from vaccines") == [{"n": 0}]
+
+
+def test_a_run_of_an_unknown_provider_is_refused_before_it_begins(home: Path) -> None:
+    """Opened first, it would have been closed as complete, and Airflow's run been green."""
+    with pytest.raises(StateError, match=r"CH602.*elsewhere"):
+        plan_run(["elsewhere"], airflow_run_id="manual")
+    with pytest.raises(StateError, match="CH009"):
+        finish_run("manual")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("BATCH_LINKS", "many"),
+        ("AIRFLOW_PORT", "65536"),
+        ("SANDBOX_PORT", "-1"),
+        ("DUCKDB_MEMORY", "lots"),
+        ("STATE_URL", "mysql://someone:hunter2@host/db"),
+        ("VAULT_CATALOG", "dbname=vault password=hunter2"),
+        ("LOG_LEVEL", "loud"),
+    ],
+)
+def test_a_setting_that_does_not_fit(installation: Any, variable: str, value: str) -> None:
+    done = installation.run("init", env={f"CHARTHOUSE_{variable}": value})
+    assert_refused(done, "CH001", f"CHARTHOUSE_{variable}")
+    assert "hunter2" not in done.stderr
+
+
+def test_an_empty_variable_is_an_unset_one(installation: Any) -> None:
+    empty = installation.run("settings", "--json", env={"CHARTHOUSE_HOME": "", "CHARTHOUSE_AIRFLOW_PORT": ""})
+    values = {row["variable"]: row["value"] for row in json.loads(empty.stdout)}
+    assert values["CHARTHOUSE_HOME"] == str(PROJECT_ROOT / "var")
+    assert values["CHARTHOUSE_AIRFLOW_PORT"] is None
+
+
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [("status", "CH609"), ("people list --json", "CH609"), ("airflow dags list", "CH609"), ("sql select", "CH501")],
+)
+def test_whoever_looks_at_a_home_that_is_not_there_makes_none(installation: Any, command: str, code: str) -> None:
+    assert_refused(installation.run(*command.split()), code)
+    assert not installation.home.exists()
+
+
+@pytest.mark.parametrize("command", ["sql x", "init", "status", "airflow"])
+def test_a_home_that_is_a_file(installation: Any, command: str) -> None:
+    installation.home.write_text("in the way")
+    done = installation.run(*command.split())
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+    assert re.match(r"CH(005|501|609) ", done.stderr)
+
+
+def test_a_key_that_does_not_open_what_is_stored(home: Path, new_installation: Any) -> None:
+    store_some_token()
+    key = home / "keys" / "credentials.key"
+    key.write_bytes(Fernet.generate_key())
+    assert_refused(new_installation(home).run("nightly"), "CH006", "credentials.key", "does not open")
 
 
 def _findings(installation: Any) -> Any:

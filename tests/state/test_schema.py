@@ -34,7 +34,7 @@ def test_processes_that_migrate_at_once_do_not_meet(empty, at_once):
 def test_a_database_of_another_version_is_refused_with_what_to_do(empty):
     with pytest.raises(StateError) as behind, session():
         pass
-    assert behind.value.code == "CH603"
+    assert behind.value.code == "CH609"
     assert "charthouse init" in str(behind.value)
     file = sqlite_file(get_settings())
     assert file is None or not file.exists(), "looking must not make a database"

@@ -1,0 +1,77 @@
+"""Ctrl-C at a terminal: everything that a night started ends at once, no link is blamed, and the run stays open
+for the next night (`tests/faults` kills it at every point)."""
+
+from __future__ import annotations
+
+import os
+import pty
+import signal
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import pytest
+
+from tests.conftest import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PATIENCE = 120
+
+
+def start_at_terminal(installation: Any, *arguments: str) -> tuple[int, int]:
+    """Start `charthouse …` as the foreground of a terminal of its own. Returns its process id and the terminal."""
+    process, terminal = pty.fork()
+    if process == 0:
+        os.chdir(ROOT)
+        os.execve(  # noqa: S606
+            sys.executable, [sys.executable, "-m", "charthouse", *arguments], installation.environment()
+        )
+    return process, terminal
+
+
+def read_until(terminal: int, word: str | None) -> str:
+    """What the terminal shows, up to a word, or to its end."""
+    shown = b""
+    until = time.monotonic() + PATIENCE
+    while time.monotonic() < until and (word is None or word.encode() not in shown):
+        try:
+            some = os.read(terminal, 65536)
+        except OSError:  # the other side is closed
+            break
+        if not some:
+            break
+        shown += some
+    return shown.decode(errors="replace")
+
+
+def by_ctrl_c(_process: int, terminal: int) -> None:
+    os.write(terminal, b"\x03")
+
+
+def by_sigterm(process: int, _terminal: int) -> None:
+    os.kill(process, signal.SIGTERM)
+
+
+@pytest.mark.parametrize("stop", [by_ctrl_c, by_sigterm])
+def test_a_stopped_night_leaves_nothing_behind_and_blames_no_link(
+    installation: Any, stop: Callable[[int, int], None]
+) -> None:
+    process, terminal = start_at_terminal(installation, "nightly", "--people", "4")
+    assert "fetch" in read_until(terminal, "fetch ")
+    started = psutil.Process(process).children(recursive=True)
+    assert len(started) >= 2, "the sandbox and Airflow"
+    stop(process, terminal)
+    stopped = time.monotonic()
+    shown = read_until(terminal, None)
+    _, status = os.waitpid(process, 0)
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(status) == 130
+    assert time.monotonic() - stopped < 15
+    assert "Traceback" not in shown
+    assert "goes on where this one was" in shown
+    assert psutil.wait_procs(started, timeout=5)[1] == []
+    assert installation.json("status")["status"] == "running"
+    assert {link["sync_status"] for link in installation.json("links", "list")} <= {"waiting", "running"}
