@@ -161,7 +161,8 @@ _ATTACHMENTS: Final[Mapping[str, _Paths]] = {
     "DiagnosticReport": (("presentedForm", "url"),),
     "Media": (("content", "url"),),
 }
-_LITERAL: Final = re.compile(r"(?:https?://\S+/)?([A-Z][A-Za-z]{1,63}/[A-Za-z0-9\-.]{1,64})(?:/_history/[^/]+)?")
+_LITERAL: Final = re.compile(r"([A-Z][A-Za-z]{1,63}/[^/?#]+)(?:/_history/[^/]+)?")
+_SERVER: Final = re.compile(r"https?://\S+/(?=[A-Z][A-Za-z]{1,63}/)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +202,7 @@ def index_of(type_name: str, resource: Mapping[str, Any]) -> Index:
         points.update(("medication", target) for target in _targets(resource, ("medicationReference",)))
     for path in _ATTACHMENTS.get(type_name, ()):
         for url in walk(resource, path):
-            shown = literal(url)
+            shown = literal(_SERVER.sub("", url, count=1)) if isinstance(url, str) else None
             if shown and shown.startswith("Binary/"):
                 points.add(("attachment", shown))
     if type_name == "Patient" and isinstance(resource.get("id"), str):
@@ -215,7 +216,10 @@ def index_of(type_name: str, resource: Mapping[str, Any]) -> Index:
 
 
 def literal(reference: object) -> str | None:
-    """A literal reference as `Type/id` (version and server dropped); None for any other."""
+    """A reference to this server as `Type/id` (the version dropped), whatever the id; None for any other.
+
+    Loading writes what is the source's own that way; what still names a server is another's.
+    """
     match = _LITERAL.fullmatch(reference) if isinstance(reference, str) else None
     return match[1] if match else None
 

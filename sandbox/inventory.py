@@ -18,7 +18,8 @@ def take_inventory(store: Store, tally: Tally, changes: Changes) -> dict[str, An
     """Count, keep in the store and return the inventory.
 
     By type: `read` = `stored` + `repeated` + `older_versions`; `stored` = `in_compartments` (found by a search for a
-    patient who is here, or the Patient itself) + `others`.
+    patient who is here, or the Patient itself) + `others`. `aside` is what is no record of anybody; of the `unreadable`
+    places `faults` names the first of each of the `reasons`.
     """
     db = store.db
     stored = dict(db.execute("SELECT type, count(*) FROM resource WHERE gone = 0 GROUP BY type").fetchall())
@@ -54,7 +55,10 @@ def take_inventory(store: Store, tally: Tally, changes: Changes) -> dict[str, An
             "urn": tally.unresolved["urn"],
             "absolute": tally.unresolved["absolute"],
         },
-        "unreadable": tally.fault_count,
+        "apart": tally.apart,
+        "aside": dict(tally.aside),
+        "unreadable": tally.reasons.total(),
+        "reasons": dict(tally.reasons.most_common()),
         "faults": [{"where": f"{fault.file}:{fault.line}", "reason": fault.reason} for fault in tally.faults],
     }
     with store.writing():
