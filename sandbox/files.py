@@ -33,7 +33,8 @@ _BROKEN: Final = (OSError, EOFError, zlib.error)
 _NO_RECORDS: Final = frozenset({"OperationOutcome", "Parameters"})
 _CREATING: Final = frozenset({None, "POST", "PUT"})
 _TRAILING: Final = re.compile(r"trailing characters \(byte (\d+)\)")
-_KNOWN_CONTENT: Final = ((b"PK\x03\x04", "zip archive"), (b"<", "XML"), (b"PAR1", "Parquet"), (b"%PDF", "PDF"))
+_OBJECT: Final = re.compile(rb"[\[\s]*\{")
+_KNOWN_CONTENT: Final = ((b"PK\x03\x04", "a zip archive"), (b"<", "XML"), (b"PAR1", "Parquet"), (b"%PDF", "PDF"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,7 @@ def read_file(path: Path, name: str, types: frozenset[str]) -> Iterator[Part]:
     try:
         with _opened(path) as stream:
             start = _start(stream)
-            if start and not start.startswith((b"{", b"[")) and not lower.endswith(_NAMED_JSON):
+            if start and not _OBJECT.match(start) and not lower.endswith(_NAMED_JSON):
                 known = [kind for magic, kind in _KNOWN_CONTENT if start.startswith(magic)]
                 yield Fault(name, 1, f"{known[0]} is not read, only JSON") if known else Aside("files without JSON")
             elif lower.endswith(_LINED):

@@ -7,7 +7,6 @@ scratch database beside the store, so that a server that uses the store waits on
 from __future__ import annotations
 
 import gc
-import json
 import sqlite3
 import uuid
 from collections import Counter, defaultdict
@@ -23,8 +22,8 @@ from sandbox.folders import shown, source_files
 from sandbox.inventory import take_inventory
 from sandbox.merge import merge
 from sandbox.references import ID, Names, identifier_query, kind_of, localise, name_in, restful_target, settle
+from sandbox.sameness import are_two, same, version_of
 from sandbox.scratch import scratch_folder
-from sandbox.store import microseconds
 from sandbox.texts import with_id
 from transforms.fhir_r4 import r4
 
@@ -55,25 +54,10 @@ class SourceError(Exception):
     """A SOURCE that cannot be loaded at all. The text is one sentence for the operator."""
 
 
-class _Meta(msgspec.Struct):
-    lastUpdated: Any = None  # noqa: N815
-    versionId: Any = None  # noqa: N815
-
-
-class _Version(msgspec.Struct):
-    meta: _Meta | None = None
-
-
 class _Identified(msgspec.Struct):
     identifier: Any = None
 
 
-class _Born(msgspec.Struct):
-    birthDate: Any = None  # noqa: N815
-
-
-_BORN: Final = msgspec.json.Decoder(_Born)
-_VERSION: Final = msgspec.json.Decoder(_Version)
 _IDENTIFIED: Final = msgspec.json.Decoder(_Identified)
 
 
@@ -86,6 +70,7 @@ class Tally:
     repeated: Counter[str] = field(default_factory=Counter)
     older: Counter[str] = field(default_factory=Counter)
     apart: int = 0
+    overlaid: int = 0
     unresolved: Counter[str] = field(default_factory=Counter)
     faults: list[Fault] = field(default_factory=list)
     reasons: Counter[str] = field(default_factory=Counter)
@@ -213,21 +198,21 @@ class _Reading:
         for reference in group.deleted:
             self._delete(reference)
 
+    def _held(self, kind: str, identity: str) -> tuple[bytes, bytes, bool] | None:
+        """(hash, text, whether it was POSTed) of what is staged under a type and id."""
+        if hash((kind, identity)) not in self.seen:
+            return None
+        self._flush()
+        query = "SELECT raw_hash, body, posted FROM staged WHERE type = ? AND key = ?"
+        row: tuple[bytes, bytes, bool] | None = self.stage.execute(query, (kind, identity)).fetchone()
+        return row
+
     def _is_of_another(self, group: Group) -> bool:
-        """Whether a Bundle calls its patient by the id of somebody else: one who was born on another day."""
+        """Whether a Bundle calls its patient by the id of somebody else."""
         for entry in group.entries:
-            if (
-                entry.type == "Patient"
-                and entry.id
-                and entry.method != "POST"
-                and hash(("Patient", entry.id)) in self.seen
-            ):
-                self._flush()
-                row = self.stage.execute(
-                    "SELECT body FROM staged WHERE type = 'Patient' AND key = ?", (entry.id,)
-                ).fetchone()
-                if row and _are_two(row[0], entry.raw):
-                    self.tally.apart += 1
+            if entry.type == "Patient" and entry.id and entry.method != "POST":
+                held = self._held("Patient", entry.id)
+                if held and are_two("Patient", held[1], entry.raw):
                     return True
         return False
 
@@ -259,18 +244,15 @@ class _Reading:
             if named:
                 return named
             return str(uuid.uuid5(_NAMESPACE, raw_hash.hex())) if posted or entry.method == "PUT" else None
+        place = (entry.type, identity)
+        staged = self._held(*place)
+        apart = apart or (staged is not None and entry.type != "Patient" and are_two(entry.type, staged[1], entry.raw))
         if not posted and not apart:
             return identity
-        place = (entry.type, identity)
-        held = here.get(place)
-        if held is None and hash(place) in self.seen:
-            self._flush()
-            row = self.stage.execute(
-                "SELECT raw_hash, body, posted FROM staged WHERE type = ? AND key = ?", place
-            ).fetchone()
-            held = (row[0], row[1]) if row and (row[2] or apart) else None
-        if held is not None and held[0] != raw_hash and not _same(held[1], entry.raw, but_references=True):
-            # Two creates that happen to have used one name.
+        held = here.get(place) or (staged[:2] if staged and (staged[2] or apart) else None)
+        if held is not None and held[0] != raw_hash and not same(held[1], entry.raw, but_references=not apart):
+            # Two creates, or two people's resources, that happen to have used one name.
+            self.tally.apart += not posted
             return str(uuid.uuid5(_NAMESPACE, f"{identity} {raw_hash.hex()}"))
         here[place] = (raw_hash, entry.raw)
         return identity
@@ -310,11 +292,12 @@ class _Reading:
             self.stage.execute(_INSERT, row)
             return
         number, held_hash, held_posted, held = found
-        if held_hash == raw_hash or (posted and held_posted) or _same(held, body):
+        if held_hash == raw_hash or (posted and held_posted) or same(held, body):
             self.tally.repeated[kind] += 1
             return
         self.tally.older[kind] += 1
-        if _version(body) >= _version(held):
+        self.tally.overlaid += kind == "Patient" and are_two(kind, held, body)
+        if version_of(body) >= version_of(held):
             self.stage.execute("DELETE FROM staged WHERE row = ?", [number])
             self.stage.execute(_INSERT, row)
 
@@ -389,48 +372,5 @@ def _by_identifier(stage: sqlite3.Connection, kind: str, values: set[str]) -> di
     return found
 
 
-def _version(raw: bytes) -> tuple[int, int]:
-    """How new a version is: (meta.lastUpdated in microseconds, meta.versionId as a number), -1 where unknown."""
-    try:
-        meta = _VERSION.decode(raw).meta
-    except msgspec.DecodeError:
-        return -1, -1
-    if meta is None:
-        return -1, -1
-    moment = microseconds(meta.lastUpdated) if isinstance(meta.lastUpdated, str) else None
-    version = meta.versionId
-    number = int(version) if isinstance(version, str) and version.isascii() and version.isdigit() else -1
-    return (-1 if moment is None else moment), min(number, 2**62)
-
-
 def _hash(raw: bytes) -> bytes:
     return blake2b(raw, digest_size=16).digest()
-
-
-def _are_two(one: bytes, other: bytes) -> bool:
-    """Whether two texts of a Patient are about two people: born on days that exclude each other."""
-    try:
-        first, second = (_BORN.decode(text).birthDate for text in (one, other))
-    except msgspec.DecodeError:
-        return False
-    if not isinstance(first, str) or not isinstance(second, str):
-        return False
-    return not first.startswith(second) and not second.startswith(first)
-
-
-def _same(one: bytes, other: bytes, *, but_references: bool = False) -> bool:
-    """Whether two texts say the same, whatever their white space and order of keys; digits of decimals count.
-
-    `but_references` leaves aside what they point at: the one may be resolved and the other not yet.
-    """
-
-    def hook(members: dict[str, Any]) -> dict[str, Any]:
-        if but_references:
-            members.pop("reference", None)
-        return members
-
-    try:
-        first, second = (json.loads(text, parse_float=str, object_hook=hook) for text in (one, other))
-    except (ValueError, RecursionError):
-        return False
-    return bool(first == second)
