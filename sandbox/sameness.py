@@ -1,4 +1,4 @@
-"""Two texts under one type and id: the same, one newer than the other, or two resources that share a name by accident."""
+"""Two texts of one type and id: the same, one newer than the other, or two resources that share a name by accident."""
 
 from __future__ import annotations
 

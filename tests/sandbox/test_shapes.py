@@ -172,3 +172,24 @@ def test_one_id_for_the_records_of_two_people_makes_two_records(write: Write) ->
     assert sorted(found) == [("p", "p"), ("q", "q"), ("q", "q")], "what says that it is newer has moved"
     assert inventory["apart"] == 1
     assert inventory["types"]["Observation"]["older_versions"] == 1
+
+
+def test_a_patient_named_by_an_identifier_alone_is_found_if_only_one_has_it(write: Write) -> None:
+    number = {"system": "urn:mrn", "value": "7"}
+    shared = {"system": "urn:ward", "value": "1"}
+    inside = {"resourceType": "Patient", "id": "p", "identifier": [number]}
+    records = [
+        observation("", id="logical") | {"subject": {"identifier": number}},
+        observation("#p", id="contained", contained=[inside]),
+        observation("", id="of-either") | {"subject": {"identifier": shared}},
+        observation("Patient/b", id="said", performer=[{"identifier": number}]),
+    ]
+    people = [patient("a", identifier=[number, shared]), patient("b", identifier=[shared])]
+    folder = write("a.ndjson", "\n".join(map(json.dumps, [*records, *people])))
+    inventory = loaded(folder)
+    assert inventory["types"]["Observation"]["in_compartments"] == 3
+
+    write("a.ndjson", "\n".join(map(json.dumps, [*records, people[1] | {"identifier": [number]}])))
+    assert loaded(folder)["types"]["Observation"]["in_compartments"] == 3, "whose number it is now"
+    write("a.ndjson", "\n".join(map(json.dumps, [*records, people[1]])))
+    assert loaded(folder)["types"]["Observation"]["in_compartments"] == 2
