@@ -156,7 +156,7 @@ def _plain(body: bytes) -> bytes:
 def _whole(body: bytes, name: str, types: frozenset[str]) -> Iterator[Part]:
     """One value, or else several one after another."""
     if _is_json(body):
-        yield from _value(body, name, 1, types, body, 0)
+        yield from _value(body, name, 1, types, _Lines(body, 1), 0)
         return
     for number, chunk in _chunks(io.BytesIO(body)):
         yield from _values(chunk, name, number, types)
@@ -220,32 +220,32 @@ def _end_of_value(view: memoryview) -> tuple[int, Exception | None]:
 
 def _guarded(raw: bytes, name: str, line: int, types: frozenset[str]) -> Iterator[Part]:
     try:
-        yield from _value(raw, name, line, types, raw, 0)
+        yield from _value(raw, name, line, types, _Lines(raw, line), 0)
     except _UNREADABLE as error:
         yield Fault(name, line, _json_reason(error))
 
 
-def _value(raw: bytes, name: str, line: int, types: frozenset[str], body: bytes, depth: int) -> Iterator[Part]:
+def _value(raw: bytes, name: str, line: int, types: frozenset[str], lines: _Lines, depth: int) -> Iterator[Part]:
     """One JSON value: a Bundle, a resource, or an array of those."""
     if depth > _DEEPEST:
         yield Fault(name, line, "Bundles are nested too deeply")
         return
     if raw.lstrip()[:1] == b"[":
         for part in _PARTS.decode(raw):
-            yield from _value(bytes(part), name, _line_at(body, part, line), types, body, depth + 1)
+            yield from _value(bytes(part), name, lines.of(part), types, lines, depth + 1)
         return
     entry = _resource(raw, types)
     if isinstance(entry, str):
         yield Fault(name, line, entry)
     elif entry.type == "Bundle":
-        yield from _bundle(raw, name, line, types, body, depth)
+        yield from _bundle(raw, name, line, types, lines, depth)
     elif entry.type in _NO_RECORDS:
         yield Aside(f"{entry.type} resources")
     else:
         yield Group(name, None, (entry,))
 
 
-def _bundle(raw: bytes, name: str, line: int, types: frozenset[str], body: bytes, depth: int) -> Iterator[Part]:
+def _bundle(raw: bytes, name: str, line: int, types: frozenset[str], lines: _Lines, depth: int) -> Iterator[Part]:
     head = _HEAD.decode(raw)
     kind = _text(head.type) or "collection"
     parts = _parts(head.entry)
@@ -261,7 +261,7 @@ def _bundle(raw: bytes, name: str, line: int, types: frozenset[str], body: bytes
         try:
             wrapper = _ENTRY.decode(part)
         except _UNREADABLE:
-            yield Fault(name, _line_at(body, part, line), "a Bundle entry is not an object")
+            yield Fault(name, lines.of(part), "a Bundle entry is not an object")
             continue
         request = wrapper.request if isinstance(wrapper.request, dict) else {}
         method = request.get("method")
@@ -274,7 +274,7 @@ def _bundle(raw: bytes, name: str, line: int, types: frozenset[str], body: bytes
             continue
         entry = _resource(content, types)
         if isinstance(entry, str):
-            yield Fault(name, _line_at(body, part, line), entry)
+            yield Fault(name, lines.of(part), entry)
         elif entry.type == "Bundle":
             nested.append(content)
         elif entry.type in _NO_RECORDS:
@@ -296,7 +296,7 @@ def _bundle(raw: bytes, name: str, line: int, types: frozenset[str], body: bytes
     if found or deleted:
         yield Group(name, kind, tuple(found), tuple(deleted))
     for inner in nested:
-        yield from _value(inner, name, line, types, body, depth + 1)
+        yield from _value(inner, name, line, types, lines, depth + 1)
 
 
 def _parts(raw: msgspec.Raw) -> list[msgspec.Raw] | None:
@@ -342,10 +342,23 @@ def _is_json(text: bytes) -> bool:
     return True
 
 
-def _line_at(body: bytes, part: msgspec.Raw, line: int) -> int:
-    """The line on which a part of a file begins (the first such part, where two are equal)."""
-    at = body.find(bytes(part))
-    return line + body.count(b"\n", 0, at) if at > 0 else line
+class _Lines:
+    """On which line the parts of a text begin. Asked in their order, the text is looked through once."""
+
+    def __init__(self, text: bytes, line: int) -> None:
+        self._text = text
+        self._first = self._line = line
+        self._at = 0
+
+    def of(self, part: msgspec.Raw) -> int:
+        """The line of a part (the next such part, where several are equal)."""
+        at = self._text.find(bytes(part), self._at)
+        if at < 0:
+            self._at, self._line = 0, self._first
+            at = max(self._text.find(bytes(part)), 0)
+        self._line += self._text.count(b"\n", self._at, at)
+        self._at = at
+        return self._line
 
 
 def _line_of_error(text: bytes, at: int, error: Exception, line: int) -> int:
