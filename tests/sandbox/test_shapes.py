@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.sandbox.app import loaded, run
+from tests.sandbox.app import App, loaded, run, serving
 from tests.sandbox.test_loading import bundle, observation, patient, served
 
 if TYPE_CHECKING:
@@ -193,3 +193,19 @@ def test_a_patient_named_by_an_identifier_alone_is_found_if_only_one_has_it(writ
     assert loaded(folder)["types"]["Observation"]["in_compartments"] == 3, "whose number it is now"
     write("a.ndjson", "\n".join(map(json.dumps, [*records, people[1]])))
     assert loaded(folder)["types"]["Observation"]["in_compartments"] == 2
+
+
+def test_large_resources_come_in_pages_of_few(write: Write) -> None:
+    note = {"resourceType": "DocumentReference", "status": "current", "subject": {"reference": "Patient/p"}}
+    sizes = (11_000_000, 4_000_000, 4_000_000, 4_000_000)
+    notes = [
+        note | {"id": f"d{number}", "content": [{"attachment": {"data": "A" * size}}]}
+        for number, size in enumerate(sizes)
+    ]
+    folder = write("a.ndjson", "\n".join(map(json.dumps, [patient("p"), *notes])))
+    loaded(folder)
+    with serving(big=folder.with_suffix(".sqlite")) as bases:
+        app = App(bases["big"])
+        token = app.link("p")["access_token"]
+        pages = list(app.pages("DocumentReference?patient=p&_count=50", token))
+    assert [len(page["entry"]) for page in pages] == [1, 2, 1]
