@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
 
-from charthouse.lake.session import VAULT, maintain, quoted
+from charthouse.lake.session import VAULT, maintain, more_memory, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -25,6 +25,8 @@ ROW_GROUP_BYTES = "8MB"
 """What a file is written and merged by, so that memory depends on neither the vault's size nor that of its texts."""
 INSERT_BYTES = 32_000_000
 """Text that one insert brings: it writes up to sixteen partitions side by side."""
+LARGE_FACTOR = 13
+"""Memory that a slice needs that is larger because one resource is: times its size, as measured."""
 
 _TABLES = f"""
 CREATE TABLE IF NOT EXISTS vault.resources (
@@ -139,25 +141,26 @@ def _insert(connection: duckdb.DuckDBPyConnection, file: Path, statement: str, v
     """Run an INSERT that reads `{incoming}`, once for each slice of the file. Returns how many rows it inserted."""
     rows = f"read_parquet({quoted(str(file))}, file_row_number => true)"
     inserted = 0
-    for first, last in _slices(file):
+    for first, last, size in _slices(file):
         incoming = f"(FROM {rows} WHERE file_row_number BETWEEN {first} AND {last})"
-        done = connection.execute(statement.format(incoming=incoming), list(values)).fetchone()
+        with more_memory(connection, LARGE_FACTOR * size if size > INSERT_BYTES else 0):
+            done = connection.execute(statement.format(incoming=incoming), list(values)).fetchone()
         inserted += done[0] if done else 0
     return inserted
 
 
-def _slices(file: Path) -> Iterator[tuple[int, int]]:
-    """First and last rows, counted from 0, of parts of a Parquet file of at most about `INSERT_BYTES` each."""
+def _slices(file: Path) -> Iterator[tuple[int, int, int]]:
+    """(first row, last row, bytes) of parts of a Parquet file: about `INSERT_BYTES` at most, or one row group."""
     metadata = pq.read_metadata(file)
     first = after = size = 0
     for group in map(metadata.row_group, range(metadata.num_row_groups)):
         if size and size + group.total_byte_size > INSERT_BYTES:
-            yield first, after - 1
+            yield first, after - 1, size
             first, size = after, 0
         after += group.num_rows
         size += group.total_byte_size
     if after > first:
-        yield first, after - 1
+        yield first, after - 1, size
 
 
 @dataclass(frozen=True, slots=True)
