@@ -3,6 +3,9 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 SOURCE ?=
+# A path as it was typed, whatever signs are in it: the recipe reads it from the environment.
+override SOURCE := $(value SOURCE)
+export SOURCE
 PEOPLE ?=
 SEED   ?=
 STAMP  := $(VENV)/.installed
@@ -25,7 +28,7 @@ $(STAMP): requirements.txt pyproject.toml .ci/install
 	@touch $(STAMP)
 
 nightly: $(STAMP)  ## one real night on the embedded default (SOURCE=DIR: your own FHIR files; PEOPLE=N SEED=S: generated people)
-	@$(BIN)/charthouse nightly $(if $(SOURCE),--source "$(SOURCE)") $(if $(PEOPLE),--people $(PEOPLE)) $(if $(SEED),--seed $(SEED))
+	@$(BIN)/charthouse nightly $${SOURCE:+--source "$$SOURCE"} $(if $(PEOPLE),--people $(PEOPLE)) $(if $(SEED),--seed $(SEED))
 
 test: check  ## lint, types, import arrows, then every test
 	@$(BIN)/python -m pytest -n 2 --dist loadfile

@@ -1,7 +1,8 @@
 """Where every resource of a source went: what the sandbox provider serves, held against vault and quarantine.
 
-By type: read = repeated + served; served = in the vault + quarantined + not requested + missing. Not requested is what
-no search for a person finds and no record of theirs points at; missing must be nothing.
+By type: read = repeated + served; served = in the vault + quarantined + not requested + missing. Each resource is
+looked for by its name. Not requested is what no search for a person finds and no record of theirs points at; missing
+must be nothing.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
 from rich.table import Table
 
 from charthouse import links
@@ -20,63 +22,68 @@ if TYPE_CHECKING:
 
     from charthouse.sandbox_process import Sandbox
 
-_KEPT = """
+_ACCOUNT = """
 WITH mine AS (SELECT unnest(?) AS link_id),
 kept AS (
-    SELECT DISTINCT resource_type, resource_id FROM vault.resources WHERE link_id IN (SELECT link_id FROM mine)
+    SELECT DISTINCT resource_type, resource_id AS name FROM vault.resources WHERE link_id IN (FROM mine)
 ), refused AS (
-    SELECT DISTINCT resource_type, coalesce(resource_id, content_hash) AS resource_id
-    FROM vault.quarantine WHERE link_id IN (SELECT link_id FROM mine)
+    SELECT DISTINCT resource_type, coalesce(resource_id, content_hash) AS name
+    FROM vault.quarantine WHERE link_id IN (FROM mine)
+), known AS (
+    SELECT resource_type, name, 'in_vault' AS place FROM kept
+    UNION ALL SELECT resource_type, name, 'quarantined' FROM refused ANTI JOIN kept USING (resource_type, name)
 )
-SELECT resource_type, count(*), 0 FROM kept GROUP BY ALL
-UNION ALL
-SELECT resource_type, 0, count(*) FROM (FROM refused ANTI JOIN kept USING (resource_type, resource_id)) GROUP BY ALL
+SELECT coalesce(served.resource_type, known.resource_type, ''),
+       CASE WHEN served.name IS NULL THEN 'gone' WHEN known.place IS NOT NULL THEN known.place
+            WHEN served.found THEN 'missing' ELSE 'not_requested' END AS place,
+       count(*)
+FROM served FULL JOIN known USING (resource_type, name) GROUP BY ALL
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """The resources of one type: `read` from the source, and where each is now."""
+    """The resources of one type: `read` from the source, and where each is now; `gone` are those that the house keeps
+    and the source no longer has."""
 
     resource_type: str
-    read: int
-    repeated: int
-    served: int
-    in_vault: int
-    quarantined: int
-    not_requested: int
-    missing: int
+    read: int = 0
+    repeated: int = 0
+    served: int = 0
+    in_vault: int = 0
+    quarantined: int = 0
+    not_requested: int = 0
+    missing: int = 0
+    gone: int = 0
 
 
 def account(sandbox: Sandbox, provider: str) -> list[Account]:
     """The account of a provider that the sandbox plays, by type."""
     with session(read_only=True) as state:
         mine = [link.link_id for link in links.list_links(state, provider=provider)]
-    with open_vault(read_only=True) as connection:
-        rows = connection.execute(_KEPT, [mine]).fetchall()
-    kept: dict[str, int] = {}
-    refused: dict[str, int] = {}
-    for kind, accepted, quarantined in rows:
-        kept[kind] = kept.get(kind, 0) + accepted
-        refused[kind] = refused.get(kind, 0) + quarantined
-    inventory = sandbox.ask(provider, "inventory")["types"]
-    return [_of(kind, counts, kept.get(kind, 0), refused.get(kind, 0)) for kind, counts in inventory.items()]
-
-
-def _of(kind: str, counts: dict[str, int], in_vault: int, quarantined: int) -> Account:
-    unseen = max(counts["stored"] - in_vault - quarantined, 0)
-    # What a search for its patient finds was asked for, so if it is nowhere it was lost.
-    missing = min(unseen, max(counts["in_compartments"] - in_vault - quarantined, 0))
-    return Account(
-        resource_type=kind,
-        read=counts["read"],
-        repeated=counts["repeated"] + counts["older_versions"],
-        served=counts["stored"],
-        in_vault=in_vault,
-        quarantined=quarantined,
-        not_requested=unseen - missing,
-        missing=missing,
+    resources = sandbox.ask(provider, "resources")
+    served = pa.table(
+        {
+            "resource_type": pa.array((kind for kind, _, _ in resources), pa.string()),
+            "name": pa.array((name for _, name, _ in resources), pa.string()),
+            "found": pa.array((found for _, _, found in resources), pa.bool_()),
+        }
     )
+    with open_vault(read_only=True) as connection:
+        connection.register("served", served)
+        rows = connection.execute(_ACCOUNT, [mine]).fetchall()
+    inventory = sandbox.ask(provider, "inventory")["types"]
+    places: dict[str, dict[str, int]] = {kind: {} for kind in inventory}
+    for kind, place, number in rows:
+        places.setdefault(kind, {})[place] = number
+    return [_of(kind, inventory.get(kind), found) for kind, found in sorted(places.items())]
+
+
+def _of(kind: str, counts: dict[str, int] | None, places: dict[str, int]) -> Account:
+    if counts is None:
+        return Account(kind, **places)
+    repeated = counts["repeated"] + counts["older_versions"]
+    return Account(kind, read=counts["read"], repeated=repeated, served=counts["stored"], **places)
 
 
 def render(accounts: Sequence[Account]) -> Table:
@@ -84,6 +91,8 @@ def render(accounts: Sequence[Account]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     table.add_column("\nEvery resource of the source", min_width=30)
     names = list(Account.__dataclass_fields__)[1:]
+    if not any(row.gone for row in accounts):
+        names.remove("gone")
     for name in names:
         table.add_column("\n" + name.replace("_", " "), justify="right", no_wrap=True)
     for row in accounts:

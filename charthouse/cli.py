@@ -95,7 +95,7 @@ def init() -> None:
 @app.command()
 def nightly(
     source: Annotated[
-        Path | None, typer.Option(readable=False, help="A folder of FHIR Bundles or NDJSON, plain or gzip.")
+        Path | None, typer.Option(readable=False, help="A folder of FHIR Bundles or NDJSON, or one such file.")
     ] = None,
     people: Annotated[int, typer.Option(min=1, help="How many people to make up where no SOURCE is given.")] = 25,
     seed: Annotated[int, typer.Option(help="The seed of the made-up people.")] = 1,
@@ -103,7 +103,7 @@ def nightly(
     """One real night on the embedded default: sandbox, people, links, the DAG sync_records, a summary."""
     from charthouse.nightly import run_night
 
-    raise typer.Exit(run_night(source, people, seed))
+    raise typer.Exit(run_night(source.expanduser() if source else None, people, seed))
 
 
 @app.command(context_settings={"ignore_unknown_options": True})

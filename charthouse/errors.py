@@ -26,7 +26,7 @@ CATALOGUE: dict[str, ErrorCode] = {
     for entry in (
         # -- CH0xx: setting up -----------------------------------------------------------------------------------
         ErrorCode("CH001", "A setting does not fit", "Correct the variable, or unset it to get the default."),
-        ErrorCode("CH002", "SOURCE is not a folder that can be read", "Name a folder that holds FHIR files."),
+        ErrorCode("CH002", "SOURCE cannot be read", "Name a folder of FHIR files, or one such file."),
         ErrorCode(
             "CH003",
             "SOURCE holds no FHIR resources",
@@ -55,6 +55,11 @@ CATALOGUE: dict[str, ErrorCode] = {
             "CH011",
             "The run failed in Airflow",
             "Read the log named above, mend the cause, and run it again.",
+        ),
+        ErrorCode(
+            "CH012",
+            "SOURCE holds no Patient",
+            "Add the Patient resources that its records point at: people are linked by them.",
         ),
         # -- CH1xx: fetching -------------------------------------------------------------------------------------
         ErrorCode("CH101", "The provider cannot be reached", "Nothing to do: the next night tries again."),

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from charthouse import accounting, airflow_process, home, progress, report, runs, sandbox_process
@@ -30,7 +31,9 @@ if TYPE_CHECKING:
 
 GENERATED = "generated"
 WATCH_SECONDS = 0.2
-MOST_FAULTS = 10
+MOST_PLACES = 5
+APART = "a resource has the id of another person's: it was given an id of its own"
+OVERLAID = "a Patient has the id of another with another birth date: the newer is served, with the records of both"
 
 
 def run_night(source: Path | None, people: int, seed: int) -> int:
@@ -47,7 +50,8 @@ def run_night(source: Path | None, people: int, seed: int) -> int:
         provider = sandbox_process.provider_of(source) if source else GENERATED
         # Airflow's first migration takes longer than everything else before the fetch.
         ready = aside.submit(airflow_process.make_ready, log)
-        with _step(out, f"Sandbox provider: reading {source}" if source else f"Sandbox provider: {people} people"):
+        reads = f"reading {escape(sandbox_process.printable(source))}" if source else f"{people} people"
+        with _step(out, f"Sandbox provider: {reads}"):
             if source:
                 sandbox_process.load(source, provider)
             else:
@@ -57,6 +61,10 @@ def run_night(source: Path | None, people: int, seed: int) -> int:
             with _step(out, "People: signing in at the provider"):
                 new = sandbox_process.link_everyone(sandbox, provider)
             out.print(f"Links: {new:,} new", highlight=False)
+            inventory = sandbox.ask(provider, "inventory")
+            if not sandbox_process.anybody_linked(provider):
+                _say_of_the_source(out, inventory)
+                raise SetupError("CH012", where=provider)
             with _step(out, "Airflow: getting ready"):
                 ready.result()
             before = _last_run()
@@ -66,7 +74,7 @@ def run_night(source: Path | None, people: int, seed: int) -> int:
             said = report.latest()
             report.render(said, page())
             page().print(accounting.render(accounting.account(sandbox, provider)))
-            _say_what_could_not_be_read(out, sandbox.ask(provider, "inventory"))
+            _say_of_the_source(out, inventory)
     _say_where(out, folder, log)
     if code or said.status in ("failed", "held", "running"):
         raise SetupError("CH011", where=str(log), what=f"the run is {said.status}")
@@ -121,13 +129,29 @@ def _watch(process: subprocess.Popen[bytes], out: Console) -> None:
             time.sleep(WATCH_SECONDS)
 
 
-def _say_what_could_not_be_read(out: Console, inventory: dict[str, Any]) -> None:
+def _say_of_the_source(out: Console, inventory: dict[str, Any]) -> None:
+    """What of the source was left aside, taken apart, or not read."""
+
+    def say(text: str, style: str = "") -> None:
+        out.print(text, style=style, highlight=False, markup=False, soft_wrap=True)
+
+    changes = inventory["changes"]
+    if changes["unchanged"] or changes["removed"]:
+        told = ", ".join(f"{changes[kind]:,} {kind}" for kind in ("added", "changed", "removed", "unchanged"))
+        say(f"\nThe source since it was read last: {told}.")
+    if changes["removed"]:
+        say("What the source no longer has stays in the vault and in the tables: a provider's silence deletes nothing.")
+    if inventory["aside"]:
+        say("\nLeft aside: " + ", ".join(f"{number:,} {what}" for what, number in inventory["aside"].items()))
+    for number, meaning in ((inventory["apart"], APART), (inventory["overlaid"], OVERLAID)):
+        if number:
+            say(f"\n{number:,} × {meaning}", "yellow")
     if inventory["unreadable"]:
-        out.print(
-            f"\n{inventory['unreadable']:,} places of the source could not be read:", style="yellow", highlight=False
-        )
-        for fault in inventory["faults"][:MOST_FAULTS]:
-            out.print(f"  {fault['where']}: {fault['reason']}", highlight=False, markup=False, soft_wrap=True)
+        say(f"\n{inventory['unreadable']:,} places of the source could not be read:", "yellow")
+        for reason, number in inventory["reasons"].items():
+            places = [fault["where"] for fault in inventory["faults"] if fault["reason"] == reason]
+            more = ", …" if number > MOST_PLACES else ""
+            say(f"  {number:,} × {reason}: {', '.join(places[:MOST_PLACES])}{more}")
 
 
 def _say_where(out: Console, folder: Path, log: Path) -> None:

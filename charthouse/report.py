@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     from charthouse.runs import RunReport
 
+NOBODYS = "not_in_compartment"
+"""Why a type is not asked for that belongs to nobody. A server offers many of these, so they share one line."""
+
 COLOURS = {"complete": "green", "partial": "yellow", "running": "cyan", "held": "red", "failed": "red"}
 
 
@@ -64,10 +67,16 @@ def render(report: RunReport, out: Console) -> None:
 
 def _types(report: RunReport) -> Table:
     table = _table("Resources", "fetched", "accepted", "with remarks", "quarantined", "new", "not requested")
+    nobodys = [row for row in report.types if not row.fetched and set(row.not_requested) == {NOBODYS}]
     for row in report.types:
+        if row in nobodys:
+            continue
         reasons = ", ".join(f"{reason} ×{count}" for reason, count in row.not_requested.items())
         numbers = (row.fetched, row.accepted, row.with_remarks, row.quarantined, row.new_versions)
         table.add_row(row.resource_type, *(f"{number:,}" for number in numbers), reasons)
+    if nobodys:
+        kinds = "1 other type" if len(nobodys) == 1 else f"{len(nobodys)} other types"
+        table.add_row(kinds, *"00000", NOBODYS)
     totals = [
         sum(getattr(row, name) for row in report.types)
         for name in ("fetched", "accepted", "with_remarks", "quarantined", "new_versions")

@@ -42,29 +42,35 @@ class Sandbox:
     bases: Mapping[str, str]
 
     def ask(self, provider: str, what: str) -> Any:
-        """What the sandbox itself says of a provider: `people`, `inventory` or `requests`."""
+        """What the sandbox itself says of a provider: `people`, `inventory`, `resources` or `requests`."""
         answer = requests.get(f"{self.url}/{provider}/sandbox/{what}", timeout=60)
         answer.raise_for_status()
         return answer.json()
 
 
 def provider_of(source: Path) -> str:
-    """The slug of a SOURCE folder's provider: the folder's name, numbered where another folder has it already.
+    """The slug of a SOURCE's provider: the name of the folder or file, numbered where another has it already.
 
     Raises:
-        SetupError: CH002 for a folder that cannot be read.
+        SetupError: CH002 for one that cannot be read.
     """
-    if not source.is_dir() or not os.access(source, os.R_OK | os.X_OK):
-        raise SetupError("CH002", where=str(source), what="there is no such folder, or it may not be read")
-    path = str(source.resolve())
-    name = re.sub(r"[^a-z0-9]+", "-", source.resolve().name.lower()).strip("-")[:48] or "source"
+    if not source.exists() or not os.access(source, os.R_OK | (os.X_OK if source.is_dir() else 0)):
+        raise SetupError("CH002", where=printable(source), what="it is not there, or may not be read")
+    path = printable(source.resolve())
+    called = source.resolve().name if source.is_dir() else source.resolve().name.partition(".")[0]
+    name = re.sub(r"[^a-z0-9]+", "-", called.lower()).strip("-")[:48] or "source"
     for slug in chain([name], (f"{name}-{number}" for number in count(2))):
         note = store_of(slug).with_suffix(".source")
         if not note.exists() and not store_of(slug).exists():
-            note.write_text(path)
-        if note.exists() and note.read_text() == path:
+            note.write_text(path, encoding="utf-8")
+        if note.exists() and note.read_text(encoding="utf-8") == path:
             return slug
     raise AssertionError("numbers do not end")
+
+
+def printable(path: Path) -> str:
+    """A path as text that can be printed and written anywhere, whatever bytes it is made of."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def store_of(provider: str) -> Path:
@@ -78,7 +84,7 @@ def load(source: Path, provider: str) -> None:
     Raises:
         SetupError: CH003 for one without FHIR resources.
     """
-    _command(["load", "--source", str(source), "--store", str(store_of(provider))], where=str(source))
+    _command(["load", "--source", str(source), "--store", str(store_of(provider))], where=printable(source))
 
 
 def generate(count: int, seed: int, provider: str) -> None:
@@ -151,6 +157,12 @@ def link_everyone(sandbox: Sandbox, provider: str, on_linked: Callable[[], None]
         new += 1
         on_linked()
     return new
+
+
+def anybody_linked(provider: str) -> bool:
+    """Whether there is a link to the provider, of whoever."""
+    with session(read_only=True) as state:
+        return bool(links.linked_patients(state, provider))
 
 
 def _command(arguments: list[str], where: str) -> None:

@@ -191,6 +191,8 @@ def _print_inventory(inventory: dict[str, Any], *, as_json: bool) -> None:
     for row in rows:
         cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
         sys.stdout.write("  ".join(cells).rstrip() + "\n")
+    for what, number in inventory["aside"].items():
+        sys.stdout.write(f"left aside: {number} {what}\n")
     for fault in inventory["faults"]:
         sys.stdout.write(f"{fault['where']}: {fault['reason']}\n")
 

@@ -118,6 +118,9 @@ subject: so a made-up provider can hand out what belongs to somebody else, or a 
 MEMBERSHIP: Final = ""
 """The name under which a link says only that a resource is a patient's, by whichever parameter."""
 
+NAMED: Final = "named:"
+"""Begins the role of a point that stands for a link: the parameter follows."""
+
 MEDICATION_USERS: Final = (
     "MedicationRequest",
     "MedicationStatement",
@@ -161,7 +164,8 @@ _ATTACHMENTS: Final[Mapping[str, _Paths]] = {
     "DiagnosticReport": (("presentedForm", "url"),),
     "Media": (("content", "url"),),
 }
-_LITERAL: Final = re.compile(r"(?:https?://\S+/)?([A-Z][A-Za-z]{1,63}/[A-Za-z0-9\-.]{1,64})(?:/_history/[^/]+)?")
+_LITERAL: Final = re.compile(r"([A-Z][A-Za-z]{1,63}/[^/?#]+)(?:/_history/[^/]+)?")
+_SERVER: Final = re.compile(r"https?://\S+/(?=[A-Z][A-Za-z]{1,63}/)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +173,8 @@ class Index:
     """What the store remembers of a resource beside its bytes.
 
     `links`: (patient as `Patient/id`, parameter); `tokens`: (parameter, system or "", code); `points`: (role,
-    `Type/id`) with the roles `medication`, `target` and `attachment`.
+    `Type/id`) with the roles `medication`, `target` and `attachment`, or (role, `Patient/system|value`) with the roles
+    `identifier` (of a Patient) and `NAMED` + parameter (of what names its patient by an identifier alone).
     """
 
     links: set[tuple[str, str]]
@@ -193,19 +198,27 @@ def index_of(type_name: str, resource: Mapping[str, Any]) -> Index:
     elif type_name == "Provenance":
         points.update(("target", target) for target in _targets(resource, ("target",)))
     else:
+        named: set[tuple[str, str]] = set()
         for path, parameters in _BY_PATH.get(type_name, ()):
-            for target in _targets(resource, path):
-                if target.startswith("Patient/"):
+            for reference in walk(resource, path):
+                target = literal(reference.get("reference")) if isinstance(reference, dict) else None
+                if target is None:
+                    named.update((name, key) for key in _named(reference, resource) for name in parameters)
+                elif target.startswith("Patient/"):
                     links.update((target, parameter) for parameter in parameters)
+        if named:
+            said = {parameter for _, parameter in links}
+            points.update((NAMED + name, f"Patient/{key}") for name, key in named if name not in said)
     if type_name in MEDICATION_USERS:
         points.update(("medication", target) for target in _targets(resource, ("medicationReference",)))
     for path in _ATTACHMENTS.get(type_name, ()):
         for url in walk(resource, path):
-            shown = literal(url)
+            shown = literal(_SERVER.sub("", url, count=1)) if isinstance(url, str) else None
             if shown and shown.startswith("Binary/"):
                 points.add(("attachment", shown))
     if type_name == "Patient" and isinstance(resource.get("id"), str):
         links.add((f"Patient/{resource['id']}", MEMBERSHIP))
+        points.update(("identifier", f"Patient/{key}") for key in _identifiers(resource.get("identifier")))
     tokens: set[tuple[str, str, str]] = set()
     for parameter, paths in TOKEN_PARAMETERS.get(type_name, {}).items():
         for path in paths:
@@ -215,7 +228,10 @@ def index_of(type_name: str, resource: Mapping[str, Any]) -> Index:
 
 
 def literal(reference: object) -> str | None:
-    """A literal reference as `Type/id` (version and server dropped); None for any other."""
+    """A reference to this server as `Type/id` (the version dropped), whatever the id; None for any other.
+
+    Loading writes what is the source's own that way; what still names a server is another's.
+    """
     match = _LITERAL.fullmatch(reference) if isinstance(reference, str) else None
     return match[1] if match else None
 
@@ -236,6 +252,28 @@ def _filed_under(resource: Mapping[str, Any]) -> str | None:
         if isinstance(tag, dict) and tag.get("system") == FILED_UNDER and isinstance(tag.get("code"), str):
             return str(tag["code"])
     return None
+
+
+def _named(reference: object, resource: Mapping[str, Any]) -> Iterator[str]:
+    """The identifiers by which a reference without an address names whoever it means; a contained one's are its own."""
+    if not isinstance(reference, dict):
+        return
+    yield from _identifiers(reference.get("identifier"))
+    inside = reference.get("reference")
+    if isinstance(inside, str) and inside.startswith("#"):
+        for contained in walk(resource, ("contained",)):
+            if isinstance(contained, dict) and (contained.get("resourceType"), contained.get("id")) == (
+                "Patient",
+                inside[1:],
+            ):
+                yield from _identifiers(contained.get("identifier"))
+
+
+def _identifiers(value: object) -> Iterator[str]:
+    """`system|value` of each identifier that has both."""
+    for one in value if isinstance(value, list) else [value]:
+        if isinstance(one, dict) and all(isinstance(one.get(part), str) for part in ("system", "value")):
+            yield f"{one['system']}|{one['value']}"
 
 
 def _targets(resource: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[str]:

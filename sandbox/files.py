@@ -1,12 +1,17 @@
-"""What a SOURCE folder holds: FHIR Bundles, single resources, JSON arrays and NDJSON, plain or gzip, in any mix.
+"""What a file of a SOURCE holds: FHIR Bundles, single resources, arrays, and any number of those one after another
+(NDJSON, or pretty-printed), plain or gzip, in UTF-8, UTF-16 or UTF-32.
 
 A file is cut into groups: a Bundle is one (its references belong together), an NDJSON line is one. What cannot be read
-is a `Fault` with file and line, never with content, and the rest of the file goes through.
+is a `Fault` with file and line, never with content, and the rest of the file goes through. What is no record of anybody
+is an `Aside`. Every part of a file becomes one of the three.
 """
 
 from __future__ import annotations
 
 import gzip
+import io
+import json
+import re
 import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,12 +23,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-SUFFIXES: Final = (".json", ".ndjson", ".jsonl", ".json.gz", ".ndjson.gz", ".jsonl.gz", ".gz")
 _LINED: Final = (".ndjson", ".jsonl", ".ndjson.gz", ".jsonl.gz")
+_NAMED_JSON: Final = (*_LINED, ".json", ".json.gz")
 _BOM: Final = b"\xef\xbb\xbf"
 _GZIP: Final = b"\x1f\x8b"
 _DEEPEST: Final = 20
 _UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_BROKEN: Final = (OSError, EOFError, zlib.error)
+_NO_RECORDS: Final = frozenset({"OperationOutcome", "Parameters"})
+_CREATING: Final = frozenset({None, "POST", "PUT"})
+_TRAILING: Final = re.compile(r"trailing characters \(byte (\d+)\)")
+_OBJECT: Final = re.compile(rb"[\[\s]*\{")
+_KNOWN_CONTENT: Final = ((b"PK\x03\x04", "a zip archive"), (b"<", "XML"), (b"PAR1", "Parquet"), (b"%PDF", "PDF"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +68,16 @@ class Fault:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Aside:
+    """Something that is no record and no fault: `what` it is, as a plural."""
+
+    what: str
+
+
+Part = Group | Fault | Aside
+
+
 class _Head(msgspec.Struct):
     resourceType: msgspec.Raw = msgspec.Raw()  # noqa: N815
     type: msgspec.Raw = msgspec.Raw()
@@ -77,29 +98,29 @@ _PARTS: Final = msgspec.json.Decoder(list[msgspec.Raw])
 _TEXT: Final = msgspec.json.Decoder(str)
 
 
-def source_files(folder: Path) -> list[Path]:
-    """The files of a folder that may hold FHIR, at any depth, sorted; hidden ones are left out."""
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        if path.name.endswith(SUFFIXES)
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        and path.is_file()
-    )
-
-
-def read_file(path: Path, name: str, types: frozenset[str]) -> Iterator[Group | Fault]:
+def read_file(path: Path, name: str, types: frozenset[str]) -> Iterator[Part]:
     """Everything that a file holds. `name` is what faults call it, `types` are the resource types of R4."""
+    lower = path.name.lower()
+    number = 1
     try:
         with _opened(path) as stream:
-            if path.name.endswith(_LINED):
-                yield from _lines(stream, name, types)
-                return
-            body = _plain(stream.read())
-    except (OSError, EOFError, zlib.error) as error:
-        yield Fault(name, 1, _system_reason(error))
-        return
-    yield from _whole(body, name, types)
+            start = _start(stream)
+            if start and not _OBJECT.match(start) and not lower.endswith(_NAMED_JSON):
+                known = [kind for magic, kind in _KNOWN_CONTENT if start.startswith(magic)]
+                yield Fault(name, 1, f"{known[0]} is not read, only JSON") if known else Aside("files without JSON")
+            elif lower.endswith(_LINED):
+                for number, chunk in _chunks(stream):
+                    yield from _values(chunk, name, number, types)
+            else:
+                body = _plain(stream.read())
+                if lower.endswith(_NAMED_JSON) or _end_of_value(memoryview(body))[1] is None:
+                    yield from _whole(body, name, types)
+                elif start:
+                    yield Fault(name, 1, "it begins like JSON, but is none")
+            if not start:
+                yield Fault(name, 1, "the file is empty")
+    except _BROKEN as error:
+        yield Fault(name, number, _system_reason(error))
 
 
 @contextmanager
@@ -114,80 +135,123 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
             yield stream
 
 
+def _start(stream: IO[bytes]) -> bytes:
+    """The first bytes that are no white space, as UTF-8; the stream stands where it stood."""
+    try:
+        return _plain(stream.read(4096)).lstrip()
+    except EOFError:
+        return b"{"  # Cut off so early that only reading it on tells where.
+    finally:
+        stream.seek(0)
+
+
 def _plain(body: bytes) -> bytes:
-    if body.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return body.decode("utf-16", "replace").encode()
+    """UTF-8 without a byte order mark."""
+    encoding = json.detect_encoding(body)
+    if encoding.startswith(("utf-16", "utf-32")):
+        return body.decode(encoding, "replace").removeprefix("\ufeff").encode()
     return body.removeprefix(_BOM)
 
 
-def _whole(body: bytes, name: str, types: frozenset[str]) -> Iterator[Group | Fault]:
-    if not body.strip():
-        yield Fault(name, 1, "the file is empty")
+def _whole(body: bytes, name: str, types: frozenset[str]) -> Iterator[Part]:
+    """One value, or else several one after another."""
+    if _is_json(body):
+        yield from _value(body, name, 1, types, _Lines(body, 1), 0)
         return
-    try:
-        msgspec.json.decode(body, type=msgspec.Raw)
-    except _UNREADABLE as error:
-        first = body.lstrip().partition(b"\n")[0]
-        if _is_json(first) and b"\n" in body.strip():
-            for number, line in enumerate(body.split(b"\n"), 1):
-                yield from _line(line, name, number, types)
-            return
-        yield Fault(name, _line_of_error(body, error), _json_reason(error))
-        return
-    yield from _value(body, name, 1, types, body, 0)
+    for number, chunk in _chunks(io.BytesIO(body)):
+        yield from _values(chunk, name, number, types)
 
 
-def _lines(stream: IO[bytes], name: str, types: frozenset[str]) -> Iterator[Group | Fault]:
-    number = 0
+def _chunks(stream: IO[bytes]) -> Iterator[tuple[int, bytes]]:
+    """Line numbers and texts, cut where a line starts with `{` or `[`: a line of NDJSON each, or one of its values that
+    is spread over lines."""
+    lines: list[bytes] = []
+    began = 1
     try:
         for number, line in enumerate(stream, 1):
-            if number == 1 and (line.startswith((b"\xff\xfe", b"\xfe\xff")) or _is_spread(line)):
-                # Not lines at all: UTF-16, or one value spread over many lines under the wrong name.
-                yield from _whole(_plain(line + stream.read()), name, types)
+            if number == 1 and json.detect_encoding(line) not in ("utf-8", "utf-8-sig"):
+                yield from _chunks(io.BytesIO(_plain(line + stream.read())))
                 return
-            yield from _line(line, name, number, types)
-    except (OSError, EOFError, zlib.error) as error:
-        yield Fault(name, number + 1, _system_reason(error))
+            text = line.removeprefix(_BOM)
+            if text[:1] in (b"{", b"[") and lines:
+                yield began, b"".join(lines)
+                lines = []
+            if lines or text.strip():
+                began = began if lines else number
+                lines.append(text)
+    except _BROKEN:
+        if _is_json(b"".join(lines)):
+            yield began, b"".join(lines)
+        raise
+    if lines:
+        yield began, b"".join(lines)
 
 
-def _is_spread(line: bytes) -> bool:
-    return line.removeprefix(_BOM).strip() in (b"{", b"[")
-
-
-def _line(line: bytes, name: str, number: int, types: frozenset[str]) -> Iterator[Group | Fault]:
-    text = line.strip().removeprefix(_BOM)
-    if not text:
+def _values(text: bytes, name: str, line: int, types: frozenset[str]) -> Iterator[Part]:
+    """The values of a chunk, one after another; after one that cannot be read, those of the lines below it."""
+    text = text.rstrip()
+    view = memoryview(text)
+    at = 0
+    while at < len(text):
+        end, error = _end_of_value(view[at:])
+        below = line + text.count(b"\n", 0, at)
+        if error is None:
+            yield from _guarded(text[at : at + end], name, below, types)
+            at += end
+            continue
+        yield Fault(name, _line_of_error(text, at, error, below), _json_reason(error, text))
+        lines = text[at:].split(b"\n")[1:]
+        if at or (lines and _is_json(lines[0])):
+            for number, one in enumerate(lines, below + 1):
+                yield from _values(one, name, number, types)
         return
+
+
+def _end_of_value(view: memoryview) -> tuple[int, Exception | None]:
+    """Where the first JSON value of a text ends; or what is wrong with it."""
     try:
-        yield from _value(text, name, number, types, text, 0)
+        msgspec.json.decode(view, type=msgspec.Raw)
     except _UNREADABLE as error:
-        yield Fault(name, number, _json_reason(error))
+        trailing = _TRAILING.search(str(error))
+        # msgspec counts the bytes that it has read, the first of the next value among them.
+        return (int(trailing[1]) - 1, None) if trailing else (0, error)
+    return len(view), None
 
 
-def _value(raw: bytes, name: str, line: int, types: frozenset[str], body: bytes, depth: int) -> Iterator[Group | Fault]:
+def _guarded(raw: bytes, name: str, line: int, types: frozenset[str]) -> Iterator[Part]:
+    try:
+        yield from _value(raw, name, line, types, _Lines(raw, line), 0)
+    except _UNREADABLE as error:
+        yield Fault(name, line, _json_reason(error))
+
+
+def _value(raw: bytes, name: str, line: int, types: frozenset[str], lines: _Lines, depth: int) -> Iterator[Part]:
     """One JSON value: a Bundle, a resource, or an array of those."""
     if depth > _DEEPEST:
         yield Fault(name, line, "Bundles are nested too deeply")
         return
     if raw.lstrip()[:1] == b"[":
         for part in _PARTS.decode(raw):
-            yield from _value(bytes(part), name, _line_at(body, part, line), types, body, depth + 1)
+            yield from _value(bytes(part), name, lines.of(part), types, lines, depth + 1)
         return
     entry = _resource(raw, types)
     if isinstance(entry, str):
         yield Fault(name, line, entry)
     elif entry.type == "Bundle":
-        yield from _bundle(raw, name, line, types, body, depth)
-    elif entry.type not in ("OperationOutcome", "Parameters"):
+        yield from _bundle(raw, name, line, types, lines, depth)
+    elif entry.type in _NO_RECORDS:
+        yield Aside(f"{entry.type} resources")
+    else:
         yield Group(name, None, (entry,))
 
 
-def _bundle(
-    raw: bytes, name: str, line: int, types: frozenset[str], body: bytes, depth: int
-) -> Iterator[Group | Fault]:
+def _bundle(raw: bytes, name: str, line: int, types: frozenset[str], lines: _Lines, depth: int) -> Iterator[Part]:
     head = _HEAD.decode(raw)
     kind = _text(head.type) or "collection"
-    parts = list(_parts(head.entry))
+    parts = _parts(head.entry)
+    if parts is None:
+        yield Fault(name, line, "the Bundle's entry is not a list")
+        return
     if kind == "history":
         parts.reverse()  # R4 §3.1.0.9: the newest comes first
     found: list[Entry] = []
@@ -197,7 +261,7 @@ def _bundle(
         try:
             wrapper = _ENTRY.decode(part)
         except _UNREADABLE:
-            yield Fault(name, _line_at(body, part, line), "a Bundle entry is not an object")
+            yield Fault(name, lines.of(part), "a Bundle entry is not an object")
             continue
         request = wrapper.request if isinstance(wrapper.request, dict) else {}
         method = request.get("method")
@@ -205,13 +269,19 @@ def _bundle(
         if not content or content == b"null":
             if kind == "history" and method == "DELETE" and isinstance(request.get("url"), str):
                 deleted.append(request["url"])
+            elif method not in (None, "GET", "HEAD"):
+                yield Aside("requests of a Bundle that bring no resource")
             continue
         entry = _resource(content, types)
         if isinstance(entry, str):
-            yield Fault(name, _line_at(body, part, line), entry)
+            yield Fault(name, lines.of(part), entry)
         elif entry.type == "Bundle":
             nested.append(content)
-        elif entry.type not in ("OperationOutcome", "Parameters"):
+        elif entry.type in _NO_RECORDS:
+            yield Aside(f"{entry.type} resources")
+        elif method not in _CREATING:
+            yield Aside("requests of a Bundle that bring no resource")
+        else:
             condition = request.get("ifNoneExist")
             found.append(
                 Entry(
@@ -226,14 +296,16 @@ def _bundle(
     if found or deleted:
         yield Group(name, kind, tuple(found), tuple(deleted))
     for inner in nested:
-        yield from _value(inner, name, line, types, body, depth + 1)
+        yield from _value(inner, name, line, types, lines, depth + 1)
 
 
-def _parts(raw: msgspec.Raw) -> list[msgspec.Raw]:
+def _parts(raw: msgspec.Raw) -> list[msgspec.Raw] | None:
+    if bytes(raw) in (b"", b"null"):
+        return []
     try:
         return _PARTS.decode(raw)
     except _UNREADABLE:
-        return []
+        return None
 
 
 def _resource(raw: bytes, types: frozenset[str]) -> Entry | str:
@@ -247,6 +319,11 @@ def _resource(raw: bytes, types: frozenset[str]) -> Entry | str:
         return "resourceType is missing"
     if kind not in types:
         return "resourceType is not one of FHIR R4"
+    if kind != "Bundle":
+        try:
+            raw.decode()
+        except UnicodeDecodeError:
+            return "the text is not UTF-8"
     return Entry(raw=raw, type=kind, id=_text(head.id) or None)
 
 
@@ -259,29 +336,45 @@ def _text(raw: msgspec.Raw) -> str | None:
 
 def _is_json(text: bytes) -> bool:
     try:
-        msgspec.json.decode(text.strip().removeprefix(_BOM), type=msgspec.Raw)
+        msgspec.json.decode(text.strip() or b"?", type=msgspec.Raw)
     except _UNREADABLE:
         return False
     return True
 
 
-def _line_at(body: bytes, part: msgspec.Raw, line: int) -> int:
-    """The line on which a part of a file begins (the first such part, where two are equal)."""
-    at = body.find(bytes(part))
-    return line + body.count(b"\n", 0, at) if at > 0 else line
+class _Lines:
+    """On which line the parts of a text begin. Asked in their order, the text is looked through once."""
+
+    def __init__(self, text: bytes, line: int) -> None:
+        self._text = text
+        self._first = self._line = line
+        self._at = 0
+
+    def of(self, part: msgspec.Raw) -> int:
+        """The line of a part (the next such part, where several are equal)."""
+        at = self._text.find(bytes(part), self._at)
+        if at < 0:
+            self._at, self._line = 0, self._first
+            at = max(self._text.find(bytes(part)), 0)
+        self._line += self._text.count(b"\n", self._at, at)
+        self._at = at
+        return self._line
 
 
-def _line_of_error(body: bytes, error: Exception) -> int:
-    at = str(error).rpartition("(byte ")[2].rstrip(")")
-    return 1 + body.count(b"\n", 0, int(at) if at.isdigit() else len(body))
+def _line_of_error(text: bytes, at: int, error: Exception, line: int) -> int:
+    """The line of an error in the value that begins at `at`, on `line`; the last line where it is cut short."""
+    byte = str(error).rpartition("(byte ")[2].rstrip(")")
+    return line + text.count(b"\n", at, at + int(byte) if byte.isdigit() else len(text))
 
 
-def _json_reason(error: Exception) -> str:
+def _json_reason(error: Exception, text: bytes = b"") -> str:
     if isinstance(error, UnicodeDecodeError):
         return "the text is not UTF-8"
     if isinstance(error, RecursionError):
         return "the JSON is nested too deeply"
-    return "the JSON is cut short" if "truncated" in str(error) else "the JSON is not valid"
+    # msgspec also says so of half a surrogate pair, in a value that is whole.
+    cut = "truncated" in str(error) and not text.endswith((b"}", b"]"))
+    return "the JSON is cut short" if cut else "the JSON is not valid"
 
 
 def _system_reason(error: Exception) -> str:

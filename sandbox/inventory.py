@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from sandbox.compartment import MEMBERSHIP, PATIENT_PARAMETERS
+from sandbox.references import ID
 
 if TYPE_CHECKING:
     from sandbox.loader import Tally
@@ -18,7 +20,9 @@ def take_inventory(store: Store, tally: Tally, changes: Changes) -> dict[str, An
     """Count, keep in the store and return the inventory.
 
     By type: `read` = `stored` + `repeated` + `older_versions`; `stored` = `in_compartments` (found by a search for a
-    patient who is here, or the Patient itself) + `others`.
+    patient who is here, or the Patient itself) + `others`. `apart`: resources of an id that another person's has;
+    `overlaid`: Patients who share an id with someone born on another day; `aside`: what is no record of anybody. Of the
+    `unreadable` places `faults` names the first of each of the `reasons`.
     """
     db = store.db
     stored = dict(db.execute("SELECT type, count(*) FROM resource WHERE gone = 0 GROUP BY type").fetchall())
@@ -54,12 +58,35 @@ def take_inventory(store: Store, tally: Tally, changes: Changes) -> dict[str, An
             "urn": tally.unresolved["urn"],
             "absolute": tally.unresolved["absolute"],
         },
-        "unreadable": tally.fault_count,
+        "apart": tally.apart,
+        "overlaid": tally.overlaid,
+        "aside": dict(tally.aside),
+        "unreadable": tally.reasons.total(),
+        "reasons": dict(tally.reasons.most_common()),
         "faults": [{"where": f"{fault.file}:{fault.line}", "reason": fault.reason} for fault in tally.faults],
     }
     with store.writing():
         store.set("inventory", orjson.dumps(inventory).decode())
     return inventory
+
+
+def resources(store: Store) -> list[tuple[str, str, bool]]:
+    """Every resource that is served: type, id (SHA-256 of its body where it has none that FHIR permits), and whether a
+    search for its patient finds it."""
+    rows = store.db.execute(
+        "SELECT type, id, seq, EXISTS (SELECT 1 FROM link WHERE link.seq = resource.seq AND parameter ="
+        " CASE WHEN type IN (SELECT value FROM json_each(?)) THEN 'patient' ELSE ? END AND target IN"
+        " (SELECT 'Patient/' || id FROM resource WHERE type = 'Patient' AND gone = 0 AND id IS NOT NULL))"
+        " AND type <> 'Binary' FROM resource WHERE gone = 0",
+        [orjson.dumps([kind for kind, names in PATIENT_PARAMETERS.items() if "patient" in names]).decode(), MEMBERSHIP],
+    ).fetchall()
+    listed: list[tuple[str, str, bool]] = []
+    for kind, identity, seq, found in rows:
+        if identity is None or not ID.fullmatch(identity):
+            (body,) = store.db.execute("SELECT body FROM body WHERE seq = ?", [seq]).fetchone()
+            identity = sha256(body).hexdigest()
+        listed.append((kind, identity, bool(found)))
+    return listed
 
 
 def _found_by_search(store: Store) -> dict[str, int]:

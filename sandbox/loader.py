@@ -7,7 +7,6 @@ scratch database beside the store, so that a server that uses the store waits on
 from __future__ import annotations
 
 import gc
-import json
 import sqlite3
 import uuid
 from collections import Counter, defaultdict
@@ -18,12 +17,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from sandbox.files import Entry, Fault, Group, read_file, source_files
+from sandbox.files import Aside, Entry, Fault, Group, Part, read_file
+from sandbox.folders import shown, source_files
 from sandbox.inventory import take_inventory
 from sandbox.merge import merge
-from sandbox.references import Names, identifier_query, kind_of, localise, restful_target, settle
+from sandbox.references import ID, Names, identifier_query, kind_of, localise, name_in, restful_target, settle
+from sandbox.sameness import are_two, same, version_of
 from sandbox.scratch import scratch_folder
-from sandbox.store import microseconds
 from sandbox.texts import with_id
 from transforms.fhir_r4 import r4
 
@@ -44,7 +44,7 @@ _INSERT: Final = (
     "INSERT OR IGNORE INTO staged (type, key, id, raw_hash, hash, posted, unresolved, body)"
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 )
-_FAULTS_KEPT: Final = 1000
+_FAULTS_KEPT: Final = 100
 _MOST_WAITING: Final = 8_000_000
 _Row = tuple[str, str, str | None, bytes, bytes, bool, int, bytes]
 _NAMESPACE: Final = uuid.UUID("6f9b8a52-7a5e-4d39-9f0e-0a1c6f7b6c11")
@@ -54,20 +54,10 @@ class SourceError(Exception):
     """A SOURCE that cannot be loaded at all. The text is one sentence for the operator."""
 
 
-class _Meta(msgspec.Struct):
-    lastUpdated: Any = None  # noqa: N815
-    versionId: Any = None  # noqa: N815
-
-
-class _Version(msgspec.Struct):
-    meta: _Meta | None = None
-
-
 class _Identified(msgspec.Struct):
     identifier: Any = None
 
 
-_VERSION: Final = msgspec.json.Decoder(_Version)
 _IDENTIFIED: Final = msgspec.json.Decoder(_Identified)
 
 
@@ -79,9 +69,12 @@ class Tally:
     read: Counter[str] = field(default_factory=Counter)
     repeated: Counter[str] = field(default_factory=Counter)
     older: Counter[str] = field(default_factory=Counter)
+    apart: int = 0
+    overlaid: int = 0
     unresolved: Counter[str] = field(default_factory=Counter)
     faults: list[Fault] = field(default_factory=list)
-    fault_count: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    aside: Counter[str] = field(default_factory=Counter)
 
     @property
     def total(self) -> int:
@@ -92,33 +85,34 @@ class Tally:
 def load_folder(
     store: Store, folder: Path, on_progress: Callable[[int, int, int], None] = lambda *_: None
 ) -> dict[str, Any]:
-    """Make the store hold what a folder holds. Returns the inventory.
+    """Make the store hold what a folder, or a single file, holds. Returns the inventory.
 
     `on_progress(files done, files in all, resources read)` is called after each file.
 
     Raises:
-        SourceError: no folder, not readable, or nothing of FHIR in it; the store is then as before.
+        SourceError: not there, not readable, or nothing of FHIR in it; the store is then as before.
     """
     try:
-        files = source_files(folder) if folder.is_dir() else None
-    except OSError:
-        files = None
-    if files is None:
-        raise SourceError(f"SOURCE is not a folder that can be read: {folder}")
+        files = source_files(folder)
+    except OSError as error:
+        raise SourceError(f"SOURCE cannot be read ({type(error).__name__}): {folder}") from None
     types = r4().resources
 
-    def groups() -> Iterator[Group | Fault]:
-        for done, path in enumerate(files):
+    def groups() -> Iterator[Part]:
+        for path, reason in files.unreadable:
+            yield Fault(shown(path, folder), 1, reason)
+        for done, path in enumerate(files.found):
             tally.files = done
-            yield from read_file(path, str(path.relative_to(folder)), types)
-            on_progress(done + 1, len(files), tally.total)
-        tally.files = len(files)
+            yield from read_file(path, shown(path, folder), types)
+            on_progress(done + 1, len(files.found), tally.total)
+        tally.files = len(files.found)
 
     tally = Tally()
+    tally.aside.update(files.aside)
     return _load(store, groups(), tally, nowhere=f"SOURCE holds no FHIR resources: {folder}")
 
 
-def load_groups(store: Store, groups: Iterable[Group | Fault]) -> dict[str, Any]:
+def load_groups(store: Store, groups: Iterable[Part]) -> dict[str, Any]:
     """Make the store hold the resources of these groups. Returns the inventory.
 
     Raises:
@@ -139,7 +133,7 @@ def _without_collector() -> Iterator[None]:
             gc.enable()
 
 
-def _load(store: Store, groups: Iterable[Group | Fault], tally: Tally, *, nowhere: str) -> dict[str, Any]:
+def _load(store: Store, groups: Iterable[Part], tally: Tally, *, nowhere: str) -> dict[str, Any]:
     with _without_collector(), scratch_folder(store.path) as scratch:
         file = scratch / "staged.sqlite"
         with closing(sqlite3.connect(file, isolation_level=None)) as stage:
@@ -152,7 +146,7 @@ def _load(store: Store, groups: Iterable[Group | Fault], tally: Tally, *, nowher
             reading.run(groups)
             if not tally.total:
                 raise SourceError(nowhere)
-            _resolve(stage, tally, reading.needs)
+            _resolve(stage, tally, reading.needs, reading.bases)
             stage.execute("COMMIT")
         changes = merge(store, file)
     return take_inventory(store, tally, changes)
@@ -165,6 +159,7 @@ class _Reading:
         self.stage = stage
         self.tally = tally
         self.needs: set[str] = set()
+        self.bases: set[str] = set()
         self.conditions: dict[tuple[str, str], str] = {}
         self.searches: dict[bytes, str] = {}
         # Hashes of the keys met so far: most are new, and need not be looked for in the database.
@@ -172,12 +167,14 @@ class _Reading:
         self.waiting: list[_Row] = []
         self.waiting_bytes = 0
 
-    def run(self, groups: Iterable[Group | Fault]) -> None:
+    def run(self, groups: Iterable[Part]) -> None:
         for group in groups:
             if isinstance(group, Fault):
-                self.tally.fault_count += 1
-                if len(self.tally.faults) < _FAULTS_KEPT:
+                self.tally.reasons[group.reason] += 1
+                if self.tally.reasons[group.reason] <= _FAULTS_KEPT:
                     self.tally.faults.append(group)
+            elif isinstance(group, Aside):
+                self.tally.aside[group.what] += 1
             else:
                 self._take(group)
         self._flush()
@@ -186,54 +183,76 @@ class _Reading:
         names = Names(searches=self.searches)
         chosen: list[tuple[Entry, str | None, bytes]] = []
         here: dict[tuple[str, str], tuple[bytes, bytes]] = {}
+        apart = group.bundle not in (None, "history") and self._is_of_another(group)
         for entry in group.entries:
             self.tally.read[entry.type] += 1
             raw_hash = _hash(entry.raw)
-            identity = self._identify(entry, raw_hash, here)
+            identity = self._identify(entry, raw_hash, here, apart=apart)
             if identity:
                 own = f"{entry.type}/{entry.id}" if entry.id else None
                 names.add(entry.full_url, f"{entry.type}/{identity}", own)
             chosen.append((entry, identity, raw_hash))
+        self.bases |= names.bases
         for entry, identity, raw_hash in chosen:
             self._stage(entry, identity, raw_hash, names)
         for reference in group.deleted:
             self._delete(reference)
 
-    def _identify(self, entry: Entry, raw_hash: bytes, here: dict[tuple[str, str], tuple[bytes, bytes]]) -> str | None:
-        """The id under which the server stores a resource; None where it stays without one."""
+    def _held(self, kind: str, identity: str) -> tuple[bytes, bytes, bool] | None:
+        """(hash, text, whether it was POSTed) of what is staged under a type and id."""
+        if hash((kind, identity)) not in self.seen:
+            return None
+        self._flush()
+        query = "SELECT raw_hash, body, posted FROM staged WHERE type = ? AND key = ?"
+        row: tuple[bytes, bytes, bool] | None = self.stage.execute(query, (kind, identity)).fetchone()
+        return row
+
+    def _is_of_another(self, group: Group) -> bool:
+        """Whether a Bundle calls its patient by the id of somebody else."""
+        for entry in group.entries:
+            if entry.type == "Patient" and entry.id and entry.method != "POST":
+                held = self._held("Patient", entry.id)
+                if held and are_two("Patient", held[1], entry.raw):
+                    return True
+        return False
+
+    def _identify(
+        self, entry: Entry, raw_hash: bytes, here: dict[tuple[str, str], tuple[bytes, bytes]], *, apart: bool
+    ) -> str | None:
+        """The id under which the server stores a resource; None where it stays without one.
+
+        `apart` holds for a Bundle whose ids are not those of the rest of the source.
+        """
         posted = entry.method == "POST"
         if posted and entry.if_none_exist:
             condition = (entry.type, entry.if_none_exist)
             if condition in self.conditions:
                 return self.conditions[condition]
-            identity = self._new_identity(entry, raw_hash, here)
+            identity = self._new_identity(entry, raw_hash, here, apart=apart)
             if identity:
                 self.conditions[condition] = identity
             return identity
-        return self._new_identity(entry, raw_hash, here)
+        return self._new_identity(entry, raw_hash, here, apart=apart)
 
     def _new_identity(
-        self, entry: Entry, raw_hash: bytes, here: dict[tuple[str, str], tuple[bytes, bytes]]
+        self, entry: Entry, raw_hash: bytes, here: dict[tuple[str, str], tuple[bytes, bytes]], *, apart: bool
     ) -> str | None:
         posted = entry.method == "POST"
         identity = entry.id
-        if identity is None:
-            named = (entry.full_url or "").removeprefix("urn:uuid:")
-            if named != (entry.full_url or "") and _is_uuid(named):
+        if identity is None or (posted and not ID.fullmatch(identity)):
+            named = name_in(entry.full_url, entry.type)
+            if named:
                 return named
             return str(uuid.uuid5(_NAMESPACE, raw_hash.hex())) if posted or entry.method == "PUT" else None
-        if not posted:
-            return identity
         place = (entry.type, identity)
-        held = here.get(place)
-        if held is None and hash(place) in self.seen:
-            self._flush()
-            row = self.stage.execute(
-                "SELECT raw_hash, body, posted FROM staged WHERE type = ? AND key = ?", place
-            ).fetchone()
-            held = (row[0], row[1]) if row and row[2] else None
-        if held is not None and held[0] != raw_hash and not _same(held[1], entry.raw, but_references=True):
-            # Two creates that happen to have used one name.
+        staged = self._held(*place)
+        apart = apart or (staged is not None and entry.type != "Patient" and are_two(entry.type, staged[1], entry.raw))
+        if not posted and not apart:
+            return identity
+        held = here.get(place) or (staged[:2] if staged and (staged[2] or apart) else None)
+        if held is not None and held[0] != raw_hash and not same(held[1], entry.raw, but_references=not apart):
+            # Two creates, or two people's resources, that happen to have used one name.
+            self.tally.apart += not posted
             return str(uuid.uuid5(_NAMESPACE, f"{identity} {raw_hash.hex()}"))
         here[place] = (raw_hash, entry.raw)
         return identity
@@ -273,11 +292,12 @@ class _Reading:
             self.stage.execute(_INSERT, row)
             return
         number, held_hash, held_posted, held = found
-        if held_hash == raw_hash or (posted and held_posted) or _same(held, body):
+        if held_hash == raw_hash or (posted and held_posted) or same(held, body):
             self.tally.repeated[kind] += 1
             return
         self.tally.older[kind] += 1
-        if _version(body) >= _version(held):
+        self.tally.overlaid += kind == "Patient" and are_two(kind, held, body)
+        if version_of(body) >= version_of(held):
             self.stage.execute("DELETE FROM staged WHERE row = ?", [number])
             self.stage.execute(_INSERT, row)
 
@@ -288,12 +308,12 @@ class _Reading:
         self.tally.older[kind] += done.rowcount
 
 
-def _resolve(stage: sqlite3.Connection, tally: Tally, needs: set[str]) -> None:
+def _resolve(stage: sqlite3.Connection, tally: Tally, needs: set[str], bases: set[str]) -> None:
     """The second pass: references that only the whole source can answer."""
     if not needs:
         return
     stage.execute("CREATE INDEX staged_by_id ON staged (id)")
-    resolved = {need.encode(): answer.encode() for need, answer in _answers(stage, needs).items()}
+    resolved = {need.encode(): answer.encode() for need, answer in _answers(stage, needs, bases).items()}
     cursor = stage.execute("SELECT row, body FROM staged WHERE unresolved > 0")
     while rows := cursor.fetchmany(500):
         changed = []
@@ -304,9 +324,16 @@ def _resolve(stage: sqlite3.Connection, tally: Tally, needs: set[str]) -> None:
         stage.executemany("UPDATE staged SET body = ?, hash = ? WHERE row = ?", changed)
 
 
-def _answers(stage: sqlite3.Connection, needs: set[str]) -> dict[str, str]:
-    """Reference → `Type/id` for each that has exactly one answer in the source."""
+def _answers(stage: sqlite3.Connection, needs: set[str], bases: set[str]) -> dict[str, str]:
+    """Reference → `Type/id` for each that has exactly one answer in the source.
+
+    `bases` are the servers by which the source calls its own resources. Where it calls none of them so, the one server
+    that its references name is its own; of several, none is.
+    """
     answers: dict[str, str] = {}
+    own = bases or {target[0] for need in needs if (target := restful_target(need))}
+    if not bases and len(own) > 1:
+        own = set()
     wanted: defaultdict[str, list[tuple[str, str | None, str]]] = defaultdict(list)
     for need in needs:
         query = identifier_query(need)
@@ -317,7 +344,9 @@ def _answers(stage: sqlite3.Connection, needs: set[str]) -> dict[str, str]:
             identity = need.rpartition(":")[2]
             rows = stage.execute("SELECT type, id FROM staged WHERE id = ? LIMIT 2", [identity]).fetchall()
         else:
-            kind, _, identity = (restful_target(need) or "/").partition("/")
+            base, kind, identity = restful_target(need) or ("", "", "")
+            if base not in own:
+                continue
             rows = stage.execute("SELECT type, id FROM staged WHERE type = ? AND key = ?", (kind, identity)).fetchall()
         if len(rows) == 1:
             answers[need] = f"{rows[0][0]}/{rows[0][1]}"
@@ -343,44 +372,5 @@ def _by_identifier(stage: sqlite3.Connection, kind: str, values: set[str]) -> di
     return found
 
 
-def _version(raw: bytes) -> tuple[int, int]:
-    """How new a version is: (meta.lastUpdated in microseconds, meta.versionId as a number), -1 where unknown."""
-    try:
-        meta = _VERSION.decode(raw).meta
-    except msgspec.DecodeError:
-        return -1, -1
-    if meta is None:
-        return -1, -1
-    moment = microseconds(meta.lastUpdated) if isinstance(meta.lastUpdated, str) else None
-    version = meta.versionId
-    number = int(version) if isinstance(version, str) and version.isascii() and version.isdigit() else -1
-    return (-1 if moment is None else moment), min(number, 2**62)
-
-
 def _hash(raw: bytes) -> bytes:
     return blake2b(raw, digest_size=16).digest()
-
-
-def _same(one: bytes, other: bytes, *, but_references: bool = False) -> bool:
-    """Whether two texts say the same, whatever their white space and order of keys; digits of decimals count.
-
-    `but_references` leaves aside what they point at: the one may be resolved and the other not yet.
-    """
-
-    def hook(members: dict[str, Any]) -> dict[str, Any]:
-        if but_references:
-            members.pop("reference", None)
-        return members
-
-    try:
-        first, second = (json.loads(text, parse_float=str, object_hook=hook) for text in (one, other))
-    except (ValueError, RecursionError):
-        return False
-    return bool(first == second)
-
-
-def _is_uuid(text: str) -> bool:
-    try:
-        return str(uuid.UUID(text)) == text.lower()
-    except ValueError:
-        return False

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from sandbox.compartment import DERIVED, MEMBERSHIP, index_of
+from sandbox.compartment import DERIVED, MEMBERSHIP, NAMED, index_of
 from sandbox.store import instant, microseconds, now_microseconds
 from sandbox.texts import with_meta
 
@@ -190,7 +190,23 @@ def _forget(db: sqlite3.Connection, rows: list[tuple[int]]) -> None:
 
 
 def _derive(db: sqlite3.Connection) -> None:
-    """Give Provenance and Binary to the patients whose resources they speak of or show."""
+    """Give to patients what names them by an identifier that no other patient has, and Provenance and Binary to those
+    whose resources they speak of or show."""
+    prefix = len(NAMED) + 1
+    db.execute(
+        "DELETE FROM main.link WHERE EXISTS"
+        " (SELECT 1 FROM main.point p WHERE p.seq = link.seq AND p.role = ? || link.parameter)",
+        [NAMED],
+    )
+    db.execute(
+        "INSERT OR IGNORE INTO main.link"
+        " SELECT 'Patient/' || max(o.id), r.type, substr(p.role, ?), r.seq FROM main.point p"
+        " JOIN main.resource r ON r.seq = p.seq"
+        " JOIN main.point i ON i.type = p.type AND i.key = p.key AND i.role = 'identifier'"
+        " JOIN main.resource o ON o.seq = i.seq WHERE p.role GLOB ? || '*' GROUP BY r.seq, p.role"
+        " HAVING count(DISTINCT o.seq) = 1",
+        [prefix, NAMED],
+    )
     db.execute(f"DELETE FROM main.link WHERE type IN {DERIVED}")
     for parameter in (MEMBERSHIP, "patient"):
         db.execute(

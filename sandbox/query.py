@@ -21,7 +21,7 @@ _DATE: Final = re.compile(
     r"(eq|ne|gt|lt|ge|le|sa|eb)?(\d{4})(?:-(\d\d)(?:-(\d\d)"
     r"(?:T(\d\d):(\d\d)(?::(\d\d)(\.\d+)?)?(Z|[+ -]\d\d:\d\d)?)?)?)?"
 )
-_PATIENT: Final = re.compile(r"(?:https?://\S+/)?(?:Patient/)?([A-Za-z0-9\-.]{1,64})")
+_PATIENT: Final = re.compile(r"(?:https?://\S+/)?(?:Patient/)?([^/?#]+)")
 
 IssueType = Literal[
     "invalid", "not-supported", "not-found", "deleted", "security", "login", "forbidden", "expired", "throttled",

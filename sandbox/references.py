@@ -23,6 +23,10 @@ _VALUE: Final = re.compile(rb'\s*:\s*"([^"\\]*(?:\\.[^"\\]*)*)"', re.DOTALL)
 _URL: Final = re.compile(rb'("url"\s*:\s*")(urn:(?:uuid|oid):[^"\\]*)"')
 _CONDITIONAL: Final = re.compile(r"([A-Z][A-Za-z]{1,63})\?(.+)", re.DOTALL)
 _RESTFUL: Final = re.compile(r"(https?://\S+)/([A-Z][A-Za-z]{1,63}/[A-Za-z0-9\-.]{1,64})(?:/_history/[^/]+)?")
+_URN: Final = re.compile(
+    r"urn:(?:uuid:(?=[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$)|oid:)([A-Za-z0-9\-.]{1,64})"
+)
+ID: Final = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 
 
 @dataclass(slots=True)
@@ -43,7 +47,7 @@ class Names:
         if full_url:
             self.known.setdefault(full_url.encode(), target.encode())
             match = _RESTFUL.fullmatch(full_url)
-            if match and own == match[2]:
+            if match and match[2] in (own, target):
                 self.bases.add(match[1])
         if own and own != target:
             self.known[own.encode()] = target.encode()
@@ -138,10 +142,24 @@ def identifier_query(reference: str) -> tuple[str, str | None, str] | None:
     return (match[1], system, value) if bar else (match[1], None, system)
 
 
-def restful_target(reference: str) -> str | None:
-    """`Type/id` of an absolute reference."""
+def restful_target(reference: str) -> tuple[str, str, str] | None:
+    """Server, type and id of an absolute reference."""
     match = _RESTFUL.fullmatch(reference)
-    return match[2] if match else None
+    if not match:
+        return None
+    kind, _, identity = match[2].partition("/")
+    return match[1], kind, identity
+
+
+def name_in(full_url: str | None, type_name: str) -> str | None:
+    """The id that a `fullUrl` gives a resource that has none: that of a UUID, an OID, or a RESTful address."""
+    if full_url is None:
+        return None
+    found = _URN.fullmatch(full_url)
+    if found:
+        return found[1]
+    target = restful_target(full_url)
+    return target[2] if target and target[1] == type_name else None
 
 
 def _unescaped(text: bytes) -> str:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from sandbox.store import Store
 
 CURSOR: Final = "_cursor"
+PAGE_BYTES: Final = 10_000_000
+"""Where a page is cut before it has as many resources as were asked for (`_count` is a limit, R4 §3.1.1.5.3)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,14 +86,20 @@ def search_page(store: Store, base: str, query: Query, place: Place, access: Acc
     if total is None:
         (total,) = store.db.execute(f"SELECT count(*) FROM {source} WHERE {where}", values).fetchone()
     rows: list[tuple[int, str | None, bytes]] = []
-    if query.count:
-        rows = store.db.execute(
-            f"SELECT r.seq, r.id, b.body FROM {source} JOIN body b ON b.seq = r.seq"
-            f" WHERE {where} AND r.seq > ? ORDER BY r.seq LIMIT ?",
-            [*values, place.after, query.count + 1],
-        ).fetchall()
-    more = len(rows) > query.count
-    rows = rows[: query.count]
+    more = False
+    size = 0
+    found = store.db.execute(
+        f"SELECT r.seq, r.id, b.body FROM {source} JOIN body b ON b.seq = r.seq"
+        f" WHERE {where} AND r.seq > ? ORDER BY r.seq LIMIT ?",
+        [*values, place.after, query.count + 1 if query.count else 0],
+    )
+    for row in found:
+        size += len(row[2])
+        if rows and (len(rows) == query.count or size > PAGE_BYTES):
+            more = True
+            break
+        rows.append(row)
+    found.close()
     entries = [_entry(base, query.type, identity, body, b"match") for _, identity, body in rows]
     entries.extend(_included(store, base, query, [row[0] for row in rows], access))
     if place.page == 1:

@@ -2,7 +2,7 @@
 
 /<provider>/fhir/…       FHIR R4 and `.well-known/smart-configuration`
 /<provider>/oauth/…      authorize, decide, token, revoke, introspect
-/<provider>/sandbox/…    people, inventory, requests, faults: for the operator, on loopback only
+/<provider>/sandbox/…    people, inventory, resources, requests, faults: for the operator, on loopback only
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from starlette.exceptions import HTTPException
 
 from sandbox import smart
 from sandbox.faults import FaultError
+from sandbox.inventory import resources as list_resources
 from sandbox.page import HEADERS, refusal_page, sign_in_page
 from sandbox.provider import Answer, Asked, Provider, bare_fault
 from sandbox.scopes import access_of, grantable
@@ -128,6 +129,11 @@ def make_app(
     def inventory(request: Request, name: str) -> Response:
         _operator_only(request)
         return _json(chosen(name).store.inventory())
+
+    @app.get("/{name}/sandbox/resources")
+    def resources(request: Request, name: str) -> Response:
+        _operator_only(request)
+        return _json(list_resources(chosen(name).store))
 
     @app.api_route("/{name}/sandbox/requests", methods=["GET", "DELETE"])
     def requests(request: Request, name: str) -> Response:

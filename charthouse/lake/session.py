@@ -28,6 +28,8 @@ EXTENSIONS = ("httpfs", "sqlite_scanner", "postgres_scanner", "ducklake")
 VAULT = "vault"
 RECORDS = "records"
 SPILL = "duckdb"
+COMPACTION_BYTES = 2_000_000_000
+"""What a compaction may use that did not get by with a task's memory."""
 
 
 def quoted(text: str) -> str:
@@ -145,9 +147,30 @@ def maintain(connection: duckdb.DuckDBPyConnection, lake: str, *, keep_days: int
     A night of rebuilds leaves several files where one was (98 for 16 after three, as measured), and a fresh attach
     slows with each of them, so compaction belongs to every night that wrote.
     """
-    connection.execute(f"CALL ducklake_merge_adjacent_files({quoted(lake)})")
-    connection.execute(f"CALL ducklake_rewrite_data_files({quoted(lake)})")
-    connection.execute(
-        f"CALL ducklake_expire_snapshots({quoted(lake)}, older_than => now() - INTERVAL {int(keep_days)} DAY)"
+    statements = (
+        f"CALL ducklake_merge_adjacent_files({quoted(lake)})",
+        f"CALL ducklake_rewrite_data_files({quoted(lake)})",
+        f"CALL ducklake_expire_snapshots({quoted(lake)}, older_than => now() - INTERVAL {int(keep_days)} DAY)",
+        f"CALL ducklake_cleanup_old_files({quoted(lake)}, cleanup_all => true)",
     )
-    connection.execute(f"CALL ducklake_cleanup_old_files({quoted(lake)}, cleanup_all => true)")
+    for statement in statements:
+        try:
+            connection.execute(statement)
+        except duckdb.OutOfMemoryException:
+            # A file holds a text of many megabytes: merged row by row, but in memory several times over.
+            with more_memory(connection, COMPACTION_BYTES):
+                connection.execute(statement)
+
+
+@contextmanager
+def more_memory(connection: duckdb.DuckDBPyConnection, needed: int) -> Iterator[None]:
+    """Let a connection use `needed` bytes, if that is more than a task may, until the block ends."""
+    usual = get_settings().duckdb_memory
+    if connection.execute("SELECT ? > parse_formatted_bytes(?)", [needed, usual]).fetchone() != (True,):
+        yield
+        return
+    connection.execute(f"SET memory_limit = '{needed}B'")
+    try:
+        yield
+    finally:
+        connection.execute(f"SET memory_limit = {quoted(usual)}")

@@ -9,15 +9,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from charthouse.lake.session import VAULT, maintain, quoted
+import pyarrow.parquet as pq
+
+from charthouse.lake.session import VAULT, maintain, more_memory, quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     import duckdb
 
 BUCKETS = 16
+ROW_GROUP = 2048
+ROW_GROUP_BYTES = "8MB"
+"""What a file is written and merged by, so that memory depends on neither the vault's size nor that of its texts."""
+INSERT_BYTES = 32_000_000
+"""Text that one insert brings: it writes up to sixteen partitions side by side."""
+LARGE_FACTOR = 13
+"""Memory that a slice needs that is larger because one resource is: times its size, as measured."""
 
 _TABLES = f"""
 CREATE TABLE IF NOT EXISTS vault.resources (
@@ -26,7 +35,8 @@ CREATE TABLE IF NOT EXISTS vault.resources (
     content_hash VARCHAR, last_updated VARCHAR, remarks VARCHAR[], resource VARCHAR
 );
 ALTER TABLE vault.resources SET PARTITIONED BY (bucket({BUCKETS}, person_key));
-ALTER TABLE vault.resources SET SORTED BY (person_key ASC);
+CALL vault.set_option('parquet_row_group_size', {ROW_GROUP});
+CALL vault.set_option('parquet_row_group_size_bytes', '{ROW_GROUP_BYTES}');
 CREATE TABLE IF NOT EXISTS vault.quarantine (
     run_id VARCHAR, stored_at TIMESTAMPTZ,
     person_key VARCHAR, link_id VARCHAR, resource_type VARCHAR, resource_id VARCHAR,
@@ -39,6 +49,8 @@ QUALIFY row_number() OVER (
     PARTITION BY person_key, link_id, resource_type, resource_id ORDER BY stored_seq DESC
 ) = 1;
 """
+# The vault is not sorted: a batch comes person by person, and a sort would hold all texts in memory, here and whenever
+# files are merged.
 # person_key stands in the window's partition, though link_id implies it, so that a filter on people is pushed below it.
 
 
@@ -71,7 +83,6 @@ def append(connection: duckdb.DuckDBPyConnection, checked: Path, quarantined: Pa
         run_id: the run that received them.
     """
     incoming = f"read_parquet({quoted(str(checked))})"
-    refused = f"read_parquet({quoted(str(quarantined))})"
     connection.execute("BEGIN")
     try:
         sequence = connection.execute("SELECT coalesce(max(stored_seq), 0) + 1 FROM vault.resources").fetchone()
@@ -93,8 +104,10 @@ def append(connection: duckdb.DuckDBPyConnection, checked: Path, quarantined: Pa
             QUALIFY count(*) OVER (PARTITION BY link_id, resource_type, resource_id) > 1
             """
         )
-        new = connection.execute(
-            f"""
+        new = _insert(
+            connection,
+            checked,
+            """
             INSERT INTO vault.resources
             SELECT ? + coalesce(versions.version, 0), ?, now(), person_key, link_id, resource_type, resource_id,
                    content_hash, last_updated, remarks, resource
@@ -103,24 +116,51 @@ def append(connection: duckdb.DuckDBPyConnection, checked: Path, quarantined: Pa
             LEFT JOIN versions USING (link_id, resource_type, resource_id, content_hash)
             """,
             [sequence[0] if sequence else 1, run_id],
-        ).fetchone()
-        kept = connection.execute(
-            f"""
+        )
+        kept = _insert(
+            connection,
+            quarantined,
+            """
             INSERT INTO vault.quarantine
             SELECT ?, now(), person_key, link_id, resource_type, resource_id, content_hash, rules, resource
-            FROM {refused} AS refused
-            ANTI JOIN vault.quarantine AS there ON refused.link_id = there.link_id
-                  AND refused.content_hash = there.content_hash
+            FROM {incoming} AS incoming
+            ANTI JOIN vault.quarantine AS there ON incoming.link_id = there.link_id
+                  AND incoming.content_hash = there.content_hash
             """,
             [run_id],
-        ).fetchone()
+        )
         total = connection.execute(f"SELECT count(*) FROM {incoming}").fetchone()
         connection.execute("COMMIT")
     except BaseException:
         connection.execute("ROLLBACK")
         raise
-    appended = new[0] if new else 0
-    return Stored(new=appended, unchanged=(total[0] if total else 0) - appended, quarantined=kept[0] if kept else 0)
+    return Stored(new=new, unchanged=(total[0] if total else 0) - new, quarantined=kept)
+
+
+def _insert(connection: duckdb.DuckDBPyConnection, file: Path, statement: str, values: Sequence[object]) -> int:
+    """Run an INSERT that reads `{incoming}`, once for each slice of the file. Returns how many rows it inserted."""
+    rows = f"read_parquet({quoted(str(file))}, file_row_number => true)"
+    inserted = 0
+    for first, last, size in _slices(file):
+        incoming = f"(FROM {rows} WHERE file_row_number BETWEEN {first} AND {last})"
+        with more_memory(connection, LARGE_FACTOR * size if size > INSERT_BYTES else 0):
+            done = connection.execute(statement.format(incoming=incoming), list(values)).fetchone()
+        inserted += done[0] if done else 0
+    return inserted
+
+
+def _slices(file: Path) -> Iterator[tuple[int, int, int]]:
+    """(first row, last row, bytes) of parts of a Parquet file: about `INSERT_BYTES` at most, or one row group."""
+    metadata = pq.read_metadata(file)
+    first = after = size = 0
+    for group in map(metadata.row_group, range(metadata.num_row_groups)):
+        if size and size + group.total_byte_size > INSERT_BYTES:
+            yield first, after - 1, size
+            first, size = after, 0
+        after += group.num_rows
+        size += group.total_byte_size
+    if after > first:
+        yield first, after - 1, size
 
 
 @dataclass(frozen=True, slots=True)

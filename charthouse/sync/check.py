@@ -14,16 +14,15 @@ from msgspec.structs import astuple
 from charthouse import faults, progress, runs
 from charthouse.sync import batches, landing
 from transforms.checking import Checker, Owner
-from transforms.checking.batches import CHECKED_SCHEMA, QUARANTINED_SCHEMA, CheckedRow, check_pages
+from transforms.checking.batches import CHECKED_SCHEMA, QUARANTINED_SCHEMA, CheckedRow, QuarantinedRow, check_pages
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from msgspec import Struct
-
 
 ROW_GROUP = 2_000
+ROW_GROUP_BYTES = 8_000_000
 
 
 class RowWriter:
@@ -34,12 +33,14 @@ class RowWriter:
         self._scratch = file.with_name(file.name + ".part")
         self._schema = schema
         self._writer = pq.ParquetWriter(self._scratch, schema, compression="zstd", compression_level=1)
-        self._rows: list[Struct] = []
+        self._rows: list[CheckedRow | QuarantinedRow] = []
+        self._size = 0
 
-    def write(self, row: Struct) -> None:
+    def write(self, row: CheckedRow | QuarantinedRow) -> None:
         """Add one row: a struct whose fields are the schema's columns, in their order."""
         self._rows.append(row)
-        if len(self._rows) >= ROW_GROUP:
+        self._size += len(row.resource)
+        if len(self._rows) >= ROW_GROUP or self._size >= ROW_GROUP_BYTES:
             self._flush()
 
     def __enter__(self) -> Self:
@@ -59,6 +60,7 @@ class RowWriter:
             columns = [pa.array(column, field.type) for column, field in zip(values, self._schema, strict=True)]
             self._writer.write_table(pa.Table.from_arrays(columns, schema=self._schema))
             self._rows.clear()
+            self._size = 0
 
 
 def check_batch(name: str) -> str:

@@ -16,7 +16,8 @@ from charthouse.lake import records, vault
 from charthouse.lake.buckets import bucket_of
 from charthouse.lake.session import attach, connect, open_records, open_vault
 from charthouse.sync.audit import WITHHELD_SCHEMA
-from transforms.checking.batches import CHECKED_SCHEMA, QUARANTINED_SCHEMA
+from charthouse.sync.check import RowWriter
+from transforms.checking.batches import CHECKED_SCHEMA, QUARANTINED_SCHEMA, CheckedRow
 from transforms.tables import tables
 
 if TYPE_CHECKING:
@@ -62,6 +63,24 @@ def test_only_what_differs_from_the_current_version_is_appended(home: Path, tmp_
         assert vault.append(connection, *back, "r3").new == 1, "a text that comes back is a new version"
         assert current(connection) == {"a": "one"}
         assert vault.heads(connection)[PERSON] == vault.Head(stored_seq=3, versions=3)
+
+
+@pytest.mark.parametrize(("number", "size"), [(9_000, 32_000), (2, 40_000_000)], ids=["many notes", "two scans"])
+def test_a_batch_larger_than_the_memory_of_a_task_is_stored_and_compacted(
+    home: Path, tmp_path: Path, number: int, size: int
+) -> None:
+    files = tmp_path / "checked.parquet", checked(tmp_path)[1]
+    with RowWriter(files[0], CHECKED_SCHEMA) as writer:
+        for name in map(str, range(number)):
+            text = hashlib.sha256(name.encode()).hexdigest() * (size // 64)
+            writer.write(CheckedRow(PERSON, "link", "DocumentReference", name, name, None, [], text))
+    with open_vault() as connection:
+        limit = connection.execute("SELECT current_setting('memory_limit')").fetchone()
+        assert vault.append(connection, *files, "r1") == vault.Stored(new=number, unchanged=0, quarantined=0)
+        vault.compact(connection)
+        assert vault.append(connection, *files, "r1").new == 0
+        assert connection.execute("SELECT current_setting('memory_limit')").fetchone() == limit
+        assert connection.execute("SELECT count(DISTINCT resource_id) FROM vault.resources").fetchone() == (number,)
 
 
 def test_two_versions_in_one_batch_are_both_kept_and_the_later_counts(home: Path, tmp_path: Path) -> None:

@@ -70,8 +70,8 @@ def test_every_form_of_file_is_read_and_bad_places_are_named(write: Write) -> No
         "people.ndjson:6": "resourceType is not one of FHIR R4",
         "people.ndjson:7": "resourceType is missing",
         "people.ndjson:8": "this is JSON, but no FHIR resource",
-        "torn.json:3": "the JSON is cut short",
-        "torn.ndjson.gz:9001": "the gzip stream ends too early",
+        "torn.json:2": "the JSON is cut short",
+        "torn.ndjson.gz:1": "the gzip stream ends too early",
     }
     assert inventory["unreadable"] == len(inventory["faults"])
 
@@ -210,7 +210,7 @@ def test_a_killed_load_leaves_nothing_behind_that_stays(write: Write) -> None:
 
 def test_nothing_of_a_source_that_cannot_be_used(write: Write, tmp_path: Path) -> None:
     empty = write("notes.json", '{"hello": 1}')
-    for source, said in ((empty, "no FHIR resources"), (tmp_path / "nowhere", "not a folder")):
+    for source, said in ((empty, "no FHIR resources"), (tmp_path / "nowhere", "cannot be read")):
         done = run("load", "--source", str(source), "--store", str(tmp_path / "s.sqlite"))
         assert done.returncode == 2
         assert said in done.stderr
