@@ -236,10 +236,10 @@ def get_reference_key(shop: Workshop, target: Value, call: Call, scope: Scope) -
             start = sql.text(f"{kind}/")
             begins = f"starts_with({reference}, {start})"
             relative = f"{begins} AND NOT contains({reference}, '/_history/')"
-            maybe = f"{begins} OR contains({reference}, {sql.text(f'/{kind}/')})"
+            maybe = f"contains({reference}, {start})"
         return (
             f"CASE WHEN {relative} THEN {reference} "
-            f"WHEN {maybe} THEN nullif(regexp_extract({reference}, {further}, 1), '') END"
+            f"WHEN {maybe} THEN regexp_extract_all({reference}, {further}, 1)[1] END"
         )
 
     return shop.each(
