@@ -160,12 +160,12 @@ def rivals(name: str, file: Path, count: int) -> dict[str, Turns]:
     with file.open("rb") as lines:
         texts = [line for line, _ in zip(lines, range(SAMPLE), strict=False)]
     sample = [orjson.loads(line) for line in texts]
-    ours = rows_of(definition["resource"], run_view(definition, sample).to_pylist())
+    ours = rows_of(definition, run_view(definition, sample).to_pylist())
     found: dict[str, Turns] = {}
     if importlib.util.find_spec("sqlonfhir"):
         import sqlonfhir
 
-        assert rows_of(definition["resource"], sqlonfhir.evaluate(sample, definition)) == ours, "sqlonfhir: other rows"
+        assert rows_of(definition, sqlonfhir.evaluate(sample, definition)) == ours, "sqlonfhir: other rows"
         found["sqlonfhir"] = scaled(lambda: sqlonfhir.evaluate(sample, definition), count / len(sample))
     try:
         import pysof
@@ -175,8 +175,8 @@ def rivals(name: str, file: Path, count: int) -> dict[str, Turns]:
     bundle += b",".join(b'{"resource":' + line.rstrip() + b"}" for line in texts) + b"]}"
     text = json.dumps(definition)
     theirs = pysof.run_view_definition(text, bundle.decode(), "ndjson").decode().splitlines()
-    parsed = (json.loads(line, parse_float=Decimal, parse_int=Decimal) for line in theirs)
-    assert rows_of(definition["resource"], parsed) == ours, "pysof: other rows"
+    parsed = (json.loads(line, parse_float=Decimal) for line in theirs)
+    assert rows_of(definition, parsed) == ours, "pysof: other rows"
     memory = scaled(lambda: pysof.run_view_definition(text, bundle, "ndjson"), count / len(sample))
     with tempfile.TemporaryDirectory() as folder:
         out = str(Path(folder) / "rows.ndjson")
@@ -186,21 +186,19 @@ def rivals(name: str, file: Path, count: int) -> dict[str, Turns]:
     return found
 
 
-def rows_of(kind: str, rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Rows to be compared: what is not there left out, keys without the type in front (a runner may choose)."""
-    prefixes = (f"{kind}/", "Patient/")
-    return [
-        {
-            name: value.removeprefix(prefixes[0]).removeprefix(prefixes[1]) if isinstance(value, str) else _exact(value)
-            for name, value in row.items()
-            if value is not None
-        }
-        for row in rows
-    ]
+def rows_of(definition: dict[str, Any], rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows to be compared by what they mean.
 
+    A runner may leave out what is not there, give keys without the type in front, and write a number as a text.
+    """
+    types = {column["name"]: column["type"] for part in definition["select"] for column in part["column"]}
 
-def _exact(value: object) -> object:
-    return Decimal(str(value)) if isinstance(value, int | float) and not isinstance(value, bool) else value
+    def meant(name: str, value: Any) -> Any:
+        if types[name] == "decimal":
+            return Decimal(str(value))
+        return value.removeprefix(f"{definition['resource']}/").removeprefix("Patient/")
+
+    return [{name: meant(name, value) for name, value in row.items() if value is not None} for row in rows]
 
 
 def scaled(work: Callable[[], object], factor: float) -> Turns:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -14,14 +13,12 @@ import duckdb
 import msgspec
 import pyarrow as pa
 
-from transforms.sql_on_fhir import definition, sql
+from transforms.sql_on_fhir import database, definition, sql
 from transforms.sql_on_fhir.compiler import NO_DIGITS, OutputColumn, compile_definition
 from transforms.sql_on_fhir.errors import ViewError
 from transforms.sql_on_fhir.remarks import Remark, attach, counting_queries
 from transforms.sql_on_fhir.remarks import read as read_remarks
 from transforms.sql_on_fhir.sources import LONG_LINE_LIMIT, NdjsonFiles, Query, Source, SqlRelation
-
-MEMORY_LIMIT = "512MB"
 
 LONG_LINE = "a line is longer than the reader's limit"
 
@@ -89,7 +86,8 @@ def run_view(
 ) -> pa.Table:
     """The rows of a view as an Arrow table.
 
-    Without a connection it runs in one of its own, with a memory limit of 512 MB, beyond which DuckDB spills to disk.
+    Without a connection it runs in a database of the process, with a memory limit of 512 MB, beyond which DuckDB spills
+    to disk.
     What does not fit its type is NULL there; `remarks_of(table)` tells how many resources and where. Files are read by
     the fast strict reader first, and by the forgiving one if that meets anything strange.
 
@@ -101,7 +99,7 @@ def run_view(
         given = _relation_source(source, "SELECT * FROM given_resources")
         run = _Run(view, carry, lambda text: source.query("given_resources", text), _to_arrow, remarks)
         return attach(*run.forgiving(given))
-    with _own(connection) as own:
+    with _connected(connection) as own:
         run = _Run(view, carry, own.sql, _to_arrow, remarks)
         if isinstance(source, SqlRelation | NdjsonFiles | str | Path):
             return attach(*run.on(source))
@@ -145,7 +143,7 @@ def write_view(
         return int(counted[0]) if counted else 0
 
     try:
-        with _own(connection) as own:
+        with _connected(connection) as own:
             count, remarks = _Run(view, carry, own.sql, deliver, True).on(source)
         part.replace(target)
     finally:
@@ -157,17 +155,10 @@ def _to_arrow(text: str, query: Query_) -> pa.Table:
     return query(text).to_arrow_table()
 
 
-@contextmanager
-def _own(connection: duckdb.DuckDBPyConnection | None) -> Iterator[duckdb.DuckDBPyConnection]:
-    if connection is not None:
-        yield connection
-        return
-    with (
-        tempfile.TemporaryDirectory(prefix="views-") as spill,
-        duckdb.connect(config={"memory_limit": MEMORY_LIMIT, "temp_directory": spill}) as own,
-    ):
-        own.execute("SET enable_progress_bar = false; SET preserve_insertion_order = false")
-        yield own
+def _connected(
+    connection: duckdb.DuckDBPyConnection | None,
+) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
+    return database.connected() if connection is None else nullcontext(connection)
 
 
 class _Run(Generic[Result]):
