@@ -156,7 +156,7 @@ class Workshop:
         number = self.number(self.one(at))
         if not target.many:
             return replace(target.plain(), guard=f"{number} = 0")
-        return replace(self.item(target, f"TRY({number} + 1)"), guard=f"{number} >= 0")
+        return replace(self.item(target, operators.attempt(self, "{} + 1", number)), guard=f"{number} >= 0")
 
     def member(self, value: Value, name: str, position: int, *, lenient: bool = False) -> Value:
         """`value.name`."""

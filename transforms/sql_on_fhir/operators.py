@@ -47,7 +47,7 @@ def sign(shop: Workshop, tree: Unary, value: Value) -> Value:
         raise ExpressionFault("CH304", tree.position, f"{shop.label(value)} is no number")
     if tree.operator == "+":
         return value
-    negated = made(f"TRY(-{shop.number(shop.one(value))})", value.family or "")
+    negated = made(attempt(shop, "-{}", shop.number(shop.one(value))), value.family or "")
     if value.literal is not None and not isinstance(value.literal.value, str | bool | None):
         return replace(negated, literal=replace(value.literal, value=-value.literal.value))
     return negated
@@ -231,19 +231,29 @@ def arithmetic(shop: Workshop, tree: Binary, left: Value, right: Value) -> Value
             quotient = f"CAST({a} AS DOUBLE) / nullif(CAST({b} AS DOUBLE), 0)"
             return made(f"TRY_CAST(printf('%.15g', {quotient}) AS {DECIMAL})", "decimal")
         case "div":
-            return made(f"TRY(CAST(trunc(CAST({a} AS DOUBLE) / nullif(CAST({b} AS DOUBLE), 0)) AS BIGINT))", "integer")
+            quotient = "CAST(trunc(CAST({} AS DOUBLE) / nullif(CAST({} AS DOUBLE), 0)) AS BIGINT)"
+            return made(attempt(shop, quotient, a, b), "integer")
         case "mod" if whole:
-            return made(f"TRY({a} % nullif({b}, 0))", "integer")
+            return made(attempt(shop, "{} % nullif({}, 0)", a, b), "integer")
         case "mod":
-            wide = f"CAST({a} AS {DECIMAL}) % nullif(CAST({b} AS {DECIMAL}), 0)"
-            return made(f"TRY(CAST({wide} AS {DECIMAL}))", "decimal")
+            wide = f"CAST({{}} AS {DECIMAL}) % nullif(CAST({{}} AS {DECIMAL}), 0)"
+            return made(attempt(shop, f"CAST({wide} AS {DECIMAL})", a, b), "decimal")
         case operator if whole:
-            return made(f"TRY(CAST({a} AS BIGINT) {operator} CAST({b} AS BIGINT))", "integer")
+            return made(attempt(shop, f"CAST({{}} AS BIGINT) {operator} CAST({{}} AS BIGINT)", a, b), "integer")
         case "*":
             # 38 digits in all: 10 after the point of one factor and 8 of the other, as FHIRPath asks for at least
-            return made(f"TRY(CAST({a} AS DECIMAL(38, 10)) * CAST({b} AS DECIMAL(38, 8)))", "decimal")
+            return made(attempt(shop, "CAST({} AS DECIMAL(38, 10)) * CAST({} AS DECIMAL(38, 8))", a, b), "decimal")
         case operator:
-            return made(f"TRY(CAST({a} AS {DECIMAL}) {operator} CAST({b} AS {DECIMAL}))", "decimal")
+            return made(attempt(shop, f"CAST({{}} AS {DECIMAL}) {operator} CAST({{}} AS {DECIMAL})", a, b), "decimal")
+
+
+def attempt(shop: Workshop, template: str, *operands: str) -> str:
+    """What overflows is NULL. An operand that may end the query stands outside of TRY, which would swallow its end."""
+    at = next((i for i, operand in enumerate(operands) if "error(" in operand), None)
+    if at is None:
+        return f"TRY({template.format(*operands)})"
+    before, after = operands[:at], operands[at + 1 :]
+    return shop.once(operands[at], lambda own: attempt(shop, template, *before, own, *after))
 
 
 def decode(item: str, value: Value, *, strict: bool) -> str:
