@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 MEMORY_LIMIT = "512MB"
 """What the runs of a process have together; what is more spills to disk."""
 
+LONG_LINE_MEMORY_LIMIT = "768MB"
+"""What a run over long lines has, in one thread: each takes buffers of twice the longest line allowed, and its text."""
+
 
 @dataclass(slots=True)
 class _Kept:
@@ -53,11 +56,26 @@ def connected() -> Iterator[duckdb.DuckDBPyConnection]:
             kept.runs -= 1
 
 
+@contextmanager
+def for_long_lines() -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection to a database of its own, that reads lines of any length allowed within its memory."""
+    with (
+        tempfile.TemporaryDirectory(prefix="views-") as spill,
+        _open({"memory_limit": LONG_LINE_MEMORY_LIMIT, "temp_directory": spill, "threads": "1"}) as own,
+    ):
+        own.execute("SET enable_progress_bar = false")
+        yield own
+
+
 def _opened() -> _Kept:
     spill = tempfile.mkdtemp(prefix="views-")
-    connection = duckdb.connect(config={"memory_limit": MEMORY_LIMIT, "temp_directory": spill})
+    return _Kept(_open({"memory_limit": MEMORY_LIMIT, "temp_directory": spill}), spill)
+
+
+def _open(config: dict[str, str | bool | int | float | list[str]]) -> duckdb.DuckDBPyConnection:
+    connection = duckdb.connect(config=config)
     connection.execute("SET preserve_insertion_order = false; SET enable_external_file_cache = false")
-    return _Kept(connection, spill)
+    return connection
 
 
 def _close() -> None:

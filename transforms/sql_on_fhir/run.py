@@ -87,9 +87,8 @@ def run_view(
     """The rows of a view as an Arrow table.
 
     Without a connection it runs in a database of the process, with a memory limit of 512 MB, beyond which DuckDB spills
-    to disk.
-    What does not fit its type is NULL there; `remarks_of(table)` tells how many resources and where. Files are read by
-    the fast strict reader first, and by the forgiving one if that meets anything strange.
+    to disk. What does not fit its type is NULL there; `remarks_of(table)` tells how many resources and where. Files are
+    read by the fast strict reader first, and by the forgiving one if that meets anything strange.
 
     Raises:
         ViewError: the view is wrong (CH301 to CH308, CH310), it gave several values for a column that takes one
@@ -99,10 +98,10 @@ def run_view(
         given = _relation_source(source, "SELECT * FROM given_resources")
         run = _Run(view, carry, lambda text: source.query("given_resources", text), _to_arrow, remarks)
         return attach(*run.forgiving(given))
+    if isinstance(source, SqlRelation | NdjsonFiles | str | Path):
+        return attach(*_run(view, carry, source, connection, _to_arrow, remarks))
     with _connected(connection) as own:
         run = _Run(view, carry, own.sql, _to_arrow, remarks)
-        if isinstance(source, SqlRelation | NdjsonFiles | str | Path):
-            return attach(*run.on(source))
         lines = pa.table({"resource": pa.array([line.decode() for line in _lines(source)], pa.large_string())})
         name = f"given_resources_{id(lines)}"
         own.register(name, lines)
@@ -143,8 +142,7 @@ def write_view(
         return int(counted[0]) if counted else 0
 
     try:
-        with _connected(connection) as own:
-            count, remarks = _Run(view, carry, own.sql, deliver, True).on(source)
+        count, remarks = _run(view, carry, source, connection, deliver, True)
         part.replace(target)
     finally:
         part.unlink(missing_ok=True)
@@ -153,6 +151,30 @@ def write_view(
 
 def _to_arrow(text: str, query: Query_) -> pa.Table:
     return query(text).to_arrow_table()
+
+
+def _run(
+    view: Mapping[str, Any],
+    carry: Sequence[str],
+    source: SqlRelation | NdjsonFiles | str | Path,
+    connection: duckdb.DuckDBPyConnection | None,
+    deliver: Callable[[str, Query_], Result],
+    remarks: bool,
+) -> tuple[Result, list[Remark]]:
+    """The result and its remarks; files with a long line are read again in a way that takes more memory for it."""
+    files = source if isinstance(source, NdjsonFiles | SqlRelation) else NdjsonFiles.of(source)
+    with _connected(connection) as own:
+        run = _Run(view, carry, own.sql, deliver, remarks)
+        if isinstance(files, SqlRelation):
+            return run.forgiving(files)
+        try:
+            return run.on(files)
+        except ViewError as error:
+            if error.message != LONG_LINE or files.line_limit >= LONG_LINE_LIMIT:
+                raise
+    with database.for_long_lines() if connection is None else nullcontext(connection) as own:
+        run = _Run(view, carry, own.sql, deliver, remarks)
+        return run.on(replace(files, line_limit=LONG_LINE_LIMIT))
 
 
 def _connected(
@@ -179,20 +201,12 @@ class _Run(Generic[Result]):
         self.deliver = deliver
         self.remarks = remarks
 
-    def on(self, source: SqlRelation | NdjsonFiles | str | Path) -> tuple[Result, list[Remark]]:
-        """The result and its remarks."""
-        if isinstance(source, SqlRelation):
-            return self.forgiving(source)
-        files = source if isinstance(source, NdjsonFiles) else NdjsonFiles.of(source)
+    def on(self, files: NdjsonFiles) -> tuple[Result, list[Remark]]:
+        """The result and its remarks, from files."""
         result = self.strict(replace(files, strict=True))
         if result is not None:
             return result, []
-        try:
-            return self.forgiving(replace(files, strict=False))
-        except ViewError as error:
-            if error.message != LONG_LINE:
-                raise
-            return self.forgiving(replace(files, strict=False, line_limit=LONG_LINE_LIMIT))
+        return self.forgiving(replace(files, strict=False))
 
     def strict(self, files: NdjsonFiles) -> Result | None:
         """The result of the strict reader; None where the forgiving one is due."""
@@ -206,8 +220,6 @@ class _Run(Generic[Result]):
             return self.deliver(compiled.sql, self.query)
         except duckdb.Error as error:
             explained = _explained(self.view, error)
-            if explained.message == LONG_LINE:
-                return None
             if explained.code in {"CH307", "CH309"} or isinstance(error, duckdb.OutOfMemoryException):
                 raise explained from None
             return None
