@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from transforms.fhir_r4 import Element
+    from transforms.sql_on_fhir.layers import Layers
 
 MAX_SQL = 1_000_000
 """Characters of SQL that one expression may become."""
@@ -66,6 +67,8 @@ class Workshop:
     count: int = 0
     no_container: Callable[[str], str] = str
     """Puts NULL where the text of a string is that of an object or array in its place."""
+    layers: Layers | None = None
+    """Where to name what is used several times, while a column of the whole view is compiled."""
 
     def fresh(self, prefix: str = "x") -> str:
         """A name for a lambda's parameter or a row source that nothing else has."""
@@ -430,8 +433,9 @@ class Workshop:
 
     def once(self, expression: str, make: Callable[[str], str]) -> str:
         """SQL that uses an expression several times, and evaluates it once."""
-        if sql.is_simple(expression):
-            return make(expression)
+        named = self.layers.value(expression) if self.layers is not None else None
+        if named is not None or sql.is_simple(expression):
+            return make(named or expression)
         item = self.fresh("t")
         return f"list_transform([{expression}], lambda {item}: {make(item)})[1]"
 

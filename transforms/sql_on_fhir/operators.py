@@ -269,20 +269,17 @@ def decode(item: str, value: Value, *, strict: bool) -> str:
     go that way, with nothing lost. The strict reader, which has made a double of the number, stops at more digits than
     a double is sure to keep.
     """
-    stop = "error('CH320')"
-    if value.family == "decimal":
-        # strlen counts bytes at once; the strict reader writes an exponent with a small e
-        plain = f"NOT contains({item}, 'e')" + ("" if strict else f" AND NOT contains({item}, 'E')")
-        sure = f"WHEN strlen({item}) > 16 THEN {stop} " if strict else ""
-        number = (
-            f"CASE WHEN strlen({item}) <= 9 AND {plain} "
-            f"THEN CAST(TRY_CAST({item} AS DECIMAL(18, 9)) AS {DECIMAL}) {sure}"
-            f"WHEN regexp_full_match({item}, '-?[0-9]{{1,3}}[.][0-9]{{1,15}}') "
-            f"THEN CAST(TRY_CAST({item} AS DECIMAL(18, 15)) AS {DECIMAL}) ELSE TRY_CAST({item} AS {DECIMAL}) END"
-        )
-    else:
-        number = f"CASE WHEN NOT contains({item}, '.') THEN TRY_CAST({item} AS BIGINT) END"
-    return f"coalesce({number}, CASE WHEN {item} IS NOT NULL THEN {stop} END)" if strict else number
+    cast, stop = ("CAST", "error('CH320')") if strict else ("TRY_CAST", "NULL")
+    if value.family != "decimal":
+        return f"CASE WHEN contains({item}, '.') THEN {stop} ELSE {cast}({item} AS BIGINT) END"
+    # strlen counts bytes at once; the strict reader writes an exponent with a small e
+    plain = f"NOT contains({item}, 'e')" + ("" if strict else f" AND NOT contains({item}, 'E')")
+    sure = f"WHEN strlen({item}) > 16 THEN {stop} " if strict else ""
+    return (
+        f"CASE WHEN strlen({item}) <= 9 AND {plain} THEN {cast}({item} AS DECIMAL(18, 9)) {sure}"
+        f"WHEN regexp_full_match({item}, '-?[0-9]{{1,3}}[.][0-9]{{1,15}}') THEN {cast}({item} AS DECIMAL(18, 15)) "
+        f"ELSE {cast}({item} AS {DECIMAL}) END"
+    )
 
 
 def text_of(shop: Workshop, value: Value, position: int) -> str:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -14,14 +13,12 @@ import duckdb
 import msgspec
 import pyarrow as pa
 
-from transforms.sql_on_fhir import definition, sql
+from transforms.sql_on_fhir import database, definition, sql
 from transforms.sql_on_fhir.compiler import NOT_STRICT, OutputColumn, compile_definition
 from transforms.sql_on_fhir.errors import ViewError
 from transforms.sql_on_fhir.remarks import Remark, attach, counting_queries
 from transforms.sql_on_fhir.remarks import read as read_remarks
 from transforms.sql_on_fhir.sources import LONG_LINE_LIMIT, NdjsonFiles, Query, Source, SqlRelation
-
-MEMORY_LIMIT = "512MB"
 
 FAILURES = (duckdb.Error, UnicodeDecodeError)
 """What DuckDB raises: the second where its message quotes a text that is not ASCII, cut within a character."""
@@ -101,9 +98,9 @@ def run_view(
 ) -> pa.Table:
     """The rows of a view as an Arrow table.
 
-    Without a connection it runs in one of its own, with a memory limit of 512 MB, beyond which DuckDB spills to disk.
-    What does not fit its type is NULL there; `remarks_of(table)` tells how many resources and where. Files are read by
-    the fast strict reader first, and by the forgiving one if that meets anything strange.
+    Without a connection it runs in a database of the process, with a memory limit of 512 MB, beyond which DuckDB spills
+    to disk. What does not fit its type is NULL there; `remarks_of(table)` tells how many resources and where. Files are
+    read by the fast strict reader first, and by the forgiving one if that meets anything strange.
 
     Raises:
         ViewError: the view is wrong (CH301 to CH308, CH310), it gave several values for a column that takes one
@@ -114,10 +111,11 @@ def run_view(
             given = _relation_source(source, "SELECT * FROM given_resources")
         run = _Run(view, carry, lambda text: source.query("given_resources", text), _to_arrow, remarks)
         return attach(*run.forgiving(given))
-    with _own(connection) as own, _usable():
+    if isinstance(source, SqlRelation | NdjsonFiles | str | Path):
+        with _usable():
+            return attach(*_run(view, carry, source, connection, _to_arrow, remarks))
+    with _connected(connection) as own, _usable():
         run = _Run(view, carry, own.sql, _to_arrow, remarks)
-        if isinstance(source, SqlRelation | NdjsonFiles | str | Path):
-            return attach(*run.on(source))
         lines = pa.table({"resource": pa.array([line.decode() for line in _lines(source)], pa.large_string())})
         name = f"given_resources_{id(lines)}"
         own.register(name, lines)
@@ -161,8 +159,8 @@ def write_view(
 
     try:
         part.touch()
-        with _own(connection) as own, _usable():
-            count, remarks = _Run(view, carry, own.sql, deliver, True).on(source)
+        with _usable():
+            count, remarks = _run(view, carry, source, connection, deliver, True)
         part.replace(target)
     except OSError as error:
         raise ViewError("CH312", message=error.strerror or "the file cannot be made") from None
@@ -185,17 +183,34 @@ def _usable() -> Iterator[None]:
         raise _explained({}, error) from None
 
 
-@contextmanager
-def _own(connection: duckdb.DuckDBPyConnection | None) -> Iterator[duckdb.DuckDBPyConnection]:
-    if connection is not None:
-        yield connection
-        return
-    with (
-        tempfile.TemporaryDirectory(prefix="views-") as spill,
-        duckdb.connect(config={"memory_limit": MEMORY_LIMIT, "temp_directory": spill}) as own,
-    ):
-        own.execute("SET enable_progress_bar = false; SET preserve_insertion_order = false")
-        yield own
+def _run(
+    view: Mapping[str, Any],
+    carry: Sequence[str],
+    source: SqlRelation | NdjsonFiles | str | Path,
+    connection: duckdb.DuckDBPyConnection | None,
+    deliver: Callable[[str, Query_], Result],
+    remarks: bool,
+) -> tuple[Result, list[Remark]]:
+    """The result and its remarks; files with a long line are read again in a way that takes more memory for it."""
+    files = source if isinstance(source, NdjsonFiles | SqlRelation) else NdjsonFiles.of(source)
+    with _connected(connection) as own:
+        run = _Run(view, carry, own.sql, deliver, remarks)
+        if isinstance(files, SqlRelation):
+            return run.forgiving(files)
+        try:
+            return run.on(files)
+        except ViewError as error:
+            if error.message != LONG_LINE or files.line_limit >= LONG_LINE_LIMIT:
+                raise
+    with database.for_long_lines() if connection is None else nullcontext(connection) as own:
+        run = _Run(view, carry, own.sql, deliver, remarks)
+        return run.on(replace(files, line_limit=LONG_LINE_LIMIT))
+
+
+def _connected(
+    connection: duckdb.DuckDBPyConnection | None,
+) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
+    return database.connected() if connection is None else nullcontext(connection)
 
 
 class _Run(Generic[Result]):
@@ -216,20 +231,12 @@ class _Run(Generic[Result]):
         self.deliver = deliver
         self.remarks = remarks
 
-    def on(self, source: SqlRelation | NdjsonFiles | str | Path) -> tuple[Result, list[Remark]]:
-        """The result and its remarks."""
-        if isinstance(source, SqlRelation):
-            return self.forgiving(source)
-        files = source if isinstance(source, NdjsonFiles) else NdjsonFiles.of(source)
+    def on(self, files: NdjsonFiles) -> tuple[Result, list[Remark]]:
+        """The result and its remarks, from files."""
         result = self.strict(replace(files, strict=True))
         if result is not None:
             return result, []
-        try:
-            return self.forgiving(replace(files, strict=False))
-        except ViewError as error:
-            if error.message != LONG_LINE:
-                raise
-            return self.forgiving(replace(files, strict=False, line_limit=LONG_LINE_LIMIT))
+        return self.forgiving(replace(files, strict=False))
 
     def strict(self, files: NdjsonFiles) -> Result | None:
         """The result of the strict reader; None where the forgiving one is due."""
@@ -243,8 +250,6 @@ class _Run(Generic[Result]):
             return self.deliver(compiled.sql, self.query)
         except FAILURES as error:
             explained = _explained(self.view, error)
-            if explained.message == LONG_LINE:
-                return None
             if explained.code in {"CH307", "CH309"} or isinstance(error, duckdb.OutOfMemoryException):
                 raise explained from None
             return None

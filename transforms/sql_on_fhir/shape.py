@@ -58,7 +58,7 @@ class Shape:
     def columns(self) -> str:
         """The fields as the `columns` of read_ndjson."""
         parts = (f"{sql.name(name)}: {sql.text(_sql_type(shape.slot()))}" for name, shape in self.fields.items())
-        return "{" + ", ".join(parts) + "}"
+        return "{\n  " + ",\n  ".join(parts) + "\n}"
 
     def names(self) -> list[str]:
         """The JSON names of all leaves and objects below, each once."""

@@ -98,8 +98,8 @@ Source = SqlRelation | NdjsonFiles | Query
 
 def rows(
     source: Source, shape: Shape, resource_type: str, *, carry: tuple[str, ...], digits: Digits, conditions: list[str]
-) -> str:
-    """What stands in FROM: the resources of the type that meet the conditions.
+) -> Rows:
+    """The resources of the type that meet the conditions.
 
     The strict reader gives a table `r` of the fields; otherwise it is a table `s` with the struct `r`, the text `json`
     and the carried columns. Either way a field is `r.name`.
@@ -109,18 +109,34 @@ def rows(
     if not typed:
         shape.child("resourceType", many=False, leaf="VARCHAR", raw=False)
         conditions = [f"r.resourceType = {kind}", *conditions]
-    where = "\n  WHERE " + "\n    AND ".join(conditions) if conditions else ""
     if isinstance(source, NdjsonFiles) and source.strict:
-        reader = f"read_ndjson({source.sql()}, columns = {shape.columns()}, maximum_object_size = {source.line_limit})"
-        return f"(\n  SELECT *\n  FROM {reader} AS r{where}\n) AS r"
+        columns = shape.columns()
+        reader = f"read_ndjson({source.sql()}, columns = {columns}, maximum_object_size = {source.line_limit})"
+        return Rows(reader, "r", conditions)
     carried = "".join(f"{sql.name(name)}, " for name in carry)
     given = f"({texts(source, resource_type, carried)})"
     parsed = f"TRY(from_json({digits.keep('json')}, {shape.spec_text()}))"
     # unnest keeps DuckDB from moving filters below the parsing, where it would parse once for each
-    inner = f"SELECT {carried}json, unnest([{parsed}]) AS r\n    FROM {given}"
-    if not where:
-        return f"(\n    {inner}\n) AS s"
-    return f"(\n  SELECT *\n  FROM (\n    {inner}\n  ) AS s{where}\n) AS s"
+    return Rows(f"(\n  SELECT {carried}json, unnest([{parsed}]) AS r\n  FROM {given}\n)", "s", conditions)
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """What a view reads: a table of its resources, by its name, and which of them count."""
+
+    table: str
+    name: str
+    conditions: list[str]
+
+    def sql(self, laterals: list[str]) -> str:
+        """What comes after FROM. The conditions are met before anything is unnested."""
+        where = "\nWHERE " + "\n  AND ".join(self.conditions) if self.conditions else ""
+        table = f"{self.table} AS {self.name}{where}"
+        if not laterals:
+            return table
+        if where:
+            table = f"(\n  SELECT *\n  FROM {sql.indented(table)}\n) AS {self.name}"
+        return ",\n".join((table, *laterals))
 
 
 def texts(source: Source, resource_type: str, carried: str = "") -> str:

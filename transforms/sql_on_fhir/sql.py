@@ -5,6 +5,10 @@ from __future__ import annotations
 import re
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+QUOTED = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"")
+"""A literal or a quoted name, which holds no SQL."""
+
+_SPLIT = re.compile(f"({QUOTED.pattern})")
 _PATH = r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*|\[\d+\])*"
 _SIMPLE = re.compile(_PATH + r"\Z")
 _TEXT = re.compile(rf"(?:CAST\({_PATH} AS VARCHAR\)|{_PATH})\Z")
@@ -20,6 +24,16 @@ def text(value: str) -> str:
 def name(value: str) -> str:
     """A name as a quoted SQL identifier."""
     return '"' + value.replace('"', '""') + '"'
+
+
+def member(base: str, name_: str) -> str:
+    """`base.name`, quoted where need be."""
+    return f"{base}.{name_ if _PLAIN.match(name_) else name(name_)}"
+
+
+def indented(text: str) -> str:
+    """SQL moved to the right, but for the line ends within literals and names."""
+    return "".join(part if i % 2 else part.replace("\n", "\n  ") for i, part in enumerate(_SPLIT.split(text)))
 
 
 def is_simple(expression: str) -> bool:
