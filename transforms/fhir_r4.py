@@ -11,7 +11,7 @@ from __future__ import annotations
 import gzip
 import json
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from importlib.resources import files
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
@@ -95,12 +95,12 @@ class Definitions:
                 parent = element.path.rpartition(".")[0]
                 self._children.setdefault((definition.name, parent), {})[element.name] = element
 
-    @property
+    @cached_property
     def resources(self) -> frozenset[str]:
         """The names of all concrete resource types."""
         return frozenset(name for name, entry in self.types.items() if entry.kind == "resource" and not entry.abstract)
 
-    @property
+    @cached_property
     def primitives(self) -> frozenset[str]:
         """The names of all primitive types (`xhtml` included)."""
         return frozenset(name for name, entry in self.types.items() if entry.kind == "primitive-type")

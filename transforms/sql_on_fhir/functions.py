@@ -238,7 +238,7 @@ def get_reference_key(shop: Workshop, target: Value, call: Call, scope: Scope) -
         else:
             start = sql.text(f"{kind}/")
             begins = f"starts_with({reference}, {start})"
-            relative = f"{begins} AND NOT contains(substr({reference}, {len(kind) + 2}), '/')"
+            relative = f"{begins} AND {reference} NOT LIKE {sql.text(f'{kind}/%/%')}"
             whole = f"nullif({reference}, {start})"
             maybe = f"{begins} OR contains({reference}, {sql.text(f'/{kind}/')})"
         return (
