@@ -25,6 +25,8 @@ def start_at_terminal(installation: Any, *arguments: str) -> tuple[int, int]:
     """Start `charthouse …` as the foreground of a terminal of its own. Returns its process id and the terminal."""
     process, terminal = pty.fork()
     if process == 0:
+        # As a terminal starts it, even where the tests run in the background, which ignores Ctrl-C.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
         os.chdir(ROOT)
         os.execve(  # noqa: S606
             sys.executable, [sys.executable, "-m", "charthouse", *arguments], installation.environment()
