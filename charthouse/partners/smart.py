@@ -10,7 +10,6 @@ import hmac
 import secrets
 import time
 from dataclasses import dataclass, field
-from itertools import count
 from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
@@ -195,14 +194,15 @@ def refresh(
     except StateError as error:
         raise FetchError("CH123", where=error.where, what=error.what) from None
     settings = get_settings()
-    for attempt in count(1):
+    attempt = 1
+    while True:
         try:
             return _refresh_once(configuration, TokenSession(client_id, client_secret), refresh_token)
         except BusyError as busy:
             if attempt == settings.request_tries:
                 raise FetchError(busy.code, where=busy.where, what=busy.what) from None
             time.sleep(min(pause(attempt, busy.status, busy.wait).seconds, settings.retry_wait_max))
-    raise AssertionError("numbers do not end")
+            attempt += 1
 
 
 def revoke(
