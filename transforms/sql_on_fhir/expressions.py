@@ -436,13 +436,14 @@ class Workshop:
         named = self.layers.value(expression) if self.layers is not None else None
         if named is not None or sql.is_simple(expression):
             return make(named or expression)
-        item = self.fresh("t")
-        return f"list_transform([{expression}], lambda {item}: {make(item)})[1]"
+        return self.bound(expression, make)
 
     def apart(self, expression: str, make: Callable[[str], str]) -> str:
         """SQL with a TRY over an expression, which DuckDB refuses if that may itself end the query."""
-        if "error(" not in expression:
-            return make(expression)
+        return self.bound(expression, make) if "error(" in expression else make(expression)
+
+    def bound(self, expression: str, make: Callable[[str], str]) -> str:
+        """SQL that has an expression as the parameter of a lambda, the nearest that DuckDB has to a local name."""
         item = self.fresh("t")
         return f"list_transform([{expression}], lambda {item}: {make(item)})[1]"
 
