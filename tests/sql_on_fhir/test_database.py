@@ -49,6 +49,12 @@ def test_runs_of_several_threads_do_not_meet(patients: Path) -> None:
     assert sorted(found) == [1] * 20 + [2] * 20
 
 
+def test_the_rows_of_a_sequence_keep_its_order_however_long_it_is() -> None:
+    note = [{"text": "x" * 2_000}]
+    resources = [{"resourceType": "Patient", "id": f"p{n}", "note": note} for n in range(20_000)]  # 40 MB
+    assert run_view(VIEW, resources)["id"].to_pylist() == [resource["id"] for resource in resources]
+
+
 @pytest.mark.parametrize(
     "ending", ["", "import os; child = os.fork(); child and os.waitpid(child, 0)"], ids=["", "fork"]
 )

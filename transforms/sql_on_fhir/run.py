@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import duckdb
-import msgspec
 import pyarrow as pa
 
 from transforms.sql_on_fhir import database, definition, sql
@@ -18,6 +17,8 @@ from transforms.sql_on_fhir.compiler import NOT_STRICT, OutputColumn, compile_de
 from transforms.sql_on_fhir.errors import ViewError
 from transforms.sql_on_fhir.remarks import Remark, attach, counting_queries
 from transforms.sql_on_fhir.remarks import read as read_remarks
+from transforms.sql_on_fhir.resources import file_in_memory, pieces
+from transforms.sql_on_fhir.resources import lines as lines_of
 from transforms.sql_on_fhir.sources import LONG_LINE_LIMIT, NdjsonFiles, Query, Source, SqlRelation
 
 FAILURES = (duckdb.Error, UnicodeDecodeError)
@@ -60,7 +61,7 @@ def _as_source(source: AnySource) -> Source:
         case duckdb.DuckDBPyRelation():
             return _relation_source(source, source.sql_query())
         case _:
-            lines = ", ".join(f"({sql.text(line.decode())})" for line in _lines(source)) or "(NULL)"
+            lines = ", ".join(f"({sql.text(line.decode())})" for line in lines_of(source)) or "(NULL)"
             return Query(f"SELECT * FROM (VALUES {lines}) AS given(resource)")
 
 
@@ -76,18 +77,6 @@ def _relation_source(relation: duckdb.DuckDBPyRelation, query: str) -> Query:
     return Query(query, resource_type="resource_type" if "resource_type" in relation.columns else None)
 
 
-def _lines(resources: Sequence[Mapping[str, Any]]) -> list[bytes]:
-    """Each resource as JSON text; a Decimal with all its digits."""
-    if isinstance(resources, Mapping | bytes | bytearray) or not hasattr(resources, "__iter__"):
-        kind = type(resources).__name__
-        raise ViewError("CH309", message=f"a source is files, a relation or a sequence of resources, not a {kind}")
-    encoder = msgspec.json.Encoder(decimal_format="number")
-    try:
-        return [encoder.encode(resource) for resource in resources]
-    except (TypeError, ValueError, RecursionError, msgspec.MsgspecError):
-        raise ViewError("CH309", message="a resource cannot be written as JSON") from None
-
-
 def run_view(
     view: Mapping[str, Any],
     source: AnySource,
@@ -100,7 +89,8 @@ def run_view(
 
     Without a connection it runs in a database of the process, with a memory limit of 512 MB, beyond which DuckDB spills
     to disk. What does not fit its type is NULL there; `remarks_of(table)` tells how many resources and where. Files are
-    read by the fast strict reader first, and by the forgiving one if that meets anything strange.
+    read by the fast strict reader first, and by the forgiving one if that meets anything strange; so are resources in a
+    sequence, whose order their rows keep.
 
     Raises:
         ViewError: the view is wrong (CH301 to CH308, CH310), it gave several values for a column that takes one
@@ -114,15 +104,31 @@ def run_view(
     if isinstance(source, SqlRelation | NdjsonFiles | str | Path):
         with _usable():
             return attach(*_run(view, carry, source, connection, _to_arrow, remarks))
+    texts = lines_of(source)
     with _connected(connection) as own, _usable():
         run = _Run(view, carry, own.sql, _to_arrow, remarks)
-        lines = pa.table({"resource": pa.array([line.decode() for line in _lines(source)], pa.large_string())})
+        table = _strict_in_memory(run, texts) if connection is None and not carry else None
+        if table is not None:
+            return attach(table, [])
+        lines = pa.table({"resource": pa.array([text.decode() for text in texts], pa.large_string())})
         name = f"given_resources_{id(lines)}"
         own.register(name, lines)
         try:
             return attach(*run.forgiving(SqlRelation(name, resource_type=None)))
         finally:
             own.unregister(name)
+
+
+def _strict_in_memory(run: _Run[pa.Table], texts: list[bytes]) -> pa.Table | None:
+    """The rows of resources that the strict reader can read, in the order of the resources; None where it cannot."""
+    tables = []
+    for piece in pieces(texts):
+        with file_in_memory(piece) as path:
+            table = run.strict(NdjsonFiles((path,), strict=True)) if path else None
+        if table is None:
+            return None
+        tables.append(table)
+    return pa.concat_tables(tables)
 
 
 def write_view(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import lru_cache
 from typing import Literal as OneOf
 
 from transforms.sql_on_fhir.errors import ExpressionFault
@@ -164,6 +165,7 @@ class _Token:
     position: int
 
 
+@lru_cache(maxsize=1024)  # each view is compiled twice, and the same views again and again
 def parse(text: str) -> Expression:
     """The tree of an expression.
 
