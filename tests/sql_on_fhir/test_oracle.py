@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 from functools import cache
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -13,12 +14,15 @@ from fhirpathpy.models import models
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.sql_on_fhir import walks
+from transforms.fhir_r4 import r4
 from transforms.sql_on_fhir import run_view
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 R4 = models["r4"]
+KINDS = sorted(r4().resources - {"Parameters", "Bundle"})
 
 words = st.sampled_from(["a", "b", "B b", "O'Neil", "ä😀", '{"x": 1}', "[1]", "{score}", 'say "hi"', "\\", ""]).filter(
     bool
@@ -197,7 +201,7 @@ def plain(value: Any) -> Any:
 
 
 def agree(
-    connection: duckdb.DuckDBPyConnection, resources: list[dict[str, Any]], columns: list[tuple[str, str]]
+    connection: duckdb.DuckDBPyConnection, resources: list[dict[str, Any]], columns: Sequence[tuple[str, str | None]]
 ) -> None:
     """Every column of a view over the resources is what the oracle says of each."""
     kind = resources[0]["resourceType"]
@@ -206,7 +210,7 @@ def agree(
         "select": [
             {
                 "column": [
-                    {"name": f"c{i}", "path": path, "type": type_name, "collection": True}
+                    {"name": f"c{i}", "path": path, "collection": True} | ({"type": type_name} if type_name else {})
                     for i, (path, type_name) in enumerate(columns)
                 ]
             }
@@ -298,3 +302,13 @@ def test_rows(
         expected += items * (2 if union else 1)
     got = [(row["id"], row["there"], row["row"]) for row in rows]
     assert sorted(got, key=str) == sorted(expected, key=str)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_walks_along_any_resource(connection: duckdb.DuckDBPyConnection, seed: int) -> None:
+    random = Random(seed)  # noqa: S311
+    for _ in range(40):
+        kind = random.choice(KINDS)
+        resources = [walks.resource(random, kind) for _ in range(4)]
+        paths = [walks.expression(random, kind, resources) for _ in range(4)]
+        agree(connection, resources, [(path, None) for path in paths])

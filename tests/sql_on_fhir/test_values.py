@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pytest
 
-from transforms.sql_on_fhir import ViewError, describe_view, run_view
+from transforms.sql_on_fhir import SqlRelation, ViewError, compile_view, describe_view, run_view
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -307,3 +307,43 @@ def test_repeat_has_no_limit_of_depth_and_keeps_the_order_of_the_document() -> N
     expected = [str(depth) for depth in range(41)] + [f"{depth}b" for depth in reversed(range(40))]
     assert [row["id"] for row in sorted(rows, key=lambda row: row["row"])] == expected
     assert [row["row"] for row in sorted(rows, key=lambda row: row["row"])] == list(range(81))
+
+
+CODED = {"resourceType": "Observation", "code": {"text": "a", "coding": [{"code": "q"}]}}
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [("code.where(text = 'a').coding.code", ["q"]), ("code.where(text = 'b').coding.code", []),
+     ("code[1].coding.code", []), ("code[0].coding.code", ["q"])],
+)  # fmt: skip
+def test_what_is_filtered_out_has_no_parts_either(path: str, expected: list[str]) -> None:
+    assert value(CODED, path, "code", collection=True) == expected
+
+
+@pytest.mark.parametrize(
+    ("patient", "expected"),
+    [
+        ({"birthDate": "1980"}, (True, True)),
+        ({"_birthDate": {"extension": [{"url": "urn:absent", "valueCode": "unknown"}]}}, (True, False)),
+        ({}, (False, False)),
+    ],
+    ids=["a value", "an extension alone", "nothing"],
+)
+def test_a_primitive_may_be_there_without_a_value(patient: dict[str, Any], expected: tuple[bool, bool]) -> None:
+    name = {key.replace("birthDate", "given"): [part] for key, part in patient.items()}
+    patient = {"resourceType": "Patient", "name": [name], **patient}
+    exists, has_value = expected
+    assert value(patient, "birthDate.exists()", "boolean") is exists
+    assert value(patient, "birthDate.empty()", "boolean") is not exists
+    assert value(patient, "birthDate.hasValue()", "boolean") is has_value
+    assert value(patient, "birthDate.where($this = @1980).exists()", "boolean") is has_value
+    assert value(patient, "name.given.exists()", "boolean") is exists
+
+
+def test_comparing_dates_of_what_was_filtered_by_dates_stays_short() -> None:
+    path = "period.where(start.where($this > @2021).first() = @2022).start.first() < @2023-02-01T00:00:00Z"
+    view = {"resource": "Encounter", "select": [{"column": [{"name": "v", "path": path, "type": "boolean"}]}]}
+    assert len(compile_view(view, SqlRelation("resources"))) < 20_000
+    encounter = {"resourceType": "Encounter", "period": {"start": "2022"}}
+    assert value(encounter, path, "boolean") is True

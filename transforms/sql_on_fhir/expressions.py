@@ -177,8 +177,9 @@ class Workshop:
 
     def member(self, value: Value, name: str, position: int, *, lenient: bool = False) -> Value:
         """`value.name`."""
-        if value.family is not None and value.side is not None and name in _SIDE_NAMES:
-            return self.side(value.side, name)
+        if value.side is not None and name in _SIDE_NAMES:
+            below = r4().children("Element")[name]
+            return self.access(self.beside(value), below, name, Type.at(below))
         element = self.element(value, name, position, lenient=lenient)
         if element is None:
             return EMPTY
@@ -250,7 +251,8 @@ class Workshop:
     def descend(self, value: Value, json_name: str, *, many: bool) -> Value:
         """SQL of `value.json_name`, over all items if there are several."""
         if not value.many:
-            return Value(sql.field(value.sql, json_name), None, many=many, guard=value.guard)
+            got = Value(sql.field(value.sql, json_name), None, guard=value.guard)
+            return replace(got.plain(), many=True) if many else got
         item = self.fresh()
         each = f"list_transform({value.sql}, lambda {item}: {sql.field(item, json_name)})"
         return Value(f"flatten({each})" if many else each, None, many=True)
@@ -262,13 +264,14 @@ class Workshop:
         item = self.fresh("j")
         return f"list_transform({source}, lambda {item}: from_json({item}, {shape.spec_text()}))"
 
-    def side(self, side: tuple[Value, str, bool], name: str) -> Value:
-        """`extension` or `id` of a primitive: in JSON beside it, under its name with an underscore."""
-        parent, json_name, many = side
-        below = r4().children("Element")[name]
+    def beside(self, value: Value) -> Value:
+        """What holds the `extension` and `id` of a primitive: in JSON beside it, under its name with an underscore."""
+        if value.side is None:
+            return EMPTY
+        parent, json_name, many = value.side
         shape = self.shape_of(parent).child(f"_{json_name}", many=many, leaf=None, raw=False)
-        beside = replace(self.descend(parent, f"_{json_name}", many=many), type=Type.of("Element"), shape=shape)
-        return self.access(beside, below, name, Type.at(below))
+        found = self.descend(parent, f"_{json_name}", many=many)
+        return replace(found, type=Type.of("Element"), shape=shape, guard=value.guard, sparse=found.many)
 
     def shape_of(self, value: Value) -> Shape:
         """Where the fields of a complex value are declared."""
@@ -394,6 +397,16 @@ class Workshop:
             return made(f"coalesce({value.guard}, false)" if value.guard else "true", "boolean")
         there = f"{self.checked(value.sql, value)} IS NOT NULL"
         return made(f"coalesce({value.guard} AND {there}, false)" if value.guard else f"({there})", "boolean")
+
+    def present(self, value: Value) -> Value:
+        """Whether there is any element: a primitive may have no value, but extensions (FHIR R4, section 2.24.0.1)."""
+        if value.choices is not None:
+            found = [self.present(one).sql for one in self.alternatives(value)]
+            return made("(" + " OR ".join(found) + ")", "boolean")
+        there = self.exists(value).sql
+        if value.side is None or value.guard != value.side[0].guard:
+            return made(there, "boolean")
+        return made(f"({there} OR {self.exists(self.beside(value)).sql})", "boolean")
 
     def where_there(self, given: Value, made_of_it: Value) -> Value:
         """What was made of a single value; nothing where the value is not there."""

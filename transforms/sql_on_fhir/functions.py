@@ -63,7 +63,8 @@ def where(shop: Workshop, target: Value, call: Call, scope: Scope) -> Value:
     criterion = shop.boolean(shop.evaluate(call.arguments[0], inner), call.position)
     if target.many:
         names = f"{item}, {index}" if _mentions(criterion, index) else item
-        return replace(target, sql=f"list_filter({shop.dense(target)}, lambda {names}: {criterion})", sparse=False)
+        kept = f"list_filter({shop.dense(target)}, lambda {names}: {criterion})"
+        return replace(target, sql=kept, sparse=False, side=None)
     guard = f"({target.guard}) AND ({criterion})" if target.guard else f"({criterion})"
     return replace(target, guard=guard, literal=None)
 
@@ -75,13 +76,13 @@ def _mentions(text: str, word: str) -> bool:
 @function("exists", 0, 1)
 def exists(shop: Workshop, target: Value, call: Call, scope: Scope) -> Value:
     """Whether there is any item (for which the criterion is true)."""
-    return shop.exists(where(shop, target, call, scope) if call.arguments else target)
+    return shop.present(where(shop, target, call, scope) if call.arguments else target)
 
 
 @function("empty")
 def empty(shop: Workshop, target: Value, call: Call, scope: Scope) -> Value:
     """Whether there is no item."""
-    return made(f"(NOT {shop.exists(target).sql})", "boolean")
+    return made(f"(NOT {shop.present(target).sql})", "boolean")
 
 
 @function("hasValue")

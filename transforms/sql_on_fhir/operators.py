@@ -10,6 +10,8 @@ from transforms.sql_on_fhir.errors import ExpressionFault
 from transforms.sql_on_fhir.values import DECIMAL, EMPTY, Value, made
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from transforms.sql_on_fhir.expressions import Workshop
     from transforms.sql_on_fhir.syntax import Binary, Unary
 
@@ -164,11 +166,19 @@ def pair(shop: Workshop, tree: Binary, operator: str, left: Value, right: Value,
     if kind == "quantity":
         return quantities(shop, tree, operator, left, right)
     if kind in {"date", "dateTime", "time"}:
-        return temporal.compare(operator, left.single(), right.single(), kind or "", family(right) or "")
+        return spanned(shop, left, lambda a: spanned(shop, right, lambda b: temporal.compare(operator, a, b)))
     if kind in _NUMBERS:
         return f"{shop.number(left)} {operator} {shop.number(right)}"
     a, b = left.single(), right.single()
     return f"lower({a}) {operator} lower({b})" if loose and kind == "string" else f"{a} {operator} {b}"
+
+
+def spanned(shop: Workshop, value: Value, make: Callable[[temporal.Span], str]) -> str:
+    """SQL that uses what a single date or time can mean."""
+    kind = value.family or ""
+    if value.literal is not None:
+        return make(temporal.known_span(str(value.literal.value), kind))
+    return shop.once(value.single(), lambda text: make(temporal.span(text, kind)))
 
 
 def quantities(shop: Workshop, tree: Binary, operator: str, left: Value, right: Value) -> str:

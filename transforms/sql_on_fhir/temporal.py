@@ -8,10 +8,16 @@ zone are compared as UTC. DuckDB minds an offset in a text only on the way to TI
 from __future__ import annotations
 
 import re
-from datetime import date, time
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time
+
+from transforms.sql_on_fhir import sql
 
 _START = "0000-01-01T00:00:00"
 _MIDNIGHT = "00:00:00"
+_LAST_OF_TIME = "23:59:59.999999"
+_LENGTHS = {4: "year", 7: "month", 10: "day", 13: "hour", 16: "minute"}
+"""Characters of a text without its zone → what it leaves open."""
 
 
 _ZONE = "(Z|[+-][0-9]{2}:[0-9]{2})"
@@ -58,31 +64,47 @@ def earliest(text: str, family: str) -> str:
     return f"make_timestamp(epoch_us({instant(text)}))"
 
 
-def latest(text: str, family: str) -> str:
-    """The last instant that a text can mean, in microseconds."""
-    if family == "time":
-        whole = "'59:59.999999'"
-        return (
-            f"TRY_CAST(CASE length({text}) WHEN 2 THEN {text} || ':' || {whole} "
-            f"WHEN 5 THEN {text} || ':59.999999' ELSE {text} END AS TIME)"
-        )
+@dataclass(frozen=True, slots=True)
+class Span:
+    """SQL of the first and the last instant that a date or time can mean: TIMESTAMPs in UTC, or TIMEs."""
+
+    first: str
+    last: str
+
+
+def span(text: str, family: str) -> Span:
+    """What a text can mean."""
     first = earliest(text, family)
-    # a text without seconds may have a zone, and is then as long as another one may be
-    lengths = (
-        *((4, "year", ""), (7, "month", ""), (10, "day", "")),
-        *((13, "hour", ""), (14, "hour", ""), (19, "hour", f" AND substr({text}, 14, 1) <> ':'")),
-        *((16, "minute", ""), (17, "minute", ""), (22, "minute", f" AND substr({text}, 17, 1) <> ':'")),
-    )
-    spans = " ".join(f"WHEN length({text}) = {length}{more} THEN INTERVAL '1 {unit}'" for length, unit, more in lengths)
-    return f"{first} + CASE {spans} ELSE INTERVAL '1 microsecond' END - INTERVAL '1 microsecond'"
+    if family == "time":
+        return Span(first, f"TRY_CAST({text} || substr('{_LAST_OF_TIME}', length({text}) + 1) AS TIME)")
+    # the zone is no part of the precision, and is there after minutes or seconds only
+    local = f"length(regexp_replace({text}, '{_ZONE}$', ''))"
+    lengths = " ".join(f"WHEN {length} THEN INTERVAL '1 {unit}'" for length, unit in _LENGTHS.items())
+    step = f"CASE {local} {lengths} ELSE INTERVAL '1 microsecond' END"
+    return Span(first, f"{first} + {step} - INTERVAL '1 microsecond'")
 
 
-def compare(operator: str, left: str, right: str, left_family: str, right_family: str) -> str:
-    """`left operator right` for two texts: true, false, or NULL where their precision does not tell."""
-    low_left, high_left = earliest(left, left_family), latest(left, left_family)
-    low_right, high_right = earliest(right, right_family), latest(right, right_family)
-    before, after = f"{high_left} < {low_right}", f"{low_left} > {high_right}"
-    same = f"({low_left} = {low_right} AND {high_left} = {high_right})"
+def known_span(text: str, family: str) -> Span:
+    """What a literal can mean, computed here where Python's calendar has it."""
+    if family == "time":
+        return Span(*(f"TIME '{text + rest[len(text) :]}'" for rest in (_MIDNIGHT, _LAST_OF_TIME)))
+    zone = re.search(f"{_ZONE}$", text)
+    local = text[: zone.start()] if zone else text
+    unit = _LENGTHS.get(len(local))
+    try:
+        start = datetime.fromisoformat(local + _START[len(local) :] + (zone.group() if zone else "Z"))
+        first = start.astimezone(UTC).replace(tzinfo=None)
+    except (ValueError, OverflowError):
+        return span(sql.text(text), family)
+    step = f" + INTERVAL '1 {unit}' - INTERVAL '1 microsecond'" if unit else ""
+    at = f"TIMESTAMP '{first.isoformat(sep=' ')}'"
+    return Span(at, at + step)
+
+
+def compare(operator: str, left: Span, right: Span) -> str:
+    """`left operator right`: true, false, or NULL where their precision does not tell."""
+    before, after = f"{left.last} < {right.first}", f"{left.first} > {right.last}"
+    same = f"({left.first} = {right.first} AND {left.last} = {right.last})"
     match operator:
         case "=":
             return f"CASE WHEN {same} THEN true WHEN {before} OR {after} THEN false END"
