@@ -132,3 +132,23 @@ def test_a_repeat_that_would_never_end_is_refused() -> None:
         with pytest.raises(ViewError) as caught:
             rows({"repeat": ["item", path], "column": LINK}, ANSWERS)
         assert (caught.value.code, caught.value.path) == ("CH305", "$.select[1].repeat[1]")
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("gender in ('male' | 'female')", "true"),
+        ("('male' | 'x').where($this = %resource.contact.gender.first())", "male"),
+        ("'male'.startsWith(gender)", "true"),
+    ],
+)
+def test_a_list_of_literals_may_be_compared_with_what_is_around_a_row(path: str, expected: str) -> None:
+    """DuckDB loses sight of a lateral's outer columns there, if no more than the body of a lambda names them."""
+    branch = {"column": [col("a", path, type="string")]}
+    select = {"forEachOrNull": "contact[0]", "column": [col("nth", "%rowIndex")], "unionAll": [branch, branch]}
+    assert rows(select, SOMEBODY) == [("p", 0, expected)] * 2
+
+
+def test_a_union_of_constants_goes_with_what_is_around_it() -> None:
+    inner = {"column": [col("b", "name.given", collection=True)], "unionAll": [{"column": [col("c", "1")]}]}
+    assert rows({"unionAll": [inner]}, SOMEBODY) == [("p", ["a", "b"], 1)]

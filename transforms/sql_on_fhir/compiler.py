@@ -297,7 +297,7 @@ class _Compiler:
     def combine(self, fields: dict[str, str], lists: list[tuple[list[str], str]]) -> str:
         """Nested list_transform calls, one a list."""
         (names, listed), *rest = lists
-        row = self.shop.fresh("y")
+        listed, row = self.shop.anchored(listed), self.shop.fresh("y")
         fields = {**fields, **{name: f"{row}.{sql.name(name)}" for name in names}}
         if not rest:
             return f"list_transform({listed}, lambda {row}: {_struct(fields)})"

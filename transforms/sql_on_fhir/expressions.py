@@ -10,6 +10,7 @@ from transforms.sql_on_fhir import operators, sources, sql
 from transforms.sql_on_fhir.errors import ExpressionFault
 from transforms.sql_on_fhir.functions import FUNCTIONS
 from transforms.sql_on_fhir.hints import hint, is_known_somewhere, near
+from transforms.sql_on_fhir.layers import is_constant
 from transforms.sql_on_fhir.literals import literal
 from transforms.sql_on_fhir.shape import Shape
 from transforms.sql_on_fhir.syntax import (
@@ -350,6 +351,8 @@ class Workshop:
         """SQL of a list of all items: empty or NULL if there are none."""
         if value.many:
             return self.dense(value)
+        if value.literal is not None:
+            return f"[{value.sql}]"
         if value.root:
             return f"CASE WHEN {value.guard} THEN [{value.sql}] END" if value.guard else f"[{value.sql}]"
         only = value.single()
@@ -458,7 +461,15 @@ class Workshop:
     def bound(self, expression: str, make: Callable[[str], str]) -> str:
         """SQL that has an expression as the parameter of a lambda, the nearest that DuckDB has to a local name."""
         item = self.fresh("t")
-        return f"list_transform([{expression}], lambda {item}: {make(item)})[1]"
+        return f"list_transform({self.anchored(f'[{expression}]')}, lambda {item}: {make(item)})[1]"
+
+    def anchored(self, listed: str) -> str:
+        """A list that a lambda goes through. DuckDB finds no outer column that only the body of a lambda names, where
+        it stands in a lateral; so a constant list names one too."""
+        if not is_constant(listed):
+            return listed
+        anchor = "r.resourceType" if self.strict else "s.json"
+        return f"CASE WHEN {anchor} IS NULL THEN {listed} ELSE {listed} END"
 
     def boolean(self, value: Value, position: int) -> str:
         """SQL of a single boolean.

@@ -68,6 +68,11 @@ def is_outer(expression: str) -> bool:
     return not _free(expression)[1]
 
 
+def is_constant(expression: str) -> bool:
+    """Whether an expression needs nothing from around it."""
+    return not any(_free(expression))
+
+
 def _select(columns: Mapping[str, str], origin: str) -> str:
     listed = ",\n  ".join(f"{expression} AS {sql.name(name)}" for name, expression in columns.items())
     return f"SELECT\n  {listed}\nFROM {origin}"

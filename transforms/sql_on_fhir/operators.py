@@ -205,6 +205,8 @@ def membership(shop: Workshop, tree: Binary, item: Value, items: Value) -> Value
     comparable(shop, tree, item, items)
     if not items.many:
         found = pair(shop, tree, "=", shop.one(item), items.plain(), loose=False)
+    elif item.family == "string":
+        found = f"list_contains({items.sql}, {shop.one(item).sql})"
     else:
         name = shop.fresh()
         verdict = pair(shop, tree, "=", shop.one(item), shop.element_of(items, name), loose=False)
@@ -223,7 +225,7 @@ def union(shop: Workshop, tree: Binary, left: Value, right: Value) -> Value:
     if left.family is None or left.family != right.family:
         raise ExpressionFault("CH304", tree.position, f"{shop.label(left)} | {shop.label(right)} has no common type")
     both = f"list_concat(coalesce({shop.as_list(left)}, []), coalesce({shop.as_list(right)}, []))"
-    return shop.each_once(left, both)
+    return shop.each_once(left, shop.anchored(both))
 
 
 def as_numbers(shop: Workshop, value: Value, other: Value) -> Value:
