@@ -51,6 +51,10 @@ EMPTY = {"status": None, "code": None, "codes": [], "value": None, "count": None
         ({"valueInteger": "many"}, {}, "valueInteger"),
         ({"valueInteger": 1.5}, {}, "valueInteger"),
         ({"valueInteger": 2**70}, {}, "valueInteger"),
+        ({"valueInteger": 3_000_000_000}, {}, "valueInteger"),
+        ({"valueInteger": -(2**31) - 1}, {}, "valueInteger"),
+        ({"valueQuantity": {"value": 10**20}}, {}, "valueQuantity.value"),
+        ({"valueQuantity": {"value": -1e25}}, {}, "valueQuantity.value"),
         ({"valueInteger": "5"}, {}, "valueInteger"),
         ({"valueInteger": [5]}, {}, "valueInteger"),
         ({"valueQuantity": {"value": "5"}}, {}, "valueQuantity.value"),
@@ -232,6 +236,43 @@ def test_a_misfit_that_duckdb_cannot_quote(tmp_path: Path) -> None:
         table = run_view(VIEW, file)
         assert table["id"].to_pylist() == ["a"]
         assert remarks_of(table) == (Remark("CH320", "Observation.code", 1),)
+
+
+def test_numbers_beyond_their_type_are_counted_wherever_they_stand(tmp_path: Path) -> None:
+    """In a list, in the item of a repeat, in a resource within; and what is read as its text alone is no misfit."""
+    answer = {"valueInteger": 2**31, "valueDecimal": 10**30}
+    cases: list[tuple[Any, str, Any, list[str]]] = [
+        ("component.value.ofType(integer)", "integer", {"component": [{"valueInteger": 2**31}]}, ["component[*].*I"]),
+        (
+            "component.value.ofType(integer) > 1",
+            "boolean",
+            {"component": [{"valueInteger": 2**31}]},
+            ["component[*].*I"],
+        ),
+        ("component.value.ofType(integer)", "string", {"component": [{"valueInteger": 2**31}]}, ["component[*].*I"]),
+        ("value.ofType(Quantity).value", "string", {"valueQuantity": {"value": 10**20}}, []),
+    ]
+    file = tmp_path / "resource.ndjson"
+    for path, kind, fields, where in cases:
+        view = {"resource": "Observation", "select": [{"column": [{"name": "v", "path": path, "type": kind}]}]}
+        resource = {"resourceType": "Observation", **fields}
+        file.write_bytes(msgspec.json.encode(resource))
+        for source in ([resource], file):
+            table = run_view(view, source)
+            assert table["v"].to_pylist() == ([None] if where else [str(10**20)])
+            paths = [remark.path for remark in remarks_of(table)]
+            assert paths == [f"Observation.{place}".replace("*I", "valueInteger") for place in where]
+    items = {"repeat": ["item"], "column": [{"name": "i", "path": "answer.value.ofType(integer).first()"}]}
+    items["column"].append({"name": "d", "path": "answer.value.ofType(decimal).first()"})
+    resource = {"resourceType": "QuestionnaireResponse", "item": [{"item": [{"answer": [answer]}]}]}
+    file.write_bytes(msgspec.json.encode(resource))
+    for source in ([resource], file):
+        table = run_view({"resource": "QuestionnaireResponse", "select": [items]}, source)
+        assert table.to_pylist() == [{"i": None, "d": None}] * 2
+        assert {(remark.path, remark.resources) for remark in remarks_of(table)} == {
+            ("QuestionnaireResponse.item[*].answer[*].valueInteger", 1),
+            ("QuestionnaireResponse.item[*].answer[*].valueDecimal", 1),
+        }
 
 
 def test_numbers_that_are_no_integers_are_null() -> None:

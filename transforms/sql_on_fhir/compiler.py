@@ -19,7 +19,7 @@ from transforms.sql_on_fhir.repetition import walk
 from transforms.sql_on_fhir.shape import Shape
 from transforms.sql_on_fhir.sources import Digits, NdjsonFiles, Source, rows
 from transforms.sql_on_fhir.syntax import parse
-from transforms.sql_on_fhir.values import DECIMAL, SQL_TYPES, Type, Value
+from transforms.sql_on_fhir.values import SQL_TYPES, Type, Value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -371,7 +371,7 @@ class _Compiler:
         elif value.encoded and sql_type in {"DOUBLE", "REAL"}:
             return f"{'CAST' if self.strict else 'TRY_CAST'}({source} AS {sql_type})"
         elif value.encoded:
-            source, given = self.shop.number(value), DECIMAL if value.family == "decimal" else "BIGINT"
+            source, given = self.shop.number(value), operators.number_type(value)
         else:
             given = {"boolean": "BOOLEAN"}.get(value.family or "", "VARCHAR")
             if value.family in {"integer", "decimal"}:

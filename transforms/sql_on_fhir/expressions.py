@@ -436,6 +436,8 @@ class Workshop:
         if not value.encoded:
             return item
         self.keep_digits(value)
+        if value.shape is not None:
+            value.shape.number = operators.number_type(value)
         return self.once(item, lambda text: operators.decode(text, value, strict=self.strict))
 
     def keep_digits(self, value: Value, *, text: bool = False) -> None:

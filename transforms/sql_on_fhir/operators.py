@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from transforms.sql_on_fhir import sql, temporal
 from transforms.sql_on_fhir.errors import ExpressionFault
-from transforms.sql_on_fhir.values import DECIMAL, EMPTY, Value, made
+from transforms.sql_on_fhir.values import DECIMAL, EMPTY, SQL_TYPES, Value, made
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -272,6 +272,11 @@ def _computed(operator: str, a: str, b: str, *, whole: bool) -> str:
             return f"TRY(CAST({a} AS {DECIMAL}) {operator} CAST({b} AS {DECIMAL}))"
 
 
+def number_type(value: Value) -> str:
+    """The DuckDB type of a number that a resource holds: NULL, and a misfit, is what is beyond it."""
+    return SQL_TYPES[value.type.name if value.type else "decimal"]
+
+
 def decode(item: str, value: Value, *, strict: bool) -> str:
     """A number out of its JSON text. A fraction is no integer; what does not fit is NULL.
 
@@ -281,7 +286,7 @@ def decode(item: str, value: Value, *, strict: bool) -> str:
     """
     cast, stop = ("CAST", "error('CH320')") if strict else ("TRY_CAST", "NULL")
     if value.family != "decimal":
-        return f"CASE WHEN contains({item}, '.') THEN {stop} ELSE {cast}({item} AS BIGINT) END"
+        return f"CASE WHEN contains({item}, '.') THEN {stop} ELSE {cast}({item} AS {number_type(value)}) END"
     # strlen counts bytes at once; the strict reader writes an exponent with a small e
     plain = f"NOT contains({item}, 'e')" + ("" if strict else f" AND NOT contains({item}, 'E')")
     sure = f"WHEN strlen({item}) > 16 THEN {stop} " if strict else ""

@@ -26,7 +26,23 @@ METADATA_KEY = b"remarks"
 
 LISTED_AT_ONCE = 3
 
-Place = tuple[str, tuple[str, ...]]
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A path, the JSON types that fit there, and the DuckDB type that a number there is read as."""
+
+    path: str
+    allowed: tuple[str, ...]
+    number: str | None = None
+
+    def misfit(self, kind: str) -> str:
+        """SQL that tells a JSON type that does not fit; NULL or false where nothing is there."""
+        return f"{kind} NOT IN ({_quoted(self.allowed)})"
+
+    def beyond(self, text: str) -> str:
+        """SQL that tells the text of a number that its type does not hold."""
+        return f"{text} IS NOT NULL AND TRY_CAST({text} AS {self.number}) IS NULL"
+
 
 _WHOLE = ("UBIGINT", "BIGINT")
 _NUMBERS = (*_WHOLE, "HUGEINT", "DOUBLE")
@@ -47,31 +63,50 @@ def counting_queries(compiled: Compiled, source: Source) -> list[tuple[str, list
     Each call of a JSON function holds the documents of a whole vector; so many calls in one query need much memory.
     """
     places = list(_places(compiled.shape, "$"))
-    single = [place for place in places if "[*]" not in place[0]]
-    several = [place for place in places if "[*]" in place[0]]
+    single = [place for place in places if "[*]" not in place.path]
+    several = [place for place in places if "[*]" in place.path]
     groups = [several[start : start + LISTED_AT_ONCE] for start in range(0, len(several), LISTED_AT_ONCE)]
     resource = compiled.resource
     queries = [_counting(resource, source, single, []), *(_counting(resource, source, [], group) for group in groups)]
     return queries + [_counting_within(resource, source, document) for document in _documents(compiled.shape)]
 
 
-def _counting(resource: str, source: Source, single: list[Place], several: list[Place]) -> tuple[str, list[str]]:
+def _counting(resource: str, source: Source, single: list[_Place], several: list[_Place]) -> tuple[str, list[str]]:
     columns = ["count(*) FILTER (WHERE NOT is_object)"]
     kinds = ["coalesce(json_type(json), '') = 'OBJECT' AS is_object"]
     kinds.append(f"(json ->> '$.resourceType') = {sql.text(resource)} AS fits")
+    numbers = [place for place in single if place.number]
     if single:
-        kinds.append("json_type(json, [" + ", ".join(sql.text(path) for path, _ in single) + "]) AS kinds")
-    for i, (_, allowed) in enumerate(single, 1):
-        columns.append(f"count(*) FILTER (WHERE fits AND kinds[{i}] NOT IN ({_quoted(allowed)}))")
-    for i, (path, allowed) in enumerate(several):
-        kinds.append(f"json_type(json, {sql.text(path)}) AS kinds{i}")
-        misfits = f"list_filter(kinds{i}, lambda kind: kind NOT IN ({_quoted(allowed)}))"
-        columns.append(f"count(*) FILTER (WHERE fits AND len({misfits}) > 0)")
+        kinds.append(f"json_type(json, {_listed(single)}) AS kinds")
+    if numbers:
+        kinds.append(f"json_extract_string(json, {_listed(numbers)}) AS numbers")
+    for i, place in enumerate(single, 1):
+        misfit = place.misfit(f"kinds[{i}]")
+        if place.number:
+            misfit = f"({misfit} OR {place.beyond(f'numbers[{numbers.index(place) + 1}]')})"
+        columns.append(f"count(*) FILTER (WHERE fits AND {misfit})")
+    for i, place in enumerate(several):
+        kinds.append(f"json_type(json, {sql.text(place.path)}) AS kinds{i}")
+        if place.number:
+            kinds.append(f"json_extract_string(json, {sql.text(place.path)}) AS numbers{i}")
+        columns.append(f"count(*) FILTER (WHERE fits AND {_any_misfit(place, f'kinds{i}', f'numbers{i}')})")
     text = (
         "SELECT " + ", ".join(columns) + "\nFROM (\n  SELECT " + ", ".join(kinds) + "\n  FROM (\n"
         f"    SELECT CASE WHEN json_valid(json) THEN json END AS json FROM ({texts(source, resource)})\n  )\n)"
     )
-    return text, [path for path, _ in (*single, *several)]
+    return text, [place.path for place in (*single, *several)]
+
+
+def _any_misfit(place: _Place, kinds: str, numbers: str) -> str:
+    """Whether one of the items of a place with a `[*]` misfits, by the lists of their JSON types and texts."""
+    found = f"len(list_filter({kinds}, lambda kind: {place.misfit('kind')})) > 0"
+    if not place.number:
+        return found
+    return f"({found} OR len(list_filter({numbers}, lambda number: {place.beyond('number')})) > 0)"
+
+
+def _listed(places: list[_Place]) -> str:
+    return "[" + ", ".join(sql.text(place.path) for place in places) + "]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +120,15 @@ class _Document:
 
 def _counting_within(resource: str, source: Source, document: _Document) -> tuple[str, list[str]]:
     columns, paths = ["0"], []
-    for path, allowed in _places(document.shape, "$"):
-        kinds = f"json_type(item, {sql.text(path)})"
-        misfit = f"{kinds} NOT IN ({_quoted(allowed)})"
-        if "[*]" in path:
-            misfit = f"len(list_filter({kinds}, lambda kind: kind NOT IN ({_quoted(allowed)}))) > 0"
+    for place in _places(document.shape, "$"):
+        kinds = f"json_type(item, {sql.text(place.path)})"
+        numbers = f"json_extract_string(item, {sql.text(place.path)})"
+        if "[*]" in place.path:
+            misfit = _any_misfit(place, kinds, numbers)
+        else:
+            misfit = place.misfit(kinds) + (f" OR {place.beyond(numbers)}" if place.number else "")
         columns.append(f"count(*) FILTER (WHERE len(list_filter(items, lambda item: {misfit})) > 0)")
-        paths.append(document.path + path[1:])
+        paths.append(document.path + place.path[1:])
     text = (
         "SELECT " + ", ".join(columns) + f"\nFROM (\n  SELECT {document.items} AS items\n  FROM (\n"
         f"    SELECT CASE WHEN json_valid(json) THEN json END AS json FROM ({texts(source, resource)})\n  )\n"
@@ -164,15 +201,15 @@ def read(rows: list[tuple[int, ...]], compiled: Compiled, paths: list[list[str]]
     return found + [Remark("CH320", compiled.resource + path[1:], count) for path, count in counts.items() if count]
 
 
-def _places(shape: Shape, path: str) -> Iterator[Place]:
+def _places(shape: Shape, path: str) -> Iterator[_Place]:
     for name, child in shape.fields.items():
         if name == "resourceType":
             continue
         place = f"{path}.{name}"
         if child.many:
-            yield place, ("ARRAY",)
+            yield _Place(place, ("ARRAY",))
             place += "[*]"
-        yield place, _allowed(child)
+        yield _Place(place, _allowed(child), child.number)
         if child.leaf is None:
             yield from _places(child, place)
 

@@ -21,6 +21,8 @@ class Shape:
         self.leaf = leaf
         self.raw = raw
         self.scalar: str | None = None
+        self.number: str | None = None
+        """The DuckDB type that the number here is read as, if it is."""
         self.fields: dict[str, Shape] = {}
         self.readers: list[Shape] = []
         self.resource: str | None = None
