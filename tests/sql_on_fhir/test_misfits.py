@@ -10,7 +10,7 @@ import duckdb
 import msgspec
 import pytest
 
-from transforms.sql_on_fhir import Remark, SqlRelation, compile_view, remarks_of, run_view, write_view
+from transforms.sql_on_fhir import Remark, SqlRelation, ViewError, compile_view, remarks_of, run_view, write_view
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -331,6 +331,36 @@ def test_relations_with_carried_columns() -> None:
     relation = connection.sql('SELECT resource::JSON AS resource FROM "odd ""schema".kept WHERE json_valid(resource)')
     assert run_view(VIEW, relation)["id"].to_pylist() == ["a"]
     assert len(connection.sql(compile_view(VIEW, relation)).fetchall()) == 1
+
+
+STRUCT = "{'resourceType': 'Observation', 'id': 'a', 'valueInteger': 5}"
+
+
+@pytest.mark.parametrize("resource", [STRUCT, f"MAP {STRUCT}".replace(" 5", " '5'"), f"to_json({STRUCT})"])
+def test_relations_of_structs_and_maps(resource: str, tmp_path: Path) -> None:
+    connection = duckdb.connect()
+    connection.sql(f'CREATE TABLE t AS SELECT \'k\' AS person_key, {resource} AS "the ""resource"')
+    source = SqlRelation("t", resource='the "resource', resource_type=None)
+    relation = connection.sql('SELECT person_key, "the ""resource" AS resource FROM t')
+    for table in (run_view(VIEW, source, connection, carry=["person_key"]), run_view(VIEW, relation)):
+        assert table["id"].to_pylist() == ["a"]
+        remarks = (Remark("CH320", "Observation.valueInteger", 1),) if "MAP" in resource else ()
+        assert remarks_of(table) == remarks
+    assert write_view(VIEW, source, tmp_path / "out.csv", connection) == (1, remarks)
+
+
+@pytest.mark.parametrize("resource", [f"[{STRUCT}]", f"[MAP {STRUCT}]".replace(" 5", " '5'"), "1", "'{}'::BLOB"])
+def test_relations_of_what_is_no_resource(resource: str, tmp_path: Path) -> None:
+    connection = duckdb.connect()
+    connection.sql(f"CREATE TABLE t AS SELECT {resource} AS resource")
+    source = SqlRelation("t", resource_type=None)
+    for run in (
+        lambda: run_view(VIEW, source, connection),
+        lambda: run_view(VIEW, connection.sql("FROM t")),
+        lambda: write_view(VIEW, source, tmp_path / "out.csv", connection),
+    ):
+        with pytest.raises(ViewError, match=r"CH309.*where JSON text is due"):
+            run()
 
 
 def test_the_sql_parses_each_resource_once() -> None:

@@ -70,11 +70,31 @@ def _relation_source(relation: duckdb.DuckDBPyRelation, query: str) -> Query:
     kind = columns.get("resource")
     if kind is None:
         raise ViewError("CH309", message="the relation has no column `resource`")
-    if kind.startswith(("STRUCT", "MAP")):
-        query = f"SELECT * REPLACE (to_json(resource) AS resource) FROM ({query})"
-    elif kind not in {"JSON", "VARCHAR", '"NULL"'}:
-        raise ViewError("CH309", message=f"the column `resource` is {kind[:60]}, where JSON text is due")
+    if _is_structured("resource", kind):
+        query = _as_json("resource", f"({query})")
     return Query(query, resource_type="resource_type" if "resource_type" in relation.columns else None)
+
+
+def _named_source(named: SqlRelation, query: Query_) -> Source:
+    """A relation of the connection, its resources as JSON whatever type they have there."""
+    column = query(f"SELECT {sql.name(named.resource)} FROM {named.sql()}")
+    if not _is_structured(named.resource, str(column.types[0])):
+        return named
+    return Query(_as_json(named.resource, named.sql()), named.resource, named.resource_type)
+
+
+def _is_structured(column: str, kind: str) -> bool:
+    """Whether to_json makes resources of such a column; what is neither that nor text holds none."""
+    if kind in {"JSON", "VARCHAR", '"NULL"'}:
+        return False
+    if not kind.startswith(("STRUCT", "MAP")) or kind.endswith("]"):
+        raise ViewError("CH309", message=f"the column `{column}` is {kind[:60]}, where JSON text is due")
+    return True
+
+
+def _as_json(column: str, relation: str) -> str:
+    name = sql.name(column)
+    return f"SELECT * REPLACE (to_json({name}) AS {name}) FROM {relation}"
 
 
 def run_view(
@@ -202,7 +222,7 @@ def _run(
     with _connected(connection) as own:
         run = _Run(view, carry, own.sql, deliver, remarks)
         if isinstance(files, SqlRelation):
-            return run.forgiving(files)
+            return run.forgiving(_named_source(files, own.sql))
         try:
             return run.on(files)
         except ViewError as error:
