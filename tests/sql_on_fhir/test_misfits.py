@@ -303,14 +303,6 @@ def test_long_decimals_in_files_take_the_exact_way(tmp_path: Path) -> None:
     assert duckdb.connect().sql(compile_view(VIEW, file)).fetchall()[0][4] == Decimal("0.123456789012345678")
 
 
-@pytest.mark.parametrize("megabytes", [17, 50])
-def test_a_line_longer_than_the_usual_limit(tmp_path: Path, megabytes: int) -> None:
-    file = tmp_path / "long.ndjson"
-    note = "x" * (megabytes * 1024 * 1024)
-    file.write_text('{"resourceType":"Observation","id":"a","note":[{"text":"' + note + '"}]}\n')
-    assert run_view(VIEW, file)["id"].to_pylist() == ["a"]
-
-
 def test_relations_with_carried_columns() -> None:
     connection = duckdb.connect()
     connection.sql('CREATE SCHEMA "odd ""schema"')

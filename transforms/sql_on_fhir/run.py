@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Generic, TypeVar
 
 import duckdb
 import pyarrow as pa
 
-from transforms.sql_on_fhir import database, definition, sql
+from transforms.sql_on_fhir import copies, database, definition, sql
 from transforms.sql_on_fhir.compiler import NOT_STRICT, OutputColumn, compile_definition
 from transforms.sql_on_fhir.errors import ViewError
 from transforms.sql_on_fhir.remarks import Remark, attach, counting_queries
@@ -25,6 +27,12 @@ FAILURES = (duckdb.Error, UnicodeDecodeError)
 """What DuckDB raises: the second where its message quotes a text that is not ASCII, cut within a character."""
 
 LONG_LINE = "a line is longer than the reader's limit"
+
+OUT_OF_MEMORY = (
+    "the memory is used up: leave out columns of long texts such as attachments, "
+    "or run it from Python with a connection of a greater memory_limit"
+)
+TOO_LONG = (LONG_LINE, OUT_OF_MEMORY)
 
 Result = TypeVar("Result")
 Query_ = Callable[[str], duckdb.DuckDBPyRelation]
@@ -217,20 +225,35 @@ def _run(
     deliver: Callable[[str, Query_], Result],
     remarks: bool,
 ) -> tuple[Result, list[Remark]]:
-    """The result and its remarks; files with a long line are read again in a way that takes more memory for it."""
+    """The result and its remarks.
+
+    Where lines are too long they are read again: first without what the view does not read of them; then, if they are
+    still long, in a way that takes more memory.
+    """
     files = source if isinstance(source, NdjsonFiles | SqlRelation) else NdjsonFiles.of(source)
-    with _connected(connection) as own:
-        run = _Run(view, carry, own.sql, deliver, remarks)
-        if isinstance(files, SqlRelation):
-            return run.forgiving(_named_source(files, own.sql))
-        try:
-            return run.on(files)
-        except ViewError as error:
-            if error.message != LONG_LINE or files.line_limit >= LONG_LINE_LIMIT:
-                raise
-    with database.for_long_lines() if connection is None else nullcontext(connection) as own:
-        run = _Run(view, carry, own.sql, deliver, remarks)
-        return run.on(replace(files, line_limit=LONG_LINE_LIMIT))
+    with ExitStack() as left:
+        with _connected(connection) as own:
+            run = _Run(view, carry, own.sql, deliver, remarks, left)
+            if isinstance(files, SqlRelation):
+                return run.forgiving(_named_source(files, own.sql))
+            try:
+                return run.on(files)
+            except ViewError as error:
+                if error.message not in TOO_LONG:
+                    raise
+                shorter = run.shortened(files)
+                if shorter is None and error.message != LONG_LINE:
+                    raise
+            if shorter is not None:
+                files = shorter
+                try:
+                    return run.on(files)
+                except ViewError as error:
+                    if error.message not in TOO_LONG:
+                        raise
+        with database.for_long_lines() if connection is None else nullcontext(connection) as own:
+            run = _Run(view, carry, own.sql, deliver, remarks, left)
+            return run.on(replace(files, line_limit=max(files.line_limit, LONG_LINE_LIMIT)))
 
 
 def _connected(
@@ -249,6 +272,7 @@ class _Run(Generic[Result]):
         query: Query_,
         deliver: Callable[[str, Query_], Result],
         remarks: bool,
+        left: ExitStack | None = None,
     ) -> None:
         self.view = view
         self.typed = definition.read(view)
@@ -256,13 +280,29 @@ class _Run(Generic[Result]):
         self.query = query
         self.deliver = deliver
         self.remarks = remarks
+        self.left = left or ExitStack()
 
     def on(self, files: NdjsonFiles) -> tuple[Result, list[Remark]]:
         """The result and its remarks, from files."""
         result = self.strict(replace(files, strict=True))
         if result is not None:
             return result, []
-        return self.forgiving(replace(files, strict=False))
+        unmarked = self.copied(files, copies.without_marks)
+        return self.on(unmarked) if unmarked is not None else self.forgiving(replace(files, strict=False))
+
+    def shortened(self, files: NdjsonFiles) -> NdjsonFiles | None:
+        """The files with what the view reads of their long lines; None if no line is long."""
+        shape = compile_definition(self.typed, replace(files, strict=False), self.carry).shape
+        return self.copied(files, partial(copies.with_short_lines, shape=shape))
+
+    def copied(self, files: NdjsonFiles, copy: copies.Copy) -> NdjsonFiles | None:
+        """The files, some of them copied to a folder that is gone after the run; None if there is no need."""
+        try:
+            return copy(files, self.query, lambda: Path(self.left.enter_context(TemporaryDirectory(prefix="views-"))))
+        except OSError as error:
+            raise ViewError(
+                "CH309", message=f"a copy cannot be made: {error.strerror or type(error).__name__}"
+            ) from None
 
     def strict(self, files: NdjsonFiles) -> Result | None:
         """The result of the strict reader; None where the forgiving one is due."""
@@ -302,6 +342,8 @@ def _explained(view: Mapping[str, Any], error: Exception) -> ViewError:
         return ViewError("CH307", at, _expression(view, at), 0, "more than one value at run time")
     if "maximum_object_size" in str(error):
         return ViewError("CH309", message=LONG_LINE)
+    if isinstance(error, duckdb.OutOfMemoryException):
+        return ViewError("CH311", message=OUT_OF_MEMORY)
     if "expression depth" in str(error):
         return ViewError("CH302", message="the expressions are nested more deeply than DuckDB can follow")
     if isinstance(error, duckdb.PermissionException):
