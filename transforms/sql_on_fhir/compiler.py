@@ -155,6 +155,7 @@ class _Compiler:
     def value(self, expression: str, at: str, scope: Scope) -> Value:
         """An expression of the view, its faults put in their place."""
         self.shop.place = at
+        self.shop.asked.clear()
         try:
             return self.shop.evaluate(parse(expression), scope)
         except ExpressionFault as fault:
@@ -365,7 +366,7 @@ class _Compiler:
                 if sql_type == "TIMESTAMP WITH TIME ZONE"
                 else partial(temporal.earliest, family="date")
             )
-            return f"CAST({self.shop.once(source, make)} AS {sql_type})"
+            return f"CAST({self.shop.once(self.shop.met(value), make)} AS {sql_type})"
         if family == "string" and value.family != "string":
             source, given = operators.text_of(self.shop, value, 0), "VARCHAR"
         elif value.encoded and sql_type in {"DOUBLE", "REAL"}:
