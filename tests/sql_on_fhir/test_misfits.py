@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 from decimal import Decimal
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -217,6 +218,62 @@ def test_what_is_no_number_is_not_there(tmp_path: Path) -> None:
         table = run_view({"resource": "Observation", "select": [{"column": columns}]}, source)
         assert table.to_pylist() == [{"a": False, "b": 1, "c": True}]
         assert len(remarks_of(table)) == 3
+
+
+@pytest.mark.parametrize(
+    ("path", "where", "value"),
+    [
+        ("code.coding.where(system = 's').code.first()", "code.coding[*].system", None),
+        ("code.coding.exists(system = 's' and code = 'c')", "code.coding[*].system", False),
+        ("code.coding.exists(code = 'x' or code = 'c')", "code.coding[*].code", False),
+        ("code.coding.all(system != 's')", "code.coding[*].system", True),
+        ("code.coding.code = code.coding.code", "code.coding[*].code", True),
+        ("code.coding.code.count()", "code.coding[*].code", 1),
+        ("code.coding.code.distinct().count()", "code.coding[*].code", 1),
+        ("status.exists()", "status", True),
+        ("status in ('a' | 'b')", "status", False),
+        ("iif(true, status, 'x')", "status", None),
+        ("'[x]'.startsWith(status)", "status", None),
+        ("'[x]'.contains(code.text)", "code.text", None),
+        ("('a' | status).last()", "status", None),
+        ("extension.where(url = 'u').exists()", "extension[*].url", False),
+        ("extension('u').exists()", "extension[*].url", False),
+        ("getResourceKey()", "id", None),
+        ("subject.getReferenceKey()", "subject.reference", None),
+        ("subject.getReferenceKey(Patient)", "subject.reference", None),
+        ("value.ofType(Quantity) > 5 'mg'", "valueQuantity.unit", None),
+        ("effective.ofType(dateTime) > @2020", "effectiveDateTime", None),
+        ("effective.ofType(dateTime).lowBoundary()", "effectiveDateTime", None),
+        ("effective.ofType(dateTime).precision()", "effectiveDateTime", None),
+    ],
+)
+@pytest.mark.parametrize("odd", [{"a": "Patient/1"}, ["s"]], ids=["object", "list"])
+def test_what_stands_in_place_of_a_string_counts_where_it_is_only_asked_about(
+    path: str, where: str, value: Any, odd: Any, tmp_path: Path
+) -> None:
+    resource: dict[str, Any] = {"resourceType": "Observation", "valueQuantity": {"value": 6}}
+    part, names = resource, where.replace("[*]", ".0").split(".")
+    for name, below in pairwise(names):
+        content: Any = [{}] if below == "0" else {}
+        part = part[0] if name == "0" else part.setdefault(name, content)
+    (part[0] if isinstance(part, list) else part)[names[-1]] = odd
+    file = tmp_path / "resource.ndjson"
+    file.write_bytes(msgspec.json.encode(resource))
+    for source in ([resource], file):
+        table = run_view({"resource": "Observation", "select": [{"column": [{"name": "v", "path": path}]}]}, source)
+        assert table["v"].to_pylist() == [value]
+        assert remarks_of(table) == (Remark("CH320", f"Observation.{where}", 1),)
+
+
+@pytest.mark.parametrize("odd", ["[1]", "5", '"x"', "[]", "no json"])
+def test_a_line_that_is_no_object_leaves_the_others(odd: str, tmp_path: Path) -> None:
+    """Also where nothing of the resources is read but their type."""
+    file = tmp_path / "resources.ndjson"
+    file.write_text(f'{{"resourceType": "Observation"}}\n{odd}\n{{"resourceType": "Patient"}}\n')
+    view = {"resource": "Observation", "select": [{"column": [{"name": "k", "path": "'k'"}]}]}
+    table = run_view(view, file)
+    assert table["k"].to_pylist() == ["k"]
+    assert remarks_of(table) == (Remark("CH321", "Observation", 1),)
 
 
 def test_text_that_looks_like_json_is_text() -> None:

@@ -167,7 +167,7 @@ def single(shop: Workshop, target: Value, call: Call, scope: Scope) -> Value:
 @function("distinct")
 def distinct(shop: Workshop, target: Value, call: Call, scope: Scope) -> Value:
     """Every item once."""
-    return shop.each_once(target, shop.dense(target)) if target.many else target
+    return shop.each_once(target, shop.dense(target, asked=True)) if target.many else target
 
 
 # -- types -------------------------------------------------------------------------------------------------------------
