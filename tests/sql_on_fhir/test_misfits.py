@@ -332,6 +332,40 @@ def test_numbers_beyond_their_type_are_counted_wherever_they_stand(tmp_path: Pat
         }
 
 
+@pytest.mark.parametrize(
+    ("path", "kind", "tag", "fields", "where"),
+    [
+        ("effective.ofType(dateTime)", "dateTime", "TIMESTAMP", {"effectiveDateTime": "soon"}, "effectiveDateTime"),
+        ("effective.ofType(dateTime)", "dateTime", "TIMESTAMP", {"effectiveDateTime": ""}, "effectiveDateTime"),
+        ("effective.ofType(dateTime)", "dateTime", "DATE", {"effectiveDateTime": "2024-02-30"}, "effectiveDateTime"),
+        ("issued", "instant", "TIMESTAMP WITH TIME ZONE", {"issued": "2024-01-01T25:00:00Z"}, "issued"),
+        ("effective.ofType(Timing).event.first()", "dateTime", "DATE", {"effectiveTiming": {"event": ["-1"]}}, "*"),
+        ("value.ofType(time)", "time", "TIME", {"valueTime": "late"}, "valueTime"),
+        ("value.ofType(string)", "string", "INTEGER", {"valueString": "five"}, "valueString"),
+        ("value.ofType(integer)", "integer", "SMALLINT", {"valueInteger": 40000}, "valueInteger"),
+        ("value.ofType(integer)", "decimal", "DECIMAL(5,1)", {"valueInteger": 40000}, "valueInteger"),
+        ("valueQuantity", "decimal", "DECIMAL(5,1)", {"valueQuantity": {"value": 1e4}}, "valueQuantity.value"),
+    ],
+)  # fmt: skip
+def test_what_the_type_of_a_tag_does_not_hold_is_counted(
+    path: str, kind: str, tag: str, fields: dict[str, Any], where: str, tmp_path: Path
+) -> None:
+    path = path.replace("valueQuantity", "value.ofType(Quantity).value")
+    tagged = {"name": "v", "path": path, "type": kind, "tag": [{"name": "ansi/type", "value": tag}]}
+    plain = {"name": "v", "path": path, "type": kind}
+    resource = {"resourceType": "Observation", **fields}
+    file = tmp_path / "resource.ndjson"
+    file.write_bytes(msgspec.json.encode(resource))
+    for source in ([resource], file):
+        table = run_view({"resource": "Observation", "select": [{"column": [tagged]}]}, source)
+        assert table["v"].to_pylist() == [None]
+        place = "effectiveTiming.event[*]" if where == "*" else where
+        assert remarks_of(table) == (Remark("CH320", f"Observation.{place}", 1),)
+        table = run_view({"resource": "Observation", "select": [{"column": [plain]}]}, source)
+        assert table["v"].to_pylist() != [None]
+        assert remarks_of(table) == ()
+
+
 def test_numbers_that_are_no_integers_are_null() -> None:
     for number, expected in ((1.5, None), (10**12, None), (-3, -3)):
         table = run_view(VIEW, [{"resourceType": "Observation", "valueInteger": number}])

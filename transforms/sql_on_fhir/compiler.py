@@ -366,10 +366,14 @@ class _Compiler:
                 if sql_type == "TIMESTAMP WITH TIME ZONE"
                 else partial(temporal.earliest, family="date")
             )
+            if value.leaf:
+                self.shop.note(value, sql_type, temporal.instant)
+                make = partial(make, strict=self.strict)
             return f"CAST({self.shop.once(self.shop.met(value), make)} AS {sql_type})"
         if family == "string" and value.family != "string":
             source, given = operators.text_of(self.shop, value, 0), "VARCHAR"
         elif value.encoded and sql_type in {"DOUBLE", "REAL"}:
+            self.shop.note(value, sql_type)
             return f"{'CAST' if self.strict else 'TRY_CAST'}({source} AS {sql_type})"
         elif value.encoded:
             source, given = self.shop.number(value), operators.number_type(value)
@@ -381,7 +385,10 @@ class _Compiler:
                 source = self.no_container(source)
         if sql_type == given:
             return source
-        return f"TRY_CAST({source} AS {sql_type})"
+        if not (value.encoded or value.leaf):
+            return f"TRY_CAST({source} AS {sql_type})"
+        self.shop.note(value, sql_type)
+        return f"{'CAST' if self.strict else 'TRY_CAST'}({source} AS {sql_type})"
 
     def no_container(self, text: str) -> str:
         """NULL where an object or array stands for a primitive: DuckDB gives its JSON as the text."""

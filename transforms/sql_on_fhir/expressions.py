@@ -439,9 +439,13 @@ class Workshop:
         if not value.encoded:
             return item
         self.keep_digits(value)
-        if value.shape is not None:
-            value.shape.number = operators.number_type(value)
+        self.note(value, operators.number_type(value))
         return self.once(item, lambda text: operators.decode(text, value, strict=self.strict))
+
+    def note(self, value: Value, sql_type: str, make: Callable[[str], str] | None = None) -> None:
+        """Note what is made of a text that resources hold, for a text of which it cannot be made is a misfit."""
+        if value.shape is not None:
+            value.shape.makes[sql_type] = make or f"TRY_CAST({{}} AS {sql_type})".format
 
     def keep_digits(self, value: Value, *, text: bool = False) -> None:
         """Note that all digits of a decimal matter; with `text`, trailing zeros too."""

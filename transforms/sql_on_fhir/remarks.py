@@ -14,7 +14,7 @@ from transforms.sql_on_fhir import sql
 from transforms.sql_on_fhir.sources import texts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     import pyarrow as pa
 
@@ -29,19 +29,20 @@ LISTED_AT_ONCE = 3
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """A path, the JSON types that fit there, and the DuckDB type that a number there is read as."""
+    """A path, the JSON types that fit there, and what is made of a text there, as SQL for that of the text."""
 
     path: str
     allowed: tuple[str, ...]
-    number: str | None = None
+    makes: tuple[Callable[[str], str], ...] = ()
 
     def misfit(self, kind: str) -> str:
         """SQL that tells a JSON type that does not fit; NULL or false where nothing is there."""
         return f"{kind} NOT IN ({_quoted(self.allowed)})"
 
     def beyond(self, text: str) -> str:
-        """SQL that tells the text of a number that its type does not hold."""
-        return f"{text} IS NOT NULL AND TRY_CAST({text} AS {self.number}) IS NULL"
+        """SQL that tells a text of which that cannot be made, such as a number beyond its type."""
+        failed = " OR ".join(f"{make(text)} IS NULL" for make in self.makes)
+        return f"{text} IS NOT NULL AND ({failed})"
 
 
 _WHOLE = ("UBIGINT", "BIGINT")
@@ -75,21 +76,21 @@ def _counting(resource: str, source: Source, single: list[_Place], several: list
     columns = ["count(*) FILTER (WHERE NOT is_object)"]
     kinds = ["coalesce(json_type(json), '') = 'OBJECT' AS is_object"]
     kinds.append(f"(json ->> '$.resourceType') = {sql.text(resource)} AS fits")
-    numbers = [place for place in single if place.number]
+    made = [place for place in single if place.makes]
     if single:
         kinds.append(f"json_type(json, {_listed(single)}) AS kinds")
-    if numbers:
-        kinds.append(f"json_extract_string(json, {_listed(numbers)}) AS numbers")
+    if made:
+        kinds.append(f"json_extract_string(json, {_listed(made)}) AS texts")
     for i, place in enumerate(single, 1):
         misfit = place.misfit(f"kinds[{i}]")
-        if place.number:
-            misfit = f"({misfit} OR {place.beyond(f'numbers[{numbers.index(place) + 1}]')})"
+        if place.makes:
+            misfit = f"({misfit} OR {place.beyond(f'texts[{made.index(place) + 1}]')})"
         columns.append(f"count(*) FILTER (WHERE fits AND {misfit})")
     for i, place in enumerate(several):
         kinds.append(f"json_type(json, {sql.text(place.path)}) AS kinds{i}")
-        if place.number:
-            kinds.append(f"json_extract_string(json, {sql.text(place.path)}) AS numbers{i}")
-        columns.append(f"count(*) FILTER (WHERE fits AND {_any_misfit(place, f'kinds{i}', f'numbers{i}')})")
+        if place.makes:
+            kinds.append(f"json_extract_string(json, {sql.text(place.path)}) AS texts{i}")
+        columns.append(f"count(*) FILTER (WHERE fits AND {_any_misfit(place, f'kinds{i}', f'texts{i}')})")
     text = (
         "SELECT " + ", ".join(columns) + "\nFROM (\n  SELECT " + ", ".join(kinds) + "\n  FROM (\n"
         f"    SELECT CASE WHEN json_valid(json) THEN json END AS json FROM ({texts(source, resource)})\n  )\n)"
@@ -97,12 +98,12 @@ def _counting(resource: str, source: Source, single: list[_Place], several: list
     return text, [place.path for place in (*single, *several)]
 
 
-def _any_misfit(place: _Place, kinds: str, numbers: str) -> str:
-    """Whether one of the items of a place with a `[*]` misfits, by the lists of their JSON types and texts."""
+def _any_misfit(place: _Place, kinds: str, items: str) -> str:
+    """Whether one of the items of a place with a `[*]` misfits, by the lists of their JSON types and items."""
     found = f"len(list_filter({kinds}, lambda kind: {place.misfit('kind')})) > 0"
-    if not place.number:
+    if not place.makes:
         return found
-    return f"({found} OR len(list_filter({numbers}, lambda number: {place.beyond('number')})) > 0)"
+    return f"({found} OR len(list_filter({items}, lambda text: {place.beyond('text')})) > 0)"
 
 
 def _listed(places: list[_Place]) -> str:
@@ -122,11 +123,9 @@ def _counting_within(resource: str, source: Source, document: _Document) -> tupl
     columns, paths = ["0"], []
     for place in _places(document.shape, "$"):
         kinds = f"json_type(item, {sql.text(place.path)})"
-        numbers = f"json_extract_string(item, {sql.text(place.path)})"
-        if "[*]" in place.path:
-            misfit = _any_misfit(place, kinds, numbers)
-        else:
-            misfit = place.misfit(kinds) + (f" OR {place.beyond(numbers)}" if place.number else "")
+        found = f"json_extract_string(item, {sql.text(place.path)})"
+        lists = (kinds, found) if "[*]" in place.path else (f"[{kinds}]", f"[{found}]")
+        misfit = _any_misfit(place, *lists)
         columns.append(f"count(*) FILTER (WHERE len(list_filter(items, lambda item: {misfit})) > 0)")
         paths.append(document.path + place.path[1:])
     text = (
@@ -209,7 +208,7 @@ def _places(shape: Shape, path: str) -> Iterator[_Place]:
         if child.many:
             yield _Place(place, ("ARRAY",))
             place += "[*]"
-        yield _Place(place, _allowed(child), child.number)
+        yield _Place(place, _allowed(child), tuple(child.makes.values()))
         if child.leaf is None:
             yield from _places(child, place)
 
