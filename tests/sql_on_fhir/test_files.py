@@ -99,6 +99,25 @@ def test_long_lines_are_cut_within_what_is_read(tmp_path: Path) -> None:
     assert len(remarks_of(table)) == 2
 
 
+def test_long_resources_of_a_sequence(tmp_path: Path) -> None:
+    view = {
+        "resource": "Patient",
+        "select": [*VIEW["select"], {"column": [{"name": "data", "path": "photo.first().data"}]}],
+    }
+    for odd, megabytes in (("1990", 50), ({}, 50), ("1990", 33)):
+        resource = {
+            "resourceType": "Patient",
+            "id": "a",
+            "birthDate": odd,
+            "text": {"div": "x" * (megabytes * MEGABYTE)},
+        }
+        if megabytes == 33:
+            resource["photo"] = [{"data": resource.pop("text")["div"]}]
+        table = run_view(view, [resource, {"resourceType": "Patient", "id": "b"}])
+        assert table["id"].to_pylist() == ["a", "b"]
+        assert len(remarks_of(table)) == (odd == {})
+
+
 def test_a_long_line_that_is_no_json_is_counted(tmp_path: Path) -> None:
     file = tmp_path / "long.ndjson"
     file.write_bytes(b'{"resourceType": "Patient", "id": "' + b"x" * (17 * MEGABYTE) + b"\n" + line("a"))

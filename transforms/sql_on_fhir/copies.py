@@ -110,16 +110,16 @@ def _copy(path: Path, target: Path, shape: Shape | None) -> Path:
                 written.write(piece)
             return target
         while line := file.readline(LONG_LINE_LIMIT + 1):
-            written.write(_cut_line(line, shape) if LONG < len(line) <= LONG_LINE_LIMIT else line)
+            written.write(cut(line, shape) + b"\n" if LONG < len(line) <= LONG_LINE_LIMIT else line)
     return target
 
 
-def _cut_line(line: bytes, shape: Shape) -> bytes:
+def cut(line: bytes, shape: Shape) -> bytes:
     """A line with only what is read of it; as it is where it is no JSON, which is the reader's to count."""
     try:
-        return msgspec.json.encode(_cut(msgspec.Raw(line), [shape])) + b"\n"
+        return msgspec.json.encode(_cut(msgspec.Raw(line), [shape]))
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
-        return line
+        return line.rstrip(b"\r\n")
 
 
 def _cut(value: msgspec.Raw, shapes: list[Shape]) -> msgspec.Raw | dict[str, object] | list[object]:

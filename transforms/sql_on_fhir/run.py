@@ -21,7 +21,7 @@ from transforms.sql_on_fhir.remarks import Remark, attach, counting_queries
 from transforms.sql_on_fhir.remarks import read as read_remarks
 from transforms.sql_on_fhir.resources import file_in_memory, pieces
 from transforms.sql_on_fhir.resources import lines as lines_of
-from transforms.sql_on_fhir.sources import LONG_LINE_LIMIT, NdjsonFiles, Query, Source, SqlRelation
+from transforms.sql_on_fhir.sources import LINE_LIMIT, LONG_LINE_LIMIT, NdjsonFiles, Query, Source, SqlRelation
 
 FAILURES = (duckdb.Error, UnicodeDecodeError)
 """What DuckDB raises: the second where its message quotes a text that is not ASCII, cut within a character."""
@@ -135,6 +135,9 @@ def run_view(
     texts = lines_of(source)
     with _connected(connection) as own, _usable():
         run = _Run(view, carry, own.sql, _to_arrow, remarks)
+        if any(len(text) > copies.LONG for text in texts):
+            shape = compile_definition(run.typed, SqlRelation("resources")).shape
+            texts = [copies.cut(text, shape) if len(text) > copies.LONG else text for text in texts]
         table = _strict_in_memory(run, texts) if connection is None and not carry else None
         if table is not None:
             return attach(table, [])
@@ -152,7 +155,14 @@ def _strict_in_memory(run: _Run[pa.Table], texts: list[bytes]) -> pa.Table | Non
     tables = []
     for piece in pieces(texts):
         with file_in_memory(piece) as path:
-            table = run.strict(NdjsonFiles((path,), strict=True)) if path else None
+            # a line that is longer than usual stands alone
+            limit = max(len(piece), LINE_LIMIT)
+            try:
+                table = run.strict(NdjsonFiles((path,), strict=True, line_limit=limit)) if path else None
+            except ViewError as error:
+                if error.message not in TOO_LONG:
+                    raise
+                table = None
         if table is None:
             return None
         tables.append(table)
