@@ -19,7 +19,7 @@ from transforms.sql_on_fhir.repetition import walk
 from transforms.sql_on_fhir.shape import Shape
 from transforms.sql_on_fhir.sources import Digits, NdjsonFiles, Source, rows
 from transforms.sql_on_fhir.syntax import parse
-from transforms.sql_on_fhir.values import DECIMAL, SQL_TYPES, Type, Value
+from transforms.sql_on_fhir.values import SQL_TYPES, Type, Value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -155,6 +155,7 @@ class _Compiler:
     def value(self, expression: str, at: str, scope: Scope) -> Value:
         """An expression of the view, its faults put in their place."""
         self.shop.place = at
+        self.shop.asked.clear()
         try:
             return self.shop.evaluate(parse(expression), scope)
         except ExpressionFault as fault:
@@ -365,13 +366,17 @@ class _Compiler:
                 if sql_type == "TIMESTAMP WITH TIME ZONE"
                 else partial(temporal.earliest, family="date")
             )
-            return f"CAST({self.shop.once(source, make)} AS {sql_type})"
+            if value.leaf:
+                self.shop.note(value, sql_type, temporal.instant)
+                make = partial(make, strict=self.strict)
+            return f"CAST({self.shop.once(self.shop.met(value), make)} AS {sql_type})"
         if family == "string" and value.family != "string":
             source, given = operators.text_of(self.shop, value, 0), "VARCHAR"
         elif value.encoded and sql_type in {"DOUBLE", "REAL"}:
+            self.shop.note(value, sql_type)
             return f"{'CAST' if self.strict else 'TRY_CAST'}({source} AS {sql_type})"
         elif value.encoded:
-            source, given = self.shop.number(value), DECIMAL if value.family == "decimal" else "BIGINT"
+            source, given = self.shop.number(value), operators.number_type(value)
         else:
             given = {"boolean": "BOOLEAN"}.get(value.family or "", "VARCHAR")
             if value.family in {"integer", "decimal"}:
@@ -380,7 +385,10 @@ class _Compiler:
                 source = self.no_container(source)
         if sql_type == given:
             return source
-        return f"TRY_CAST({source} AS {sql_type})"
+        if not (value.encoded or value.leaf):
+            return f"TRY_CAST({source} AS {sql_type})"
+        self.shop.note(value, sql_type)
+        return f"{'CAST' if self.strict else 'TRY_CAST'}({source} AS {sql_type})"
 
     def no_container(self, text: str) -> str:
         """NULL where an object or array stands for a primitive: DuckDB gives its JSON as the text."""

@@ -68,6 +68,8 @@ class Workshop:
     count: int = 0
     no_container: Callable[[str], str] = str
     """Puts NULL where the text of a string is that of an object or array in its place."""
+    asked: set[str] = field(default_factory=set)
+    """The strings that this expression has asked about."""
     layers: Layers | None = None
     """Where to name what is used several times, while a column of the whole view is compiled."""
 
@@ -336,16 +338,17 @@ class Workshop:
         parent, element = value.choices
         return [self.chosen(value.choices, name, 0) for name in element.types if parent is not None]
 
-    def dense(self, value: Value) -> str:
-        """SQL of the list without the NULLs that are no items."""
+    def dense(self, value: Value, *, asked: bool = False) -> str:
+        """SQL of the list without the NULLs that are no items; `asked` if their being there is all that matters."""
         if not value.sparse:
             return value.sql
         item = self.fresh()
-        return f"list_filter({value.sql}, lambda {item}: {self.checked(item, value)} IS NOT NULL)"
+        there = self.checked(item, value if asked else replace(value, leaf=False))
+        return f"list_filter({value.sql}, lambda {item}: {there} IS NOT NULL)"
 
     def checked(self, item: str, value: Value) -> str:
-        """An item of which only its being there is asked: even so the strict reader must stop at what is no number."""
-        return self.decoded(item, value) if self.strict else item
+        """An item of which only its being there is asked: even so the strict reader must stop at a misfit."""
+        return self.met(self.element_of(value, self.decoded(item, value))) if self.strict else item
 
     def as_list(self, value: Value) -> str:
         """SQL of a list of all items: empty or NULL if there are none."""
@@ -395,7 +398,7 @@ class Workshop:
         if value.type is None:
             return made("false", "boolean")
         if value.many:
-            return made(f"coalesce(len({self.dense(value)}) > 0, false)", "boolean")
+            return made(f"coalesce(len({self.dense(value, asked=True)}) > 0, false)", "boolean")
         if value.root:
             return made(f"coalesce({value.guard}, false)" if value.guard else "true", "boolean")
         there = f"{self.checked(value.sql, value)} IS NOT NULL"
@@ -439,7 +442,13 @@ class Workshop:
         if not value.encoded:
             return item
         self.keep_digits(value)
+        self.note(value, operators.number_type(value))
         return self.once(item, lambda text: operators.decode(text, value, strict=self.strict))
+
+    def note(self, value: Value, sql_type: str, make: Callable[[str], str] | None = None) -> None:
+        """Note what is made of a text that resources hold, for a text of which it cannot be made is a misfit."""
+        if value.shape is not None:
+            value.shape.makes[sql_type] = make or f"TRY_CAST({{}} AS {sql_type})".format
 
     def keep_digits(self, value: Value, *, text: bool = False) -> None:
         """Note that all digits of a decimal matter; with `text`, trailing zeros too."""
@@ -486,6 +495,14 @@ class Workshop:
     def string(self, value: Value) -> str:
         """SQL of a single string that something is made of."""
         return self.no_container(value.single()) if value.leaf else value.single()
+
+    def met(self, value: Value) -> str:
+        """SQL of a single string that is only asked about: the strict reader must stop at what is none, once."""
+        text = value.single()
+        if not self.strict or text in self.asked:
+            return text
+        self.asked.add(text)
+        return self.string(value)
 
     def label(self, value: Value) -> str:
         """The type of a value, for messages."""

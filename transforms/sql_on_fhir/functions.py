@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from transforms.fhir_r4 import r4
@@ -116,7 +117,7 @@ def count(shop: Workshop, target: Value, call: Call, scope: Scope) -> Value:
     if target.type is None:
         return made("0", "integer")
     if target.many:
-        return made(f"coalesce(len({shop.dense(target)}), 0)", "integer")
+        return made(f"coalesce(len({shop.dense(target, asked=True)}), 0)", "integer")
     return made(f"CASE WHEN {shop.exists(target).sql} THEN 1 ELSE 0 END", "integer")
 
 
@@ -166,7 +167,7 @@ def single(shop: Workshop, target: Value, call: Call, scope: Scope) -> Value:
 @function("distinct")
 def distinct(shop: Workshop, target: Value, call: Call, scope: Scope) -> Value:
     """Every item once."""
-    return shop.each_once(target, shop.dense(target)) if target.many else target
+    return shop.each_once(target, shop.dense(target, asked=True)) if target.many else target
 
 
 # -- types -------------------------------------------------------------------------------------------------------------
@@ -205,7 +206,7 @@ def extension(shop: Workshop, target: Value, call: Call, scope: Scope) -> Value:
     wanted = shop.one(url).sql
     every_one = shop.member(target, "extension", call.position)
     item = shop.fresh()
-    found = shop.member(shop.element_of(every_one, item), "url", call.position).sql
+    found = shop.met(shop.member(shop.element_of(every_one, item), "url", call.position))
     return replace(every_one, sql=f"list_filter({shop.as_list(every_one)}, lambda {item}: {found} = {wanted})")
 
 
@@ -218,7 +219,8 @@ def get_resource_key(shop: Workshop, target: Value, call: Call, scope: Scope) ->
     if target.type is None or target.type.name not in r4().resources:
         raise ExpressionFault("CH304", call.position, f"getResourceKey() is of a resource, not of {target.label}")
     key = shop.member(target, "id", call.position)
-    return shop.each(key, lambda own: f"{sql.text(target.type.name + '/')} || {own}", "string")  # type: ignore[union-attr]
+    start = sql.text(f"{target.type.name}/")
+    return shop.each(key, lambda own: f"{start} || {shop.string(shop.element_of(key, own))}", "string")
 
 
 @function("getReferenceKey", 0, 1)
@@ -242,8 +244,10 @@ def get_reference_key(shop: Workshop, target: Value, call: Call, scope: Scope) -
             relative = f"{begins} AND {reference} NOT LIKE {sql.text(f'{kind}/%/%')}"
             whole = f"nullif({reference}, {start})"
             maybe = f"{begins} OR contains({reference}, {sql.text(f'/{kind}/')})"
+        # where the strict reader has an object or array in place of the reference, the other one is to say so
+        stop = f"WHEN ascii({reference}) IN (91, 123) THEN error('CH320') " if shop.strict else ""
         return (
-            f"CASE WHEN {relative} THEN {whole} "
+            f"CASE WHEN {relative} THEN {whole} {stop}"
             f"WHEN {maybe} THEN nullif(regexp_extract({reference}, {further}, 1), '') END"
         )
 
@@ -287,7 +291,8 @@ def _boundary(shop: Workshop, target: Value, call: Call, *, high: bool) -> Value
         def boundary(text: str) -> str:
             return temporal.boundary(text, family or "", high=high)
 
-        return shop.each(target, lambda text: shop.once(text, boundary), target.type.name)
+        met = partial(_met, shop, target)
+        return shop.each(target, lambda text: shop.once(met(text), boundary), target.type.name)
     if family in {"decimal", "integer"} and (target.encoded or target.literal is not None):
         shop.keep_digits(target, text=True)
         given = target if target.encoded else replace(target, sql=sql.text(target.sql))
@@ -318,7 +323,11 @@ def precision(shop: Workshop, target: Value, call: Call, scope: Scope) -> Value:
         count = f"length(regexp_replace({local}, '[^0-9]', '', 'g'))"
         return f"CASE WHEN {temporal.well_formed(text, target.family or '')} THEN {count} END"
 
-    return shop.each(target, lambda text: shop.once(text, digits), "integer")
+    return shop.each(target, lambda text: shop.once(_met(shop, target, text), digits), "integer")
+
+
+def _met(shop: Workshop, target: Value, text: str) -> str:
+    return shop.met(shop.element_of(target, text))
 
 
 # -- strings -----------------------------------------------------------------------------------------------------------
@@ -374,7 +383,7 @@ def _strings(shop: Workshop, target: Value, call: Call, scope: Scope) -> tuple[s
         given = shop.evaluate(tree, scope)
         if given.type is None:
             return None
-        arguments.append(shop.number(shop.one(given)) if given.encoded else shop.one(given).sql)
+        arguments.append(shop.number(shop.one(given)) if given.encoded else shop.string(shop.one(given)))
         expected = "integer" if call.name == "substring" else "string"
         if given.family != expected:
             raise ExpressionFault("CH304", tree.position, f"{call.name}() takes a {expected}, not {shop.label(given)}")
@@ -437,6 +446,7 @@ def iif(shop: Workshop, target: Value, call: Call, scope: Scope) -> Value:
     if None in families or len(families) > 1:
         raise ExpressionFault("CH304", call.position, "both results of iif() are primitives of one type")
     family = kinds[0].family or ""
-    whole = ["NULL" if branch.type is None else shop.number(shop.one(branch)) for branch in [*branches, EMPTY][:2]]
+    chosen = [replace(one, sql=shop.number(one), guard=None) for one in map(shop.one, [*branches, EMPTY][:2])]
+    whole = ["NULL" if one.type is None else shop.string(one) for one in chosen]
     kind = kinds[0].type or Type.of(family)
     return made(f"CASE WHEN {condition} THEN {whole[0]} ELSE {whole[1]} END", kind.name)

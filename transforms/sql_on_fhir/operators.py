@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from transforms.sql_on_fhir import sql, temporal
 from transforms.sql_on_fhir.errors import ExpressionFault
-from transforms.sql_on_fhir.values import DECIMAL, EMPTY, Value, made
+from transforms.sql_on_fhir.values import DECIMAL, EMPTY, SQL_TYPES, Value, made
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -143,9 +143,10 @@ def lists(shop: Workshop, tree: Binary, operator: str, left: Value, right: Value
 
 def converted(shop: Workshop, value: Value, items: str) -> str:
     """A list with its numbers decoded, so that lists compare."""
-    if value.family not in _NUMBERS:
-        return items
     item = shop.fresh()
+    if value.family not in _NUMBERS:
+        met = shop.met(shop.element_of(value, item))
+        return items if met == item else f"list_transform({items}, lambda {item}: {met})"
     number = shop.decoded(item, value)
     return f"list_transform({items}, lambda {item}: CAST({number} AS {DECIMAL}))"
 
@@ -169,7 +170,7 @@ def pair(shop: Workshop, tree: Binary, operator: str, left: Value, right: Value,
         return spanned(shop, left, lambda a: spanned(shop, right, lambda b: temporal.compare(operator, a, b)))
     if kind in _NUMBERS:
         return f"{shop.number(left)} {operator} {shop.number(right)}"
-    a, b = left.single(), right.single()
+    a, b = shop.met(left), shop.met(right)
     return f"lower({a}) {operator} lower({b})" if loose and kind == "string" else f"{a} {operator} {b}"
 
 
@@ -178,7 +179,7 @@ def spanned(shop: Workshop, value: Value, make: Callable[[temporal.Span], str]) 
     kind = value.family or ""
     if value.literal is not None:
         return make(temporal.known_span(str(value.literal.value), kind))
-    return shop.once(value.single(), lambda text: make(temporal.span(text, kind)))
+    return shop.once(shop.met(value), lambda text: make(temporal.span(text, kind)))
 
 
 def quantities(shop: Workshop, tree: Binary, operator: str, left: Value, right: Value) -> str:
@@ -192,7 +193,7 @@ def quantity(shop: Workshop, tree: Binary, value: Value) -> tuple[str, str]:
     if value.literal is not None:
         return value.sql, sql.text(value.literal.unit or "1")
     parts = {name: shop.member(value, name, tree.position) for name in ("value", "code", "unit")}
-    unit = f"coalesce({parts['code'].single()}, {parts['unit'].single()}, '1')"
+    unit = f"coalesce({shop.met(parts['code'])}, {shop.met(parts['unit'])}, '1')"
     return shop.number(parts["value"].plain()), unit
 
 
@@ -205,8 +206,8 @@ def membership(shop: Workshop, tree: Binary, item: Value, items: Value) -> Value
     comparable(shop, tree, item, items)
     if not items.many:
         found = pair(shop, tree, "=", shop.one(item), items.plain(), loose=False)
-    elif item.family == "string":
-        found = f"list_contains({items.sql}, {shop.one(item).sql})"
+    elif item.family == "string" and not items.leaf:
+        found = f"list_contains({items.sql}, {shop.met(shop.one(item))})"
     else:
         name = shop.fresh()
         verdict = pair(shop, tree, "=", shop.one(item), shop.element_of(items, name), loose=False)
@@ -225,7 +226,7 @@ def union(shop: Workshop, tree: Binary, left: Value, right: Value) -> Value:
     if left.family is None or left.family != right.family:
         raise ExpressionFault("CH304", tree.position, f"{shop.label(left)} | {shop.label(right)} has no common type")
     both = f"list_concat(coalesce({shop.as_list(left)}, []), coalesce({shop.as_list(right)}, []))"
-    return shop.each_once(left, shop.anchored(both))
+    return shop.each_once(replace(left, leaf=left.leaf or right.leaf), shop.anchored(both))
 
 
 def as_numbers(shop: Workshop, value: Value, other: Value) -> Value:
@@ -274,6 +275,11 @@ def _computed(operator: str, a: str, b: str, *, whole: bool) -> str:
             return f"TRY(CAST({a} AS {DECIMAL}) {operator} CAST({b} AS {DECIMAL}))"
 
 
+def number_type(value: Value) -> str:
+    """The DuckDB type of a number that a resource holds: NULL, and a misfit, is what is beyond it."""
+    return SQL_TYPES[value.type.name if value.type else "decimal"]
+
+
 def decode(item: str, value: Value, *, strict: bool) -> str:
     """A number out of its JSON text. A fraction is no integer; what does not fit is NULL.
 
@@ -283,7 +289,7 @@ def decode(item: str, value: Value, *, strict: bool) -> str:
     """
     cast, stop = ("CAST", "error('CH320')") if strict else ("TRY_CAST", "NULL")
     if value.family != "decimal":
-        return f"CASE WHEN contains({item}, '.') THEN {stop} ELSE {cast}({item} AS BIGINT) END"
+        return f"CASE WHEN contains({item}, '.') THEN {stop} ELSE {cast}({item} AS {number_type(value)}) END"
     # strlen counts bytes at once; the strict reader writes an exponent with a small e
     plain = f"NOT contains({item}, 'e')" + ("" if strict else f" AND NOT contains({item}, 'E')")
     sure = f"WHEN strlen({item}) > 16 THEN {stop} " if strict else ""

@@ -14,7 +14,7 @@ from transforms.sql_on_fhir import sql
 from transforms.sql_on_fhir.sources import texts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     import pyarrow as pa
 
@@ -26,7 +26,24 @@ METADATA_KEY = b"remarks"
 
 LISTED_AT_ONCE = 3
 
-Place = tuple[str, tuple[str, ...]]
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A path, the JSON types that fit there, and what is made of a text there, as SQL for that of the text."""
+
+    path: str
+    allowed: tuple[str, ...]
+    makes: tuple[Callable[[str], str], ...] = ()
+
+    def misfit(self, kind: str) -> str:
+        """SQL that tells a JSON type that does not fit; NULL or false where nothing is there."""
+        return f"{kind} NOT IN ({_quoted(self.allowed)})"
+
+    def beyond(self, text: str) -> str:
+        """SQL that tells a text of which that cannot be made, such as a number beyond its type."""
+        failed = " OR ".join(f"{make(text)} IS NULL" for make in self.makes)
+        return f"{text} IS NOT NULL AND ({failed})"
+
 
 _WHOLE = ("UBIGINT", "BIGINT")
 _NUMBERS = (*_WHOLE, "HUGEINT", "DOUBLE")
@@ -47,31 +64,50 @@ def counting_queries(compiled: Compiled, source: Source) -> list[tuple[str, list
     Each call of a JSON function holds the documents of a whole vector; so many calls in one query need much memory.
     """
     places = list(_places(compiled.shape, "$"))
-    single = [place for place in places if "[*]" not in place[0]]
-    several = [place for place in places if "[*]" in place[0]]
+    single = [place for place in places if "[*]" not in place.path]
+    several = [place for place in places if "[*]" in place.path]
     groups = [several[start : start + LISTED_AT_ONCE] for start in range(0, len(several), LISTED_AT_ONCE)]
     resource = compiled.resource
     queries = [_counting(resource, source, single, []), *(_counting(resource, source, [], group) for group in groups)]
     return queries + [_counting_within(resource, source, document) for document in _documents(compiled.shape)]
 
 
-def _counting(resource: str, source: Source, single: list[Place], several: list[Place]) -> tuple[str, list[str]]:
+def _counting(resource: str, source: Source, single: list[_Place], several: list[_Place]) -> tuple[str, list[str]]:
     columns = ["count(*) FILTER (WHERE NOT is_object)"]
     kinds = ["coalesce(json_type(json), '') = 'OBJECT' AS is_object"]
     kinds.append(f"(json ->> '$.resourceType') = {sql.text(resource)} AS fits")
+    made = [place for place in single if place.makes]
     if single:
-        kinds.append("json_type(json, [" + ", ".join(sql.text(path) for path, _ in single) + "]) AS kinds")
-    for i, (_, allowed) in enumerate(single, 1):
-        columns.append(f"count(*) FILTER (WHERE fits AND kinds[{i}] NOT IN ({_quoted(allowed)}))")
-    for i, (path, allowed) in enumerate(several):
-        kinds.append(f"json_type(json, {sql.text(path)}) AS kinds{i}")
-        misfits = f"list_filter(kinds{i}, lambda kind: kind NOT IN ({_quoted(allowed)}))"
-        columns.append(f"count(*) FILTER (WHERE fits AND len({misfits}) > 0)")
+        kinds.append(f"json_type(json, {_listed(single)}) AS kinds")
+    if made:
+        kinds.append(f"json_extract_string(json, {_listed(made)}) AS texts")
+    for i, place in enumerate(single, 1):
+        misfit = place.misfit(f"kinds[{i}]")
+        if place.makes:
+            misfit = f"({misfit} OR {place.beyond(f'texts[{made.index(place) + 1}]')})"
+        columns.append(f"count(*) FILTER (WHERE fits AND {misfit})")
+    for i, place in enumerate(several):
+        kinds.append(f"json_type(json, {sql.text(place.path)}) AS kinds{i}")
+        if place.makes:
+            kinds.append(f"json_extract_string(json, {sql.text(place.path)}) AS texts{i}")
+        columns.append(f"count(*) FILTER (WHERE fits AND {_any_misfit(place, f'kinds{i}', f'texts{i}')})")
     text = (
         "SELECT " + ", ".join(columns) + "\nFROM (\n  SELECT " + ", ".join(kinds) + "\n  FROM (\n"
         f"    SELECT CASE WHEN json_valid(json) THEN json END AS json FROM ({texts(source, resource)})\n  )\n)"
     )
-    return text, [path for path, _ in (*single, *several)]
+    return text, [place.path for place in (*single, *several)]
+
+
+def _any_misfit(place: _Place, kinds: str, items: str) -> str:
+    """Whether one of the items of a place with a `[*]` misfits, by the lists of their JSON types and items."""
+    found = f"len(list_filter({kinds}, lambda kind: {place.misfit('kind')})) > 0"
+    if not place.makes:
+        return found
+    return f"({found} OR len(list_filter({items}, lambda text: {place.beyond('text')})) > 0)"
+
+
+def _listed(places: list[_Place]) -> str:
+    return "[" + ", ".join(sql.text(place.path) for place in places) + "]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +121,13 @@ class _Document:
 
 def _counting_within(resource: str, source: Source, document: _Document) -> tuple[str, list[str]]:
     columns, paths = ["0"], []
-    for path, allowed in _places(document.shape, "$"):
-        kinds = f"json_type(item, {sql.text(path)})"
-        misfit = f"{kinds} NOT IN ({_quoted(allowed)})"
-        if "[*]" in path:
-            misfit = f"len(list_filter({kinds}, lambda kind: kind NOT IN ({_quoted(allowed)}))) > 0"
+    for place in _places(document.shape, "$"):
+        kinds = f"json_type(item, {sql.text(place.path)})"
+        found = f"json_extract_string(item, {sql.text(place.path)})"
+        lists = (kinds, found) if "[*]" in place.path else (f"[{kinds}]", f"[{found}]")
+        misfit = _any_misfit(place, *lists)
         columns.append(f"count(*) FILTER (WHERE len(list_filter(items, lambda item: {misfit})) > 0)")
-        paths.append(document.path + path[1:])
+        paths.append(document.path + place.path[1:])
     text = (
         "SELECT " + ", ".join(columns) + f"\nFROM (\n  SELECT {document.items} AS items\n  FROM (\n"
         f"    SELECT CASE WHEN json_valid(json) THEN json END AS json FROM ({texts(source, resource)})\n  )\n"
@@ -164,15 +200,15 @@ def read(rows: list[tuple[int, ...]], compiled: Compiled, paths: list[list[str]]
     return found + [Remark("CH320", compiled.resource + path[1:], count) for path, count in counts.items() if count]
 
 
-def _places(shape: Shape, path: str) -> Iterator[Place]:
+def _places(shape: Shape, path: str) -> Iterator[_Place]:
     for name, child in shape.fields.items():
         if name == "resourceType":
             continue
         place = f"{path}.{name}"
         if child.many:
-            yield place, ("ARRAY",)
+            yield _Place(place, ("ARRAY",))
             place += "[*]"
-        yield place, _allowed(child)
+        yield _Place(place, _allowed(child), tuple(child.makes.values()))
         if child.leaf is None:
             yield from _places(child, place)
 

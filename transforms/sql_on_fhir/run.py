@@ -4,27 +4,35 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Generic, TypeVar
 
 import duckdb
 import pyarrow as pa
 
-from transforms.sql_on_fhir import database, definition, sql
+from transforms.sql_on_fhir import copies, database, definition, sql
 from transforms.sql_on_fhir.compiler import NOT_STRICT, OutputColumn, compile_definition
 from transforms.sql_on_fhir.errors import ViewError
 from transforms.sql_on_fhir.remarks import Remark, attach, counting_queries
 from transforms.sql_on_fhir.remarks import read as read_remarks
 from transforms.sql_on_fhir.resources import file_in_memory, pieces
 from transforms.sql_on_fhir.resources import lines as lines_of
-from transforms.sql_on_fhir.sources import LONG_LINE_LIMIT, NdjsonFiles, Query, Source, SqlRelation
+from transforms.sql_on_fhir.sources import LINE_LIMIT, LONG_LINE_LIMIT, NdjsonFiles, Query, Source, SqlRelation
 
 FAILURES = (duckdb.Error, UnicodeDecodeError)
 """What DuckDB raises: the second where its message quotes a text that is not ASCII, cut within a character."""
 
 LONG_LINE = "a line is longer than the reader's limit"
+
+OUT_OF_MEMORY = (
+    "the memory is used up: leave out columns of long texts such as attachments, "
+    "or run it from Python with a connection of a greater memory_limit"
+)
+TOO_LONG = (LONG_LINE, OUT_OF_MEMORY)
 
 Result = TypeVar("Result")
 Query_ = Callable[[str], duckdb.DuckDBPyRelation]
@@ -70,11 +78,31 @@ def _relation_source(relation: duckdb.DuckDBPyRelation, query: str) -> Query:
     kind = columns.get("resource")
     if kind is None:
         raise ViewError("CH309", message="the relation has no column `resource`")
-    if kind.startswith(("STRUCT", "MAP")):
-        query = f"SELECT * REPLACE (to_json(resource) AS resource) FROM ({query})"
-    elif kind not in {"JSON", "VARCHAR", '"NULL"'}:
-        raise ViewError("CH309", message=f"the column `resource` is {kind[:60]}, where JSON text is due")
+    if _is_structured("resource", kind):
+        query = _as_json("resource", f"({query})")
     return Query(query, resource_type="resource_type" if "resource_type" in relation.columns else None)
+
+
+def _named_source(named: SqlRelation, query: Query_) -> Source:
+    """A relation of the connection, its resources as JSON whatever type they have there."""
+    column = query(f"SELECT {sql.name(named.resource)} FROM {named.sql()}")
+    if not _is_structured(named.resource, str(column.types[0])):
+        return named
+    return Query(_as_json(named.resource, named.sql()), named.resource, named.resource_type)
+
+
+def _is_structured(column: str, kind: str) -> bool:
+    """Whether to_json makes resources of such a column; what is neither that nor text holds none."""
+    if kind in {"JSON", "VARCHAR", '"NULL"'}:
+        return False
+    if not kind.startswith(("STRUCT", "MAP")) or kind.endswith("]"):
+        raise ViewError("CH309", message=f"the column `{column}` is {kind[:60]}, where JSON text is due")
+    return True
+
+
+def _as_json(column: str, relation: str) -> str:
+    name = sql.name(column)
+    return f"SELECT * REPLACE (to_json({name}) AS {name}) FROM {relation}"
 
 
 def run_view(
@@ -107,6 +135,9 @@ def run_view(
     texts = lines_of(source)
     with _connected(connection) as own, _usable():
         run = _Run(view, carry, own.sql, _to_arrow, remarks)
+        if any(len(text) > copies.LONG for text in texts):
+            shape = compile_definition(run.typed, SqlRelation("resources")).shape
+            texts = [copies.cut(text, shape) if len(text) > copies.LONG else text for text in texts]
         table = _strict_in_memory(run, texts) if connection is None and not carry else None
         if table is not None:
             return attach(table, [])
@@ -124,7 +155,14 @@ def _strict_in_memory(run: _Run[pa.Table], texts: list[bytes]) -> pa.Table | Non
     tables = []
     for piece in pieces(texts):
         with file_in_memory(piece) as path:
-            table = run.strict(NdjsonFiles((path,), strict=True)) if path else None
+            # a line that is longer than usual stands alone
+            limit = max(len(piece), LINE_LIMIT)
+            try:
+                table = run.strict(NdjsonFiles((path,), strict=True, line_limit=limit)) if path else None
+            except ViewError as error:
+                if error.message not in TOO_LONG:
+                    raise
+                table = None
         if table is None:
             return None
         tables.append(table)
@@ -197,20 +235,35 @@ def _run(
     deliver: Callable[[str, Query_], Result],
     remarks: bool,
 ) -> tuple[Result, list[Remark]]:
-    """The result and its remarks; files with a long line are read again in a way that takes more memory for it."""
+    """The result and its remarks.
+
+    Where lines are too long they are read again: first without what the view does not read of them; then, if they are
+    still long, in a way that takes more memory.
+    """
     files = source if isinstance(source, NdjsonFiles | SqlRelation) else NdjsonFiles.of(source)
-    with _connected(connection) as own:
-        run = _Run(view, carry, own.sql, deliver, remarks)
-        if isinstance(files, SqlRelation):
-            return run.forgiving(files)
-        try:
-            return run.on(files)
-        except ViewError as error:
-            if error.message != LONG_LINE or files.line_limit >= LONG_LINE_LIMIT:
-                raise
-    with database.for_long_lines() if connection is None else nullcontext(connection) as own:
-        run = _Run(view, carry, own.sql, deliver, remarks)
-        return run.on(replace(files, line_limit=LONG_LINE_LIMIT))
+    with ExitStack() as left:
+        with _connected(connection) as own:
+            run = _Run(view, carry, own.sql, deliver, remarks, left)
+            if isinstance(files, SqlRelation):
+                return run.forgiving(_named_source(files, own.sql))
+            try:
+                return run.on(files)
+            except ViewError as error:
+                if error.message not in TOO_LONG:
+                    raise
+                shorter = run.shortened(files)
+                if shorter is None and error.message != LONG_LINE:
+                    raise
+            if shorter is not None:
+                files = shorter
+                try:
+                    return run.on(files)
+                except ViewError as error:
+                    if error.message not in TOO_LONG:
+                        raise
+        with database.for_long_lines() if connection is None else nullcontext(connection) as own:
+            run = _Run(view, carry, own.sql, deliver, remarks, left)
+            return run.on(replace(files, line_limit=max(files.line_limit, LONG_LINE_LIMIT)))
 
 
 def _connected(
@@ -229,6 +282,7 @@ class _Run(Generic[Result]):
         query: Query_,
         deliver: Callable[[str, Query_], Result],
         remarks: bool,
+        left: ExitStack | None = None,
     ) -> None:
         self.view = view
         self.typed = definition.read(view)
@@ -236,13 +290,29 @@ class _Run(Generic[Result]):
         self.query = query
         self.deliver = deliver
         self.remarks = remarks
+        self.left = left or ExitStack()
 
     def on(self, files: NdjsonFiles) -> tuple[Result, list[Remark]]:
         """The result and its remarks, from files."""
         result = self.strict(replace(files, strict=True))
         if result is not None:
             return result, []
-        return self.forgiving(replace(files, strict=False))
+        unmarked = self.copied(files, copies.without_marks)
+        return self.on(unmarked) if unmarked is not None else self.forgiving(replace(files, strict=False))
+
+    def shortened(self, files: NdjsonFiles) -> NdjsonFiles | None:
+        """The files with what the view reads of their long lines; None if no line is long."""
+        shape = compile_definition(self.typed, replace(files, strict=False), self.carry).shape
+        return self.copied(files, partial(copies.with_short_lines, shape=shape))
+
+    def copied(self, files: NdjsonFiles, copy: copies.Copy) -> NdjsonFiles | None:
+        """The files, some of them copied to a folder that is gone after the run; None if there is no need."""
+        try:
+            return copy(files, self.query, lambda: Path(self.left.enter_context(TemporaryDirectory(prefix="views-"))))
+        except OSError as error:
+            raise ViewError(
+                "CH309", message=f"a copy cannot be made: {error.strerror or type(error).__name__}"
+            ) from None
 
     def strict(self, files: NdjsonFiles) -> Result | None:
         """The result of the strict reader; None where the forgiving one is due."""
@@ -282,6 +352,8 @@ def _explained(view: Mapping[str, Any], error: Exception) -> ViewError:
         return ViewError("CH307", at, _expression(view, at), 0, "more than one value at run time")
     if "maximum_object_size" in str(error):
         return ViewError("CH309", message=LONG_LINE)
+    if isinstance(error, duckdb.OutOfMemoryException):
+        return ViewError("CH311", message=OUT_OF_MEMORY)
     if "expression depth" in str(error):
         return ViewError("CH302", message="the expressions are nested more deeply than DuckDB can follow")
     if isinstance(error, duckdb.PermissionException):

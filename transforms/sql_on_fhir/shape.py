@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from transforms.sql_on_fhir import sql
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class Shape:
@@ -21,6 +24,8 @@ class Shape:
         self.leaf = leaf
         self.raw = raw
         self.scalar: str | None = None
+        self.makes: dict[str, Callable[[str], str]] = {}
+        """What is made of the text here: DuckDB type → SQL of it for SQL of a text, NULL where it cannot be made."""
         self.fields: dict[str, Shape] = {}
         self.readers: list[Shape] = []
         self.resource: str | None = None

@@ -111,7 +111,9 @@ def rows(
         conditions = [f"r.resourceType = {kind}", *conditions]
     if isinstance(source, NdjsonFiles) and source.strict:
         columns = shape.columns()
-        reader = f"read_ndjson({source.sql()}, columns = {columns}, maximum_object_size = {source.line_limit})"
+        # of a single column DuckDB would make the whole of each line, once one of them is no object
+        only = ", records = true" if len(shape.fields) == 1 else ""
+        reader = f"read_ndjson({source.sql()}, columns = {columns}{only}, maximum_object_size = {source.line_limit})"
         return Rows(reader, "r", conditions)
     carried = "".join(f"{sql.name(name)}, " for name in carry)
     given = f"({texts(source, resource_type, carried)})"

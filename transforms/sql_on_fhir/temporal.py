@@ -47,21 +47,28 @@ def well_formed(text: str, family: str) -> str:
     return f"regexp_full_match({text}, '{_FORMS[family]}')"
 
 
-def instant(text: str) -> str:
-    """The first instant that a date or dateTime can mean, as TIMESTAMP WITH TIME ZONE."""
+def instant(text: str, *, strict: bool = False) -> str:
+    """The first instant that a date or dateTime can mean, as TIMESTAMP WITH TIME ZONE.
+
+    Of another text there is none: NULL, but `strict` the query ends.
+    """
     zoned = f"regexp_matches({text}, '{_ZONE}$')"
     padded = f"{text} || substr('{_START}', length({text}) + 1) || 'Z'"
     local = f"regexp_replace({text}, '{_ZONE}$', '')"
     short = f"{local} || substr('{_START}', length({local}) + 1) || regexp_extract({text}, '{_ZONE}$')"
-    whole = f"CASE WHEN NOT {zoned} THEN {padded} WHEN substr({text}, 17, 1) = ':' THEN {text} ELSE {short} END"
-    return f"TRY_CAST({whole} AS TIMESTAMP WITH TIME ZONE)"
+    cast, none = ("CAST", "error('CH320')") if strict else ("TRY_CAST", "NULL")
+    whole = (
+        f"CASE WHEN length({text}) < 10 AND NOT regexp_full_match({text}, '[0-9]{{4}}(-[0-9]{{2}})?') THEN {none} "
+        f"WHEN NOT {zoned} THEN {padded} WHEN substr({text}, 17, 1) = ':' THEN {text} ELSE {short} END"
+    )
+    return f"{cast}({whole} AS TIMESTAMP WITH TIME ZONE)"
 
 
-def earliest(text: str, family: str) -> str:
+def earliest(text: str, family: str, *, strict: bool = False) -> str:
     """The first instant that a text can mean: TIMESTAMP in UTC, or TIME for a time."""
     if family == "time":
         return f"TRY_CAST({text} || substr('{_MIDNIGHT}', length({text}) + 1) AS TIME)"
-    return f"make_timestamp(epoch_us({instant(text)}))"
+    return f"make_timestamp(epoch_us({instant(text, strict=strict)}))"
 
 
 @dataclass(frozen=True, slots=True)
