@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 METADATA_KEY = b"remarks"
 
-LISTED_AT_ONCE = 3
-
 
 @dataclass(frozen=True, slots=True)
 class _Place:
@@ -59,42 +57,44 @@ class Remark:
 
 
 def counting_queries(compiled: Compiled, source: Source) -> list[tuple[str, list[str]]]:
-    """Queries of one row each: lines without a JSON object, then the resources that misfit, for each path named.
+    """Queries of one row each: lines without a JSON object, then the resources that misfit, for each path named."""
+    given, resource = _fields(compiled, source), compiled.resource
+    documents = [_counting_within(resource, document, given) for document in _documents(compiled.shape)]
+    return [_counting(resource, list(_places(compiled.shape, "$")), given), *documents]
 
-    Each call of a JSON function holds the documents of a whole vector; so many calls in one query need much memory.
+
+def _fields(compiled: Compiled, source: Source) -> str:
+    """A query of the resources' text `json` and of the `fields` that are read of it, as JSON too: mostly a small part.
+
+    Each JSON function parses what it is given, and holds the documents of a whole vector: so they are given that.
     """
-    places = list(_places(compiled.shape, "$"))
+    names = dict.fromkeys(("resourceType", *compiled.shape.fields), "JSON")
+    fields = f"to_json(TRY(from_json(json, {sql.text(json.dumps(names))})))"
+    return f"SELECT json, {fields} AS fields FROM ({texts(source, compiled.resource)})"
+
+
+def _counting(resource: str, places: list[_Place], given: str) -> tuple[str, list[str]]:
+    columns = ["count(*) FILTER (WHERE NOT is_object)"]
+    kinds = ["fields IS NOT NULL AND starts_with(ltrim(json, E' \\t\\r\\n'), '{') AS is_object"]
+    kinds.append(f"(fields ->> '$.resourceType') = {sql.text(resource)} AS fits")
     single = [place for place in places if "[*]" not in place.path]
     several = [place for place in places if "[*]" in place.path]
-    groups = [several[start : start + LISTED_AT_ONCE] for start in range(0, len(several), LISTED_AT_ONCE)]
-    resource = compiled.resource
-    queries = [_counting(resource, source, single, []), *(_counting(resource, source, [], group) for group in groups)]
-    return queries + [_counting_within(resource, source, document) for document in _documents(compiled.shape)]
-
-
-def _counting(resource: str, source: Source, single: list[_Place], several: list[_Place]) -> tuple[str, list[str]]:
-    columns = ["count(*) FILTER (WHERE NOT is_object)"]
-    kinds = ["coalesce(json_type(json), '') = 'OBJECT' AS is_object"]
-    kinds.append(f"(json ->> '$.resourceType') = {sql.text(resource)} AS fits")
     made = [place for place in single if place.makes]
     if single:
-        kinds.append(f"json_type(json, {_listed(single)}) AS kinds")
+        kinds.append(f"json_type(fields, {_listed(single)}) AS kinds")
     if made:
-        kinds.append(f"json_extract_string(json, {_listed(made)}) AS texts")
+        kinds.append(f"json_extract_string(fields, {_listed(made)}) AS texts")
     for i, place in enumerate(single, 1):
         misfit = place.misfit(f"kinds[{i}]")
         if place.makes:
             misfit = f"({misfit} OR {place.beyond(f'texts[{made.index(place) + 1}]')})"
         columns.append(f"count(*) FILTER (WHERE fits AND {misfit})")
     for i, place in enumerate(several):
-        kinds.append(f"json_type(json, {sql.text(place.path)}) AS kinds{i}")
+        kinds.append(f"json_type(fields, {sql.text(place.path)}) AS kinds{i}")
         if place.makes:
-            kinds.append(f"json_extract_string(json, {sql.text(place.path)}) AS texts{i}")
+            kinds.append(f"json_extract_string(fields, {sql.text(place.path)}) AS texts{i}")
         columns.append(f"count(*) FILTER (WHERE fits AND {_any_misfit(place, f'kinds{i}', f'texts{i}')})")
-    text = (
-        "SELECT " + ", ".join(columns) + "\nFROM (\n  SELECT " + ", ".join(kinds) + "\n  FROM (\n"
-        f"    SELECT CASE WHEN json_valid(json) THEN json END AS json FROM ({texts(source, resource)})\n  )\n)"
-    )
+    text = "SELECT " + ", ".join(columns) + "\nFROM (\n  SELECT " + ", ".join(kinds) + f"\n  FROM ({given})\n)"
     return text, [place.path for place in (*single, *several)]
 
 
@@ -119,7 +119,7 @@ class _Document:
     shape: Shape
 
 
-def _counting_within(resource: str, source: Source, document: _Document) -> tuple[str, list[str]]:
+def _counting_within(resource: str, document: _Document, given: str) -> tuple[str, list[str]]:
     columns, paths = ["0"], []
     for place in _places(document.shape, "$"):
         kinds = f"json_type(item, {sql.text(place.path)})"
@@ -129,16 +129,15 @@ def _counting_within(resource: str, source: Source, document: _Document) -> tupl
         columns.append(f"count(*) FILTER (WHERE len(list_filter(items, lambda item: {misfit})) > 0)")
         paths.append(document.path + place.path[1:])
     text = (
-        "SELECT " + ", ".join(columns) + f"\nFROM (\n  SELECT {document.items} AS items\n  FROM (\n"
-        f"    SELECT CASE WHEN json_valid(json) THEN json END AS json FROM ({texts(source, resource)})\n  )\n"
-        f"  WHERE (json ->> '$.resourceType') = {sql.text(resource)}\n)"
+        "SELECT " + ", ".join(columns) + f"\nFROM (\n  SELECT {document.items} AS items\n  FROM ({given})\n"
+        f"  WHERE (fields ->> '$.resourceType') = {sql.text(resource)}\n)"
     )
     return text, paths
 
 
 def _documents(shape: Shape) -> Iterator[_Document]:
     """All documents below a resource, each after the one that it stands in."""
-    waiting = [_Document("[json]", "$", shape)]
+    waiting = [_Document("[fields]", "$", shape)]
     seen = [shape]
     while waiting:
         outer = waiting.pop(0)
