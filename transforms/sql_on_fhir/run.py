@@ -325,7 +325,7 @@ class _Run(Generic[Result]):
         try:
             return self.deliver(compiled.sql, self.query)
         except FAILURES as error:
-            explained = _explained(self.view, error)
+            explained = _explained(self.view, error, files=True)
             if explained.code in {"CH307", "CH309"} or isinstance(error, duckdb.OutOfMemoryException):
                 raise explained from None
             return None
@@ -340,11 +340,11 @@ class _Run(Generic[Result]):
             counting = counting_queries(compiled, source)
             rows = [self.query(text).fetchone() or () for text, _ in counting]
         except FAILURES as error:
-            raise _explained(self.view, error) from None
+            raise _explained(self.view, error, files=isinstance(source, NdjsonFiles)) from None
         return result, read_remarks(rows, compiled, [paths for _, paths in counting])
 
 
-def _explained(view: Mapping[str, Any], error: Exception) -> ViewError:
+def _explained(view: Mapping[str, Any], error: Exception, *, files: bool = False) -> ViewError:
     """DuckDB's error as ours: its text may hold a value of a resource, so only what we know of it goes on."""
     found = re.search(r"CH307 at (\$[\w.\[\]]*)", str(error))
     if found:
@@ -362,7 +362,7 @@ def _explained(view: Mapping[str, Any], error: Exception) -> ViewError:
         return ViewError("CH309", message="the connection is closed, or its transaction has failed")
     if isinstance(error, duckdb.IOException):
         return ViewError("CH309", message="the files cannot be read")
-    if isinstance(error, duckdb.CatalogException | duckdb.BinderException):
+    if isinstance(error, duckdb.CatalogException | duckdb.BinderException) and not files:
         return ViewError("CH309", message="the relation is not there, or has no such column")
     return ViewError("CH311", message=f"DuckDB stopped with {type(error).__name__}")
 
