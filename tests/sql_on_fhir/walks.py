@@ -35,32 +35,33 @@ LITERALS: dict[str, tuple[str, ...]] = {
 APART = {"contained", "text", "meta", "implicitRules", "language", "modifierExtension"}
 
 
-def resource(random: Random, kind: str) -> dict[str, Any]:
+def resource(random: Random, kind: str, *, extensions: bool = True) -> dict[str, Any]:
     """A resource with some of its elements, three levels deep."""
-    return {"resourceType": kind, **_content(random, Type.of(kind), 0), "id": "one"}
+    apart = {"id"} if extensions else {"id", "extension"}
+    return {"resourceType": kind, **_content(random, Type.of(kind), 0, apart), "id": "one"}
 
 
-def _content(random: Random, kind: Type, depth: int) -> dict[str, Any]:
+def _content(random: Random, kind: Type, depth: int, apart: set[str]) -> dict[str, Any]:
     made: dict[str, Any] = {}
     for name, element in r4().children(kind.owner, kind.path).items():
-        if name in APART or name == "id" or random.random() > (0.15 if name == "extension" else 0.45):
+        if name in APART | apart or random.random() > (0.15 if name == "extension" else 0.45):
             continue
         json_name, type_name = random.choice(list(element.json_names.items()))
-        items = [_value(random, element, type_name, depth) for _ in range(random.choice((1, 1, 2, 3)))]
+        items = [_value(random, element, type_name, depth, apart) for _ in range(random.choice((1, 1, 2, 3)))]
         items = [item for item in items if item is not None]
         if items:
             made[json_name] = items if element.is_list else items[0]
     return made
 
 
-def _value(random: Random, element: Element, kind: str, depth: int) -> Any:
+def _value(random: Random, element: Element, kind: str, depth: int, apart: set[str]) -> Any:
     if element.same_as or kind in {"xhtml", "Resource"}:
         return None
     if kind in FAMILY:
         return random.choice(VALUES[FAMILY[kind]])
     if kind == "Extension":
         return {"url": random.choice(("urn:a", "urn:b")), "valueString": random.choice(WORDS)}
-    return (_content(random, Type.at(element, kind), depth + 1) or None) if depth < 3 else None
+    return (_content(random, Type.at(element, kind), depth + 1, apart) or None) if depth < 3 else None
 
 
 @dataclass(frozen=True)
