@@ -19,6 +19,7 @@ VALUES = "v"
 
 _NAMES = re.compile(r"(?<![\w.\"])([a-z]\d*)\b(?!\()")
 _LAMBDAS = re.compile(r"\blambda ([a-z0-9, ]+):")
+_MEMBERS = re.compile(rf"\b{VALUES}\.[A-Za-z_]\w*")
 _ROWS = re.compile(r"[rs]|[ewu]\d+")
 
 
@@ -35,13 +36,19 @@ class Layers:
     def value(self, expression: str) -> str | None:
         """The name of a value to be used several times; None for one that cannot stand in the inner SELECT.
 
-        That is one which a lambda around it feeds, or made of other such values, or that may end the query.
+        That is one which a lambda around it feeds, or that may end the run (CH320 ends the strict reader's part only).
         """
+        expression = self.spelled_out(expression)
         names, rows = _free(expression)
-        if names or not rows or "error(" in expression:
+        if names or not rows or "error('CH307" in expression:
             return None
         self.used = True
         return self.named(expression, self.column)
+
+    def spelled_out(self, expression: str) -> str:
+        """An expression without the names of the inner SELECT, where all that they stand for are paths."""
+        paths = {sql.member(VALUES, name): inner for inner, name in self.inner.items() if sql.is_simple(inner)}
+        return sql.changed(expression, lambda part: _MEMBERS.sub(lambda at: paths.get(at.group(), at.group()), part))
 
     def named(self, expression: str, wanted: str) -> str:
         """The name of an expression of the inner SELECT: the one wanted, numbered if it is taken."""

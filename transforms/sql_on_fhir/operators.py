@@ -179,7 +179,14 @@ def spanned(shop: Workshop, value: Value, make: Callable[[temporal.Span], str]) 
     kind = value.family or ""
     if value.literal is not None:
         return make(temporal.known_span(str(value.literal.value), kind))
-    return shop.once(shop.met(value), lambda text: make(temporal.span(text, kind)))
+
+    def known(text: str) -> str:
+        first = temporal.earliest(text, kind)
+        if shop.strict and value.leaf:
+            first = f"CASE WHEN ascii({text}) IN (91, 123) THEN error('CH320') ELSE {first} END"
+        return shop.once(first, lambda low: make(temporal.Span(low, temporal.latest(low, text, kind))))
+
+    return shop.once(value.single(), known)
 
 
 def quantities(shop: Workshop, tree: Binary, operator: str, left: Value, right: Value) -> str:

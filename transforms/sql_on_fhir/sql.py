@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 QUOTED = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"")
@@ -31,9 +35,14 @@ def member(base: str, name_: str) -> str:
     return f"{base}.{name_ if _PLAIN.match(name_) else name(name_)}"
 
 
+def changed(text: str, change: Callable[[str], str]) -> str:
+    """SQL with everything changed but its literals and quoted names."""
+    return "".join(part if i % 2 else change(part) for i, part in enumerate(_SPLIT.split(text)))
+
+
 def indented(text: str) -> str:
     """SQL moved to the right, but for the line ends within literals and names."""
-    return "".join(part if i % 2 else part.replace("\n", "\n  ") for i, part in enumerate(_SPLIT.split(text)))
+    return changed(text, lambda part: part.replace("\n", "\n  "))
 
 
 def is_simple(expression: str) -> bool:

@@ -8,6 +8,7 @@ zone are compared as UTC. DuckDB minds an offset in a text only on the way to TI
 from __future__ import annotations
 
 import re
+from calendar import monthrange
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 
@@ -16,9 +17,6 @@ from transforms.sql_on_fhir import sql
 _START = "0000-01-01T00:00:00"
 _MIDNIGHT = "00:00:00"
 _LAST_OF_TIME = "23:59:59.999999"
-_LENGTHS = {4: "year", 7: "month", 10: "day", 13: "hour", 16: "minute"}
-"""Characters of a text without its zone → what it leaves open."""
-
 
 _ZONE = "(Z|[+-][0-9]{2}:[0-9]{2})"
 _CLOCK = "[0-9]{2}(:[0-9]{2}(:[0-9]{2}([.][0-9]+)?)?)?"
@@ -79,16 +77,15 @@ class Span:
     last: str
 
 
-def span(text: str, family: str) -> Span:
-    """What a text can mean."""
-    first = earliest(text, family)
+def latest(first: str, text: str, family: str) -> str:
+    """The last instant that a text can mean, of which the first is known."""
     if family == "time":
-        return Span(first, f"TRY_CAST({text} || substr('{_LAST_OF_TIME}', length({text}) + 1) AS TIME)")
-    # the zone is no part of the precision, and is there after minutes or seconds only
-    local = f"length(regexp_replace({text}, '{_ZONE}$', ''))"
-    lengths = " ".join(f"WHEN {length} THEN INTERVAL '1 {unit}'" for length, unit in _LENGTHS.items())
-    step = f"CASE {local} {lengths} ELSE INTERVAL '1 microsecond' END"
-    return Span(first, f"{first} + {step} - INTERVAL '1 microsecond'")
+        return f"TRY_CAST({text} || substr('{_LAST_OF_TIME}', length({text}) + 1) AS TIME)"
+    clock = f"CASE WHEN substr({text}, 17, 1) = ':' THEN INTERVAL '1 microsecond' ELSE INTERVAL '1 minute' END"
+    days = "WHEN 10 THEN INTERVAL '1 day' WHEN 7 THEN INTERVAL '1 month' WHEN 4 THEN INTERVAL '1 year'"
+    other = f"CASE length({text}) {days} ELSE INTERVAL '1 hour' END"
+    step = f"CASE WHEN substr({text}, 14, 1) = ':' THEN {clock} ELSE {other} END"
+    return f"{first} + {step} - INTERVAL '1 microsecond'"
 
 
 def known_span(text: str, family: str) -> Span:
@@ -97,15 +94,22 @@ def known_span(text: str, family: str) -> Span:
         return Span(*(f"TIME '{text + rest[len(text) :]}'" for rest in (_MIDNIGHT, _LAST_OF_TIME)))
     zone = re.search(f"{_ZONE}$", text)
     local = text[: zone.start()] if zone else text
-    unit = _LENGTHS.get(len(local))
+    end = monthrange(int(local[:4]), int(local[5:7]))[1] if len(local) == 7 else 31
     try:
-        start = datetime.fromisoformat(local + _START[len(local) :] + (zone.group() if zone else "Z"))
-        first = start.astimezone(UTC).replace(tzinfo=None)
+        return Span(
+            *(
+                f"TIMESTAMP '{_in_utc(local + rest[len(local) :], zone.group() if zone else 'Z')}'"
+                for rest in (_START, f"0000-12-{end}T{_LAST_OF_TIME}" if len(local) < 19 else "")
+            )
+        )
     except (ValueError, OverflowError):
-        return span(sql.text(text), family)
-    step = f" + INTERVAL '1 {unit}' - INTERVAL '1 microsecond'" if unit else ""
-    at = f"TIMESTAMP '{first.isoformat(sep=' ')}'"
-    return Span(at, at + step)
+        given = sql.text(text)
+        first = earliest(given, family)
+        return Span(first, latest(first, given, family))
+
+
+def _in_utc(local: str, zone: str) -> str:
+    return datetime.fromisoformat(local + zone).astimezone(UTC).replace(tzinfo=None).isoformat(sep=" ")
 
 
 def compare(operator: str, left: Span, right: Span) -> str:
