@@ -1,4 +1,4 @@
-"""Functions of strings: join(), upper(), lower(), trim(), length(), startsWith(), …, replace(), substring()."""
+"""Strings: join(), substring(), replace(), contains() and the like."""
 
 from __future__ import annotations
 
