@@ -9,17 +9,7 @@ Ranges: CH0xx setting up · CH1xx fetching · CH2xx checking (declared in `trans
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-
-@dataclass(frozen=True, slots=True)
-class ErrorCode:
-    """One entry of the catalogue: what it means, and what the reader can do."""
-
-    code: str
-    title: str
-    mend: str
-
+from transforms.errors import ErrorCode
 
 CATALOGUE: dict[str, ErrorCode] = {
     entry.code: entry
@@ -174,9 +164,8 @@ def catalogue() -> dict[str, ErrorCode]:
     from transforms.checking.rules import RULES
     from transforms.sql_on_fhir.errors import CODES
 
-    everything = dict(CATALOGUE)
+    everything = CATALOGUE | CODES
     everything |= {rule.id: ErrorCode(rule.id, rule.title, rule.mend) for rule in RULES.values()}
-    everything |= {entry.code: ErrorCode(entry.code, entry.title, entry.mend) for entry in CODES.values()}
     return dict(sorted(everything.items()))
 
 

@@ -1,4 +1,7 @@
-"""`charthouse views`: check, read and run ViewDefinitions; see docs/views.md."""
+"""`charthouse views`: check, read and run ViewDefinitions; see docs/views.md.
+
+What runs them is imported where a command runs: DuckDB and Arrow would more than double the time that help takes.
+"""
 
 from __future__ import annotations
 
@@ -11,26 +14,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from charthouse.terminal import console
-from transforms.sql_on_fhir import (
-    NdjsonFiles,
-    Remark,
-    SqlRelation,
-    ViewError,
-    compile_view,
-    describe_view,
-    remarks_of,
-    run_view,
-    write_view,
-)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import duckdb
 
+    from transforms.sql_on_fhir import NdjsonFiles, Remark, SqlRelation
+
 app = typer.Typer(help="Tables of your own: SQL on FHIR ViewDefinitions.", no_args_is_help=True)
 
-VAULT = SqlRelation("vault.current_resources")
 SHOWN = 50
 
 View = Annotated[Path, typer.Argument(metavar="VIEW.json", help="A ViewDefinition.")]
@@ -41,13 +34,17 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a ta
 @app.command("compile")
 def compile_command(view: View, source: From = "vault") -> None:
     """Print the DuckDB SQL of a view."""
+    from transforms.sql_on_fhir import compile_view
+
     with _faults():
-        typer.echo(compile_view(_read(view), VAULT if source == "vault" else NdjsonFiles.of(source)))
+        typer.echo(compile_view(_read(view), _given(source)))
 
 
 @app.command()
 def check(views: Annotated[list[Path], typer.Argument(metavar="VIEW.json...")], as_json: AsJson = False) -> None:
     """Say what columns a view gives, or what is wrong with it."""
+    from transforms.sql_on_fhir import ViewError, describe_view
+
     failed = False
     rows: list[dict[str, Any]] = []
     for file in views:
@@ -82,11 +79,13 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Run a view, and show its rows or write them to a file."""
+    from transforms.sql_on_fhir import ViewError, describe_view, remarks_of, run_view, write_view
+
     with _faults():
         definition = _read(view)
         describe_view(definition)
     with _faults(), _connection(source) as connection:
-        given = VAULT if source == "vault" else NdjsonFiles.of(source)
+        given = _given(source)
         remarks: tuple[Remark, ...]
         if out is not None:
             if not out.parent.is_dir():
@@ -108,7 +107,15 @@ def run(
         typer.echo(f"{remark.code} {remark.path}: {remark.resources:,} {what}", err=True)
 
 
+def _given(source: str) -> SqlRelation | NdjsonFiles:
+    from transforms.sql_on_fhir import NdjsonFiles, SqlRelation
+
+    return SqlRelation("vault.current_resources") if source == "vault" else NdjsonFiles.of(source)
+
+
 def _read(file: Path) -> dict[str, Any]:
+    from transforms.sql_on_fhir import ViewError
+
     try:
         content = json.loads(file.read_text(encoding="utf-8-sig"))
     except OSError:
@@ -136,6 +143,8 @@ def _connection(source: str) -> Iterator[duckdb.DuckDBPyConnection | None]:
 
 @contextmanager
 def _faults() -> Iterator[None]:
+    from transforms.sql_on_fhir import ViewError
+
     try:
         yield
     except ViewError as error:

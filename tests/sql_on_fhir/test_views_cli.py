@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -110,3 +112,8 @@ def test_what_is_left_out_is_told_beside_the_rows(folder: Path) -> None:
         "CH321 Patient: 1 lines are no JSON object",
         "CH320 Patient.name: 1 resources do not fit",
     ]
+
+
+def test_the_command_line_starts_without_an_engine() -> None:
+    code = "import sys, charthouse.cli; sys.exit(bool({'duckdb', 'pyarrow', 'numpy'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

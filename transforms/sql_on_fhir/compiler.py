@@ -7,39 +7,26 @@ JSON), the second one writes the SQL over exactly those.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from transforms.sql_on_fhir import definition, operators, sql, temporal
+from transforms.sql_on_fhir import definition, sql
+from transforms.sql_on_fhir.columns import Columns, OutputColumn
 from transforms.sql_on_fhir.definition import Column, Select, View
 from transforms.sql_on_fhir.errors import ExpressionFault, ViewError
-from transforms.sql_on_fhir.expressions import Scope, Workshop
+from transforms.sql_on_fhir.expressions import Evaluator
 from transforms.sql_on_fhir.layers import Layers, is_outer
 from transforms.sql_on_fhir.repetition import walk
 from transforms.sql_on_fhir.shape import Shape
 from transforms.sql_on_fhir.sources import Digits, NdjsonFiles, Source, rows
 from transforms.sql_on_fhir.syntax import parse
-from transforms.sql_on_fhir.values import SQL_TYPES, Type, Value
+from transforms.sql_on_fhir.values import Type, Value
+from transforms.sql_on_fhir.workshop import Scope
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 
-TEMPORAL = {"DATE", "TIMESTAMP", "TIMESTAMP WITH TIME ZONE"}
-
 NOT_STRICT = "the strict reader keeps neither the digits of decimals nor what stands in place of a nested document"
-
-
-@dataclass(frozen=True, slots=True)
-class OutputColumn:
-    """A column of the result: its name, FHIR type (of the items, if `collection`) and DuckDB type."""
-
-    name: str
-    type: str
-    sql_type: str
-    collection: bool
-    description: str
-    warning: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +99,8 @@ class _Compiler:
         self.carry = tuple(carry)
         self.shape = shape
         self.strict = isinstance(source, NdjsonFiles) and source.strict
-        self.shop = Workshop(view.constants, self.strict, raw or set(), parsed if parsed is not None else {})
-        self.shop.no_container = self.no_container
-        self.outputs: dict[str, OutputColumn] = {}
+        self.shop = Evaluator(view.constants, self.strict, raw or set(), parsed if parsed is not None else {})
+        self.columns = Columns(self.shop)
         self.root = Value("r", Type.of(view.resource), shape=shape, root=True)
 
     def run(self) -> Compiled:
@@ -133,7 +119,7 @@ class _Compiler:
             self.source, self.shape, self.view.resource, carry=self.carry, digits=digits, conditions=conditions
         )
         text = layers.select(body.columns, origin.sql(body.laterals))
-        ordered = tuple(self.outputs[name] for name in body.columns if name not in self.carry)
+        ordered = tuple(self.columns.outputs[name] for name in body.columns if name not in self.carry)
         return Compiled(text, self.view.resource, ordered, self.shape, self.shop.exact)
 
     def place(self, column: Column, scope: Scope, body: _Body) -> None:
@@ -310,100 +296,12 @@ class _Compiler:
         """A column's expression, of exactly the type declared."""
         value = self.value(column.path, f"{column.at}.path", scope)
         try:
-            made = self.output(column, value)
+            made = self.columns.output(column, value)
         except ExpressionFault as fault:
             raise fault.at(f"{column.at}.path", column.path) from None
         if scope.void is None or value.sql == scope.row_index:
             return made
         return f"CASE WHEN NOT ({scope.void}) THEN {made} END"
-
-    def output(self, column: Column, value: Value) -> str:
-        """The value as the column's type, as a list for a collection."""
-        if value.choices is not None:
-            raise ExpressionFault("CH303", 0, f"{self.shop.label(value)} is a choice: name its type with ofType()")
-        kind = column.type or (value.type.name if value.type else "string")
-        if kind not in SQL_TYPES:
-            raise ExpressionFault("CH304", 0, f"the path gives {value.label}, which has parts: name one of them")
-        if value.type is not None and not _converts(value, kind):
-            raise ExpressionFault("CH304", 0, f"the path gives {value.label}, the column is declared {kind}")
-        sql_type = column.sql_type or SQL_TYPES[kind]
-        warning = None
-        if value.many and not column.collection:
-            warning = "the path may give several values, at which the run ends: use first(), or collection: true"
-        self.outputs.setdefault(
-            column.name, OutputColumn(column.name, kind, sql_type, column.collection, column.description, warning)
-        )
-        self.outputs_agree(column, sql_type)
-        if value.type is None:
-            return f"CAST([] AS {sql_type}[])" if column.collection else f"CAST(NULL AS {sql_type})"
-        if not column.collection:
-            return self.cast(self.shop.one(value), kind, sql_type)
-        if not value.many:
-            only = self.cast(value.plain(), kind, sql_type)
-            return f"CASE WHEN {only} IS NOT NULL THEN [{only}] ELSE [] END"
-        item = self.shop.fresh()
-        each = self.cast(self.shop.element_of(value, item), kind, sql_type)
-        listed = self.shop.dense(value)
-        if each != item:
-            whole = self.shop.fresh()
-            listed = f"list_transform({listed}, lambda {item}: {each})"
-            listed = f"list_filter({listed}, lambda {whole}: {whole} IS NOT NULL)"
-        return f"coalesce({listed}, [])"
-
-    def outputs_agree(self, column: Column, sql_type: str) -> None:
-        """Refuse branches of a union that give a column different types."""
-        known = self.outputs[column.name]
-        if known.sql_type != sql_type or known.collection != column.collection:
-            raise ViewError("CH308", column.at, message=f"{column.name} is {known.sql_type} in another branch")
-
-    def cast(self, value: Value, kind: str, sql_type: str) -> str:
-        """A single value in the type of the column."""
-        family = Type.of(kind).family
-        source = value.single()
-        if sql_type in TEMPORAL and value.family in {"date", "dateTime"}:
-            make = (
-                temporal.instant
-                if sql_type == "TIMESTAMP WITH TIME ZONE"
-                else partial(temporal.earliest, family="date")
-            )
-            if value.leaf:
-                self.shop.note(value, sql_type, temporal.instant)
-                make = partial(make, strict=self.strict)
-            return f"CAST({self.shop.once(self.shop.met(value), make)} AS {sql_type})"
-        if family == "string" and value.family != "string":
-            source, given = operators.text_of(self.shop, value, 0), "VARCHAR"
-        elif value.encoded and sql_type in {"DOUBLE", "REAL"}:
-            self.shop.note(value, sql_type)
-            return f"{'CAST' if self.strict else 'TRY_CAST'}({source} AS {sql_type})"
-        elif value.encoded:
-            source, given = self.shop.number(value), operators.number_type(value)
-        else:
-            given = {"boolean": "BOOLEAN"}.get(value.family or "", "VARCHAR")
-            if value.family in {"integer", "decimal"}:
-                given = ""
-            elif value.leaf:
-                source = self.no_container(source)
-        if sql_type == given:
-            return source
-        if not (value.encoded or value.leaf):
-            return f"TRY_CAST({source} AS {sql_type})"
-        self.shop.note(value, sql_type)
-        return f"{'CAST' if self.strict else 'TRY_CAST'}({source} AS {sql_type})"
-
-    def no_container(self, text: str) -> str:
-        """NULL where an object or array stands for a primitive: DuckDB gives its JSON as the text."""
-
-        def guarded(item: str) -> str:
-            found, result = f"json_valid({item})", "error('CH320')"
-            if not self.strict:
-                layers = self.shop.layers
-                json = layers.named("s.json", "json") if layers is not None and is_outer(item) else "s.json"
-                found, result = f"{found} AND NOT contains({json}, CAST(to_json({item}) AS VARCHAR))", "NULL"
-            # 91 and 123 are [ and {; a CASE within takes DuckDB half the time that an AND would
-            checked = f"CASE WHEN {found} THEN {result} ELSE {item} END"
-            return f"CASE WHEN ascii({item}) IN (91, 123) THEN {checked} ELSE {item} END"
-
-        return self.shop.once(text, guarded)
 
 
 def counts(part: Select) -> bool:
@@ -423,16 +321,3 @@ def _unless(void: str | None, listed: str) -> str:
 
 def _struct(fields: dict[str, str]) -> str:
     return "{" + ", ".join(f"{sql.text(name)}: {expression}" for name, expression in fields.items()) + "}"
-
-
-def _converts(value: Value, kind: str) -> bool:
-    given, wanted = value.family, Type.of(kind).family
-    if given is None:
-        return False
-    temporal = {"date", "dateTime"}
-    return (
-        given == wanted
-        or wanted == "string"
-        or (given == "integer" and wanted == "decimal")
-        or (given in temporal and wanted in temporal)
-    )

@@ -2,40 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from transforms.errors import ErrorCode
 
-
-@dataclass(frozen=True, slots=True)
-class ViewCode:
-    """One entry of the catalogue: what it means, and what the author of the view can do."""
-
-    code: str
-    title: str
-    mend: str
-
-
-CODES: dict[str, ViewCode] = {
+CODES: dict[str, ErrorCode] = {
     entry.code: entry
     for entry in (
-        ViewCode("CH301", "Not a ViewDefinition", "Correct the property that the JSON path names."),
-        ViewCode("CH302", "The expression is not FHIRPath", "Correct it at the column named."),
-        ViewCode("CH303", "There is no such element", "Use an element of FHIR R4; a choice is read with ofType()."),
-        ViewCode("CH304", "The type does not fit", "Compare with the type that R4 gives the element."),
-        ViewCode("CH305", "Not part of the supported FHIRPath", "See the list of functions in docs/views.md."),
-        ViewCode("CH306", "The constant cannot be used", "Declare it once, with a name and one value[x]."),
-        ViewCode("CH307", "Several values where one belongs", "Use first(), join() or `collection: true`."),
-        ViewCode("CH308", "The columns do not fit together", "Names are unique; every branch of a union has the same."),
-        ViewCode(
+        ErrorCode("CH301", "Not a ViewDefinition", "Correct the property that the JSON path names."),
+        ErrorCode("CH302", "The expression is not FHIRPath", "Correct it at the column named."),
+        ErrorCode("CH303", "There is no such element", "Use an element of FHIR R4; a choice is read with ofType()."),
+        ErrorCode("CH304", "The type does not fit", "Compare with the type that R4 gives the element."),
+        ErrorCode("CH305", "Not part of the supported FHIRPath", "See the list of functions in docs/views.md."),
+        ErrorCode("CH306", "The constant cannot be used", "Declare it once, with a name and one value[x]."),
+        ErrorCode("CH307", "Several values where one belongs", "Use first(), join() or `collection: true`."),
+        ErrorCode(
+            "CH308", "The columns do not fit together", "Names are unique; every branch of a union has the same."
+        ),
+        ErrorCode(
             "CH309", "The source cannot be read", "Name FHIR NDJSON files or a relation with a `resource` column."
         ),
-        ViewCode("CH310", "There is no such resource type", "Name a resource of FHIR R4."),
-        ViewCode("CH311", "The view could not be run", "Give it more memory, or report it with the view."),
-        ViewCode(
+        ErrorCode("CH310", "There is no such resource type", "Name a resource of FHIR R4."),
+        ErrorCode("CH311", "The view could not be run", "Give it more memory, or report it with the view."),
+        ErrorCode(
             "CH312", "The result cannot be written", "Name a file that ends in .parquet or .csv, in a folder of yours."
         ),
         # -- remarks about rows: counted, never raised --------------------------------------------------------------
-        ViewCode("CH320", "A resource does not fit its type there", "The column is NULL; the row is kept."),
-        ViewCode("CH321", "A line holds no JSON object", "It was left out; correct the file."),
+        ErrorCode("CH320", "A resource does not fit its type there", "The column is NULL; the row is kept."),
+        ErrorCode("CH321", "A line holds no JSON object", "It was left out; correct the file."),
     )
 }
 

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from transforms.sql_on_fhir import sql, temporal
 from transforms.sql_on_fhir.errors import ExpressionFault
-from transforms.sql_on_fhir.values import DECIMAL, EMPTY, SQL_TYPES, Value, made
+from transforms.sql_on_fhir.values import DECIMAL, EMPTY, Value, made
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from transforms.sql_on_fhir.expressions import Workshop
     from transforms.sql_on_fhir.syntax import Binary, Unary
+    from transforms.sql_on_fhir.workshop import Workshop
 
 _NUMBERS = {"integer", "decimal"}
 _TEMPORAL = {"date", "dateTime"}
@@ -33,7 +33,7 @@ def binary(shop: Workshop, tree: Binary, left: Value, right: Value) -> Value:
         case "contains":
             return membership(shop, tree, right, left)
         case "&":
-            both = [f"coalesce({text_of(shop, shop.one(value), tree.position)}, '')" for value in (left, right)]
+            both = [f"coalesce({shop.text_of(shop.one(value), tree.position)}, '')" for value in (left, right)]
             return made(f"({both[0]} || {both[1]})", "string")
         case "|":
             return union(shop, tree, left, right)
@@ -280,48 +280,3 @@ def _computed(operator: str, a: str, b: str, *, whole: bool) -> str:
             return f"TRY(CAST({a} AS DECIMAL(38, 10)) * CAST({b} AS DECIMAL(38, 8)))"
         case _:
             return f"TRY(CAST({a} AS {DECIMAL}) {operator} CAST({b} AS {DECIMAL}))"
-
-
-def number_type(value: Value) -> str:
-    """The DuckDB type of a number that a resource holds: NULL, and a misfit, is what is beyond it."""
-    return SQL_TYPES[value.type.name if value.type else "decimal"]
-
-
-def decode(item: str, value: Value, *, strict: bool) -> str:
-    """A number out of its JSON text. A fraction is no integer; what does not fit is NULL.
-
-    Parsing a text to 38 digits takes DuckDB microseconds, to 18 digits some tens of nanoseconds: so the usual lengths
-    go that way, with nothing lost. The strict reader, which has made a double of the number, stops at more digits than
-    a double is sure to keep.
-    """
-    cast, stop = ("CAST", "error('CH320')") if strict else ("TRY_CAST", "NULL")
-    if value.family != "decimal":
-        return f"CASE WHEN contains({item}, '.') THEN {stop} ELSE {cast}({item} AS {number_type(value)}) END"
-    # strlen counts bytes at once; the strict reader writes an exponent with a small e
-    plain = f"NOT contains({item}, 'e')" + ("" if strict else f" AND NOT contains({item}, 'E')")
-    sure = f"WHEN strlen({item}) > 16 THEN {stop} " if strict else ""
-    return (
-        f"CASE WHEN strlen({item}) <= 9 AND {plain} THEN {cast}({item} AS DECIMAL(18, 9)) {sure}"
-        f"WHEN regexp_full_match({item}, '-?[0-9]{{1,3}}[.][0-9]{{1,15}}') THEN {cast}({item} AS DECIMAL(18, 15)) "
-        f"ELSE {cast}({item} AS {DECIMAL}) END"
-    )
-
-
-def text_of(shop: Workshop, value: Value, position: int) -> str:
-    """A single primitive as text, decimals with the digits that were sent."""
-    if value.type is None:
-        return "NULL::VARCHAR"
-    if value.family is None:
-        raise ExpressionFault("CH304", position, f"{shop.label(value)} has no text")
-    if value.family == "decimal":
-        if value.encoded:
-            shop.keep_digits(value, text=True)
-            return value.single()
-        return (
-            f"regexp_replace(CAST({value.single()} AS VARCHAR), '[.]?0+$', '')"
-            if value.literal is None
-            else (sql.text(value.sql))
-        )
-    if value.family not in {"integer", "boolean"}:
-        return shop.string(value)
-    return f"CAST({shop.number(value)} AS VARCHAR)"

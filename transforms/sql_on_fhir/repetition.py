@@ -15,8 +15,8 @@ from transforms.sql_on_fhir.syntax import Call, Index, Member, Variable, parse
 from transforms.sql_on_fhir.values import EMPTY, Type, Value
 
 if TYPE_CHECKING:
-    from transforms.sql_on_fhir.expressions import Scope, Workshop
     from transforms.sql_on_fhir.syntax import Expression
+    from transforms.sql_on_fhir.workshop import Scope, Workshop
 
 
 def walk(
@@ -39,9 +39,9 @@ def walk(
     around = {f"{name}w.root": scope.root.sql, f"{name}w.row": scope.row_index}
     root, row = around
     inner = replace(scope, this=here, root=replace(scope.root, sql=root), row_index=row)
-    clean, shop.no_container = shop.no_container, str
+    shop.walking = True
     steps, below = _reach(shop, trees, paths, at, inner, shape)
-    shop.no_container = clean
+    shop.walking = False
     carried = {column.rpartition(".")[2]: source for column, source in around.items() if column in steps}
     if below is not None and below != kind:
         raise ViewError("CH305", at, message="the paths of a repeat lead to items of one type")

@@ -9,19 +9,22 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import duckdb
 import pyarrow as pa
 
 from transforms.sql_on_fhir import copies, database, definition, sql
-from transforms.sql_on_fhir.compiler import NOT_STRICT, OutputColumn, compile_definition
+from transforms.sql_on_fhir.compiler import NOT_STRICT, compile_definition
 from transforms.sql_on_fhir.errors import ViewError
 from transforms.sql_on_fhir.remarks import Remark, attach, counting_queries
 from transforms.sql_on_fhir.remarks import read as read_remarks
 from transforms.sql_on_fhir.resources import file_in_memory, pieces
 from transforms.sql_on_fhir.resources import lines as lines_of
 from transforms.sql_on_fhir.sources import LINE_LIMIT, LONG_LINE_LIMIT, NdjsonFiles, Query, Source, SqlRelation
+
+if TYPE_CHECKING:
+    from transforms.sql_on_fhir.columns import OutputColumn
 
 FAILURES = (duckdb.Error, UnicodeDecodeError)
 """What DuckDB raises: the second where its message quotes a text that is not ASCII, cut within a character."""
