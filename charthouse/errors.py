@@ -143,6 +143,12 @@ CATALOGUE: dict[str, ErrorCode] = {
         ErrorCode(
             "CH503", "The tables were not published: they stay as they were", "Read the log of the publish task."
         ),
+        ErrorCode(
+            "CH504",
+            "The vault lacks what has been read",
+            "Restore the vault that belongs to the state, or run: charthouse refetch; the next night then asks for "
+            "everything again.",
+        ),
         # -- CH6xx: state and links ------------------------------------------------------------------------------
         ErrorCode(
             "CH601",

@@ -62,6 +62,11 @@ def built(connection: duckdb.DuckDBPyConnection) -> dict[str, tuple[int, str]]:
     return {person: (sequence, fingerprint) for person, sequence, fingerprint in rows}
 
 
+def forget_built(connection: duckdb.DuckDBPyConnection) -> None:
+    """Make everyone due for a rebuild; the rows stay until it is published."""
+    connection.execute("DELETE FROM records.built_people")
+
+
 def publish(
     connection: duckdb.DuckDBPyConnection,
     staged: Path,

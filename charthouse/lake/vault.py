@@ -2,6 +2,9 @@
 
 Append only. The current version of a resource is the one with the greatest `stored_seq` among those of the same
 (link_id, resource_type, resource_id): arrival decides, since a provider may restore an older text.
+
+Each append that brought something leaves a deposit: a random id, committed with it. Whoever remembers a deposit can
+tell whether this vault still is the one that took it (`charthouse.sync.footing`).
 """
 
 from __future__ import annotations
@@ -11,10 +14,11 @@ from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
 
+from charthouse.errors import LakeError
 from charthouse.lake.session import VAULT, maintain, more_memory, quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
     from pathlib import Path
 
     import duckdb
@@ -49,6 +53,16 @@ QUALIFY row_number() OVER (
     PARTITION BY person_key, link_id, resource_type, resource_id ORDER BY stored_seq DESC
 ) = 1;
 """
+_DEPOSITS = """
+BEGIN;
+CREATE TABLE IF NOT EXISTS vault.deposits (
+    deposit VARCHAR, stored_seq BIGINT, run_id VARCHAR, stored_at TIMESTAMPTZ
+);
+INSERT INTO vault.deposits
+SELECT uuid()::VARCHAR, coalesce(max(stored_seq), 0), NULL, now() FROM vault.resources;
+COMMIT;
+"""
+"""The first deposit is the founding of the vault, so there always is one."""
 # The vault is not sorted: a batch comes person by person, and a sort would hold all texts in memory, here and whenever
 # files are merged.
 # person_key stands in the window's partition, though link_id implies it, so that a filter on people is pushed below it.
@@ -65,11 +79,48 @@ class Stored:
 
 def create(connection: duckdb.DuckDBPyConnection) -> None:
     """Make the vault's tables where they are missing."""
+    if has_deposits(connection):
+        return
     known = connection.execute(
         "SELECT count(*) FROM duckdb_views() WHERE database_name = ? AND view_name = 'current_resources'", [VAULT]
     ).fetchone()
     if known == (0,):
         connection.execute(_TABLES)
+    connection.execute(_DEPOSITS)
+
+
+def has_deposits(connection: duckdb.DuckDBPyConnection) -> bool:
+    """Whether the vault is whole; one of before deposits were kept is not, until `create` has seen it."""
+    known = connection.execute(
+        "SELECT count(*) FROM duckdb_tables() WHERE database_name = ? AND table_name = 'deposits'", [VAULT]
+    ).fetchone()
+    return known != (0,)
+
+
+def is_empty(connection: duckdb.DuckDBPyConnection) -> bool:
+    """Whether the vault holds nothing at all, not even in quarantine."""
+    held = connection.execute("SELECT EXISTS (FROM vault.resources) OR EXISTS (FROM vault.quarantine)").fetchone()
+    return held == (False,)
+
+
+def deposits_among(connection: duckdb.DuckDBPyConnection, deposits: Collection[str]) -> set[str]:
+    """Those of `deposits` that this vault has taken."""
+    if not deposits or not has_deposits(connection):
+        return set()
+    found = connection.execute(
+        "SELECT deposit FROM vault.deposits WHERE deposit IN (SELECT unnest(?))", [list(deposits)]
+    ).fetchall()
+    return {deposit for (deposit,) in found}
+
+
+def newest_deposit(connection: duckdb.DuckDBPyConnection) -> str:
+    """The last deposit: a vault that has it has everything that was appended up to it."""
+    row = connection.execute(
+        "SELECT deposit FROM vault.deposits ORDER BY stored_seq DESC, stored_at DESC LIMIT 1"
+    ).fetchone()
+    if row is None:
+        raise LakeError("CH501", where=VAULT, what="its deposits are gone")
+    return str(row[0])
 
 
 def append(connection: duckdb.DuckDBPyConnection, checked: Path, quarantined: Path, run_id: str) -> Stored:
@@ -129,6 +180,11 @@ def append(connection: duckdb.DuckDBPyConnection, checked: Path, quarantined: Pa
             """,
             [run_id],
         )
+        if new or kept:
+            connection.execute(
+                "INSERT INTO vault.deposits SELECT uuid()::VARCHAR, max(stored_seq), ?, now() FROM vault.resources",
+                [run_id],
+            )
         total = connection.execute(f"SELECT count(*) FROM {incoming}").fetchone()
         connection.execute("COMMIT")
     except BaseException:

@@ -16,7 +16,7 @@ from charthouse.lake import records, vault
 from charthouse.lake.buckets import bucket_of
 from charthouse.lake.session import VAULT, attach, open_records, open_vault, quoted
 from charthouse.settings import get_settings
-from charthouse.sync import night, staging
+from charthouse.sync import footing, night, staging
 from transforms.tables import tables
 
 if TYPE_CHECKING:
@@ -30,6 +30,9 @@ def plan_build(airflow_run_id: str) -> list[str]:
 
     A person is due when the vault holds versions that their published rows have not seen, or when the declaration of
     the tables has changed. Rows staged by an earlier, killed attempt are thrown away: the vault may have moved since.
+
+    Raises:
+        LakeError: CH504 when the vault lacks what has been read: older rows must not replace newer ones.
     """
     run_id = night.run_id_of(airflow_run_id)
     shutil.rmtree(staging.folder(run_id), ignore_errors=True)
@@ -37,6 +40,7 @@ def plan_build(airflow_run_id: str) -> list[str]:
         records.create(connection)
         built = records.built(connection)
         attach(connection, VAULT, read_only=True)
+        footing.require(connection)
         heads = vault.heads(connection)
     fingerprint = records.declaration()
     due = {person: head for person, head in heads.items() if built.get(person) != (head.stored_seq, fingerprint)}
