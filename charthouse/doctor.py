@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
-import duckdb
 import requests
 from sqlalchemy import text
 
@@ -19,6 +18,7 @@ from charthouse.providers import list_providers
 from charthouse.settings import PROJECT_ROOT, get_settings
 from charthouse.state import current_version, head_version, session
 from charthouse.sync import footing
+from transforms.sql_on_fhir.run import FAILURES
 from transforms.tables import tables
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def _extensions() -> Iterator[Finding]:
     except OSError as error:
         yield Finding("DuckDB extensions", False, error.strerror or "", "Mend the home first.")
         return
-    except duckdb.Error as error:
+    except FAILURES as error:
         yield Finding("DuckDB extensions", False, type(error).__name__, "Run: make install")
         return
     missing = [name for name in EXTENSIONS if name not in loaded]

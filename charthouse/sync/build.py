@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from charthouse import faults, progress, runs
+from charthouse.files import write_whole
 from charthouse.lake import records, vault
 from charthouse.lake.buckets import bucket_of
 from charthouse.lake.session import VAULT, attach, open_records, open_vault, quoted
@@ -47,7 +48,7 @@ def plan_build(airflow_run_id: str) -> list[str]:
     names = []
     for number, people in enumerate(_cut(due), start=1):
         names.append(f"{run_id}/group-{number:04d}")
-        staging.write_whole(staging.group_file(run_id, f"group-{number:04d}"), orjson.dumps(people))
+        write_whole(staging.group_file(run_id, f"group-{number:04d}"), orjson.dumps(people))
     progress.tell("build", 0, total=len(due), unit="people")
     return names
 
@@ -91,6 +92,6 @@ def build_group(name: str) -> str:
         # DuckDB gives a thread to every 122,880 rows, which a group seldom has: the tables run side by side instead.
         with ThreadPoolExecutor(get_settings().duckdb_threads) as pool:
             counts |= {"people": len(people), "rows": sum(pool.map(stage, tables()))}
-    staging.write_whole(staging.done_marker(run_id, group), b"")
+    write_whole(staging.done_marker(run_id, group), b"")
     progress.tell("build", len(people), unit="people")
     return name

@@ -134,11 +134,15 @@ class Tokens:
     access_token, refresh_token, expires_at, scope, patient = "good", None, None, None, None
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+BOTH = pytest.mark.parametrize("house", ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)], indirect=True)
+"""For a test that is run on SQLite and on PostgreSQL."""
+
+
+@pytest.fixture
 def house(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
     """One person linked to a provider of three laboratory results."""
     monkeypatch.setenv("CHARTHOUSE_HOME", str(tmp_path / "home"))
-    stores = request.getfixturevalue("postgres_stores") if request.param == "postgres" else {}
+    stores = request.getfixturevalue("postgres_stores") if getattr(request, "param", "") == "postgres" else {}
     for name, address in stores.items():
         monkeypatch.setenv(name, address)
     get_settings.cache_clear()

@@ -20,7 +20,7 @@ from charthouse.sync.build import plan_build
 from charthouse.sync.check import check_batch
 from charthouse.sync.collect import collect_batch
 from charthouse.sync.store import store_batch
-from tests.sync.conftest import observation
+from tests.sync.conftest import BOTH, observation
 
 if TYPE_CHECKING:
     from tests.sync.conftest import House
@@ -53,6 +53,7 @@ def refused_and_mended(house: House) -> dict[str, Any]:
     return whole
 
 
+@BOTH
 def test_a_lost_vault_is_noticed_and_filled_again(house: House) -> None:
     before = house.night()
     assert len(before["rows"]) == 3
@@ -66,6 +67,7 @@ def test_a_lost_vault_is_noticed_and_filled_again(house: House) -> None:
     assert len(after["resources"]) == 4
 
 
+@BOTH
 def test_an_older_backup_of_the_vault_is_noticed_and_filled_up(house: House) -> None:
     house.night()
     house.back_up("vault")
@@ -121,6 +123,7 @@ def test_a_kill_between_the_vault_and_the_state_raises_no_alarm(house: House, po
     assert vault_finding(house)["healthy"]
 
 
+@BOTH
 def test_a_home_of_before_goes_on_and_is_watched_from_then_on(house: House) -> None:
     before = house.night()
     make_older(house)
