@@ -49,11 +49,13 @@ def declaration() -> str:
 
 
 def create(connection: duckdb.DuckDBPyConnection) -> None:
-    """Make the tables where they are missing."""
+    """Make the tables where they are missing. One that was lost makes everyone due, for its rows are gone."""
     connection.execute(_HELPERS)
-    for table in tables():
-        if not _standing_columns(connection, table):
-            _make(connection, table)
+    missing = [table for table in tables() if not _standing_columns(connection, table)]
+    if missing:
+        forget_built(connection)
+    for table in missing:
+        _make(connection, table)
 
 
 def built(connection: duckdb.DuckDBPyConnection) -> dict[str, tuple[int, str]]:

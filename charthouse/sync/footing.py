@@ -91,6 +91,8 @@ def refetch() -> int:
             shutil.rmtree(leftover)
     with session() as state:
         for run_id in state.scalars(select(SyncRun.id).where(SyncRun.status == "running")):
+            waiting = runs.links_of(state, run_id, results=("waiting",))
+            runs.record_link_results(state, run_id, dict.fromkeys(waiting, "failed"))
             runs.record_outcomes(state, run_id, "", [runs.Outcome("CH504", "batch")])
             runs.finish_run(state, run_id, "failed")
         begun = state.scalars(select(Link.id).where(Link.sync_status.in_(("waiting", "running"))))

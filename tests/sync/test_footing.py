@@ -14,7 +14,7 @@ from sqlalchemy import text
 
 from charthouse.errors import LakeError
 from charthouse.home import prepare
-from charthouse.lake.session import open_vault
+from charthouse.lake.session import open_records, open_vault
 from charthouse.state import session
 from charthouse.sync.build import plan_build
 from charthouse.sync.check import check_batch
@@ -85,6 +85,9 @@ def test_an_emptied_vault_is_noticed(house: House) -> None:
         connection.execute("DELETE FROM vault.resources")
     with pytest.raises(LakeError, match="CH504"):
         house.plan()
+    done = house.charthouse("nightly")
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+    assert done.stderr.startswith("CH504 ")
 
 
 def test_a_vault_that_goes_in_the_middle_of_a_night_takes_no_more(house: House) -> None:
@@ -154,4 +157,7 @@ def make_older(house: House) -> None:
 def test_lost_records_are_built_again_by_the_next_night(house: House) -> None:
     before = house.night()
     house.lose("records")
+    assert house.night() == before
+    with open_records() as connection:
+        connection.execute("DROP TABLE records.lab_results")
     assert house.night() == before
