@@ -105,8 +105,7 @@ def _opened(lake: str, settings: Settings | None, *, read_only: bool) -> Iterato
 
 def _code_of(error: Exception, otherwise: str) -> str:
     """CH502 where another process writes to the catalog, which passes."""
-    busy = isinstance(error, duckdb.TransactionException) or "is locked" in str(error)
-    return "CH502" if busy else otherwise
+    return "CH502" if any(sign in str(error).lower() for sign in ("is locked", "conflict")) else otherwise
 
 
 def _extension_file(name: str) -> Traversable:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     import duckdb
 
+HOLDING = frozenset({"resources", "quarantine"})
+"""The tables that hold what came."""
 BUCKETS = 16
 ROW_GROUP = 2048
 ROW_GROUP_BYTES = "8MB"
@@ -79,33 +81,36 @@ class Stored:
 
 def create(connection: duckdb.DuckDBPyConnection) -> None:
     """Make the vault's tables where they are missing."""
-    if has_deposits(connection):
-        return
-    known = connection.execute(
-        "SELECT count(*) FROM duckdb_views() WHERE database_name = ? AND view_name = 'current_resources'", [VAULT]
-    ).fetchone()
-    if known == (0,):
+    standing = _standing(connection)
+    if not standing >= HOLDING | {"current_resources"}:
         connection.execute(_TABLES)
-    connection.execute(_DEPOSITS)
+    if "deposits" not in standing:
+        connection.execute(_DEPOSITS)
 
 
-def has_deposits(connection: duckdb.DuckDBPyConnection) -> bool:
-    """Whether the vault is whole; one of before deposits were kept is not, until `create` has seen it."""
-    known = connection.execute(
-        "SELECT count(*) FROM duckdb_tables() WHERE database_name = ? AND table_name = 'deposits'", [VAULT]
-    ).fetchone()
-    return known != (0,)
+def _standing(connection: duckdb.DuckDBPyConnection) -> set[str]:
+    """The tables and views that are there."""
+    found = connection.execute(
+        """
+        SELECT table_name FROM duckdb_tables() WHERE database_name = $lake
+        UNION ALL SELECT view_name FROM duckdb_views() WHERE database_name = $lake
+        """,
+        {"lake": VAULT},
+    ).fetchall()
+    return {name for (name,) in found}
 
 
 def is_empty(connection: duckdb.DuckDBPyConnection) -> bool:
-    """Whether the vault holds nothing at all, not even in quarantine."""
+    """Whether the vault holds nothing at all, not even in quarantine, or a table of it is gone."""
+    if not _standing(connection) >= HOLDING:
+        return True
     held = connection.execute("SELECT EXISTS (FROM vault.resources) OR EXISTS (FROM vault.quarantine)").fetchone()
     return held == (False,)
 
 
 def deposits_among(connection: duckdb.DuckDBPyConnection, deposits: Collection[str]) -> set[str]:
     """Those of `deposits` that this vault has taken."""
-    if not deposits or not has_deposits(connection):
+    if not deposits or "deposits" not in _standing(connection):
         return set()
     found = connection.execute(
         "SELECT deposit FROM vault.deposits WHERE deposit IN (SELECT unnest(?))", [list(deposits)]

@@ -55,7 +55,9 @@ def require(connection: duckdb.DuckDBPyConnection, link_ids: Sequence[str] | Non
         if not deposits:
             return
         if vault.is_empty(connection):
-            raise LakeError("CH504", where=VAULT, what=f"it is empty; {_links(state)} have been read")
+            raise LakeError(
+                "CH504", where=VAULT, what=f"it is empty, or a table is gone; {_links(state)} have been read"
+            )
         noted = {deposit for deposit in deposits if deposit is not None}
         lost = noted - vault.deposits_among(connection, noted)
         if lost:
@@ -82,6 +84,8 @@ def refetch() -> int:
     Runs that are open end as failed, and what they had landed and staged goes: it was fetched on the old footing.
     Nothing in the vault or the tables is touched. Killed half-way, it is run again.
     """
+    with session(read_only=True) as state:
+        count = state.scalar(select(func.count(Watermark.link_id.distinct()))) or 0
     with open_records() as connection:
         records.create(connection)
         records.forget_built(connection)
@@ -97,7 +101,6 @@ def refetch() -> int:
             runs.finish_run(state, run_id, "failed")
         begun = state.scalars(select(Link.id).where(Link.sync_status.in_(("waiting", "running"))))
         links.set_sync_statuses(state, dict.fromkeys(begun, "failed"))
-        count = state.scalar(select(func.count(Watermark.link_id.distinct()))) or 0
         state.execute(delete(Watermark))
         audit.record(state, "operator", "refetch", "vault", VAULT, {"links": count})
     return count

@@ -78,16 +78,19 @@ def test_an_older_backup_of_the_vault_is_noticed_and_filled_up(house: House) -> 
     assert refused_and_mended(house) == before
 
 
-def test_an_emptied_vault_is_noticed(house: House) -> None:
-    house.night()
+@pytest.mark.parametrize("deed", ["DELETE FROM vault.resources", "DROP TABLE vault.resources"])
+def test_an_emptied_vault_is_noticed(house: House, deed: str) -> None:
+    before = house.night()
     assert vault_finding(house)["healthy"]
     with open_vault() as connection:
-        connection.execute("DELETE FROM vault.resources")
+        connection.execute(deed)
     with pytest.raises(LakeError, match="CH504"):
         house.plan()
     done = house.charthouse("nightly")
     assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
     assert done.stderr.startswith("CH504 ")
+    assert house.charthouse("refetch").returncode == 0
+    assert house.night() == before
 
 
 def test_a_vault_that_goes_in_the_middle_of_a_night_takes_no_more(house: House) -> None:
