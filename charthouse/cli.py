@@ -216,6 +216,20 @@ def doctor(as_json: AsJson = False) -> None:
     raise typer.Exit(0 if all(finding.healthy for finding in findings) else 1)
 
 
+@app.command()
+def refetch() -> None:
+    """Forget how far providers have been read: the next night asks for everything, and builds everyone again.
+
+    For a vault that was lost, or restored from an older backup. No run may be at work. Nothing that is stored or
+    published is deleted.
+    """
+    from charthouse.home import held
+    from charthouse.sync.footing import refetch as forget
+
+    with held():
+        typer.echo(f"the next night asks for everything again: {forget():,} links")
+
+
 @app.command("settings")
 def settings_list(as_json: AsJson = False) -> None:
     """Every setting: its variable, its present value, what it is."""

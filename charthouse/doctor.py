@@ -8,16 +8,17 @@ from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
-import duckdb
 import requests
 from sqlalchemy import text
 
 from charthouse.credentials import check_key, key_is_needed
-from charthouse.errors import CharthouseError
+from charthouse.errors import CharthouseError, LakeError
 from charthouse.lake.session import EXTENSIONS, connect, open_records, open_vault
 from charthouse.providers import list_providers
 from charthouse.settings import PROJECT_ROOT, get_settings
 from charthouse.state import current_version, head_version, session
+from charthouse.sync import footing
+from transforms.sql_on_fhir.run import FAILURES
 from transforms.tables import tables
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def _extensions() -> Iterator[Finding]:
     except OSError as error:
         yield Finding("DuckDB extensions", False, error.strerror or "", "Mend the home first.")
         return
-    except duckdb.Error as error:
+    except FAILURES as error:
         yield Finding("DuckDB extensions", False, type(error).__name__, "Run: make install")
         return
     missing = [name for name in EXTENSIONS if name not in loaded]
@@ -132,6 +133,20 @@ def _lakes() -> Iterator[Finding]:
     yield _guard("records", lambda: rows(open_records, "records.built_people", *names))
 
 
+def _footing() -> Iterator[Finding]:
+    what = "vault and state"
+    try:
+        with open_vault(read_only=True) as connection:
+            footing.require(connection)
+    except LakeError as error:
+        if error.code == "CH504":
+            yield Finding(what, False, f"{error.entry.title}: {error.what}", error.entry.mend)
+    except Exception:  # noqa: S110  # the vault and the state database have findings of their own
+        pass
+    else:
+        yield Finding(what, True, "what has been read is in the vault")
+
+
 def _providers() -> Iterator[Finding]:
     try:
         with session() as state:
@@ -168,4 +183,4 @@ def _guard(what: str, look: Callable[[], str]) -> Finding:
         )
 
 
-_LOOKS = (_python, _versions, _extensions, _folders, _key, _state, _lakes, _providers)
+_LOOKS = (_python, _versions, _extensions, _folders, _key, _state, _lakes, _footing, _providers)

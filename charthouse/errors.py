@@ -15,7 +15,9 @@ CATALOGUE: dict[str, ErrorCode] = {
     entry.code: entry
     for entry in (
         # -- CH0xx: setting up -----------------------------------------------------------------------------------
-        ErrorCode("CH001", "A setting does not fit", "Correct the variable, or unset it to get the default."),
+        ErrorCode(
+            "CH001", "A setting does not fit", "Correct the variable, or unset it to get the default.", final=True
+        ),
         ErrorCode("CH002", "SOURCE cannot be read", "Name a folder of FHIR files, or one such file."),
         ErrorCode(
             "CH003",
@@ -32,10 +34,11 @@ CATALOGUE: dict[str, ErrorCode] = {
             "CH006",
             "The key file is missing or unreadable",
             "Restore it from your backup: sealed tokens cannot be opened without it.",
+            final=True,
         ),
         ErrorCode("CH007", "Another run holds this home", "Wait for it to end, or use another CHARTHOUSE_HOME."),
         ErrorCode("CH008", "The sandbox did not start", "Read its log, named above."),
-        ErrorCode("CH009", "There is no run yet", "Start one with: make nightly"),
+        ErrorCode("CH009", "There is no run yet", "Start one with: make nightly", final=True),
         ErrorCode(
             "CH010",
             "The query could not be run",
@@ -81,7 +84,7 @@ CATALOGUE: dict[str, ErrorCode] = {
         ErrorCode("CH115", "The provider sent a warning with the results", "Nothing to do: it is kept as a remark."),
         ErrorCode("CH116", "A referenced resource could not be read", "Nothing to do: the next night tries again."),
         ErrorCode("CH117", "The batch was not worked to its end", "Read its task logs; the next night tries again."),
-        ErrorCode("CH118", "Too many links failed", "Run: charthouse status; the threshold is a setting."),
+        ErrorCode("CH118", "Too many links failed", "Run: charthouse status; the threshold is a setting.", final=True),
         ErrorCode(
             "CH119", "A page is empty although more was announced", "Tell the provider; the next night tries again."
         ),
@@ -91,7 +94,7 @@ CATALOGUE: dict[str, ErrorCode] = {
             "The provider redirects to another host",
             "Check the endpoint of the provider; tokens are never sent elsewhere.",
         ),
-        ErrorCode("CH122", "The batch is gone: its run has ended", "Trigger sync_records again."),
+        ErrorCode("CH122", "The batch is gone: its run has ended", "Trigger sync_records again.", final=True),
         ErrorCode(
             "CH123",
             "The provider's token endpoint refuses us",
@@ -114,7 +117,12 @@ CATALOGUE: dict[str, ErrorCode] = {
             "A row breaks a row rule",
             "Read the rule in expectations/; the resource stays in the vault.",
         ),
-        ErrorCode("CH402", "A table rule failed: the batch is held", "Mend the cause, then run sync_records again."),
+        ErrorCode(
+            "CH402",
+            "A table rule failed: the batch is held",
+            "Mend the cause, then run sync_records again.",
+            final=True,
+        ),
         ErrorCode(
             "CH403",
             "An expectation could not be evaluated",
@@ -131,7 +139,27 @@ CATALOGUE: dict[str, ErrorCode] = {
         ),
         ErrorCode("CH502", "The lake is being written by another process", "Nothing to do: the task tries again."),
         ErrorCode(
-            "CH503", "The tables were not published: they stay as they were", "Read the log of the publish task."
+            "CH503",
+            "The tables were not published: they stay as they were",
+            "Read the log of the publish task.",
+            final=True,
+        ),
+        ErrorCode(
+            "CH504",
+            "The vault lacks what has been read",
+            "Restore the vault that belongs to the state, or run: charthouse refetch; the next night then asks for "
+            "everything again.",
+            final=True,
+        ),
+        ErrorCode(
+            "CH505",
+            "A statement failed in a lake",
+            "Read the log, which names the place: free the disk, or restore a lost file from your backup.",
+        ),
+        ErrorCode(
+            "CH506",
+            "The tables are published, but a lake was not compacted",
+            "Nothing to do: the next night compacts it; if that fails too, read the log of the publish task.",
         ),
         # -- CH6xx: state and links ------------------------------------------------------------------------------
         ErrorCode(
@@ -139,8 +167,10 @@ CATALOGUE: dict[str, ErrorCode] = {
             "The link may not go from its status to that one",
             "Read the diagram in docs/state.md.",
         ),
-        ErrorCode("CH602", "There is no such person, provider or link", "List them with: charthouse people list"),
-        ErrorCode("CH603", "The state database is of another version", "Run: charthouse init"),
+        ErrorCode(
+            "CH602", "There is no such person, provider or link", "List them with: charthouse people list", final=True
+        ),
+        ErrorCode("CH603", "The state database is of another version", "Run: charthouse init", final=True),
         ErrorCode("CH604", "The provider refused the sign-in", "Start the link again."),
         ErrorCode(
             "CH605",
@@ -154,7 +184,9 @@ CATALOGUE: dict[str, ErrorCode] = {
             "CH607", "A person's, provider's or partner's details cannot be used", "Correct what is named above."
         ),
         ErrorCode("CH608", "Another process holds this and does not let go", "Nothing to do: the task tries again."),
-        ErrorCode("CH609", "There is no state database yet", "Start with: make nightly, or: charthouse init"),
+        ErrorCode(
+            "CH609", "There is no state database yet", "Start with: make nightly, or: charthouse init", final=True
+        ),
     )
 }
 

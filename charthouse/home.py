@@ -13,6 +13,7 @@ from charthouse.lake import records, vault
 from charthouse.lake.session import open_records, open_vault, sweep_spilled
 from charthouse.settings import get_settings
 from charthouse.state import migrate
+from charthouse.sync import footing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,6 +42,7 @@ def prepare() -> Path:
     migrate()
     with open_vault() as connection:
         vault.create(connection)
+        footing.adopt(connection)
     with open_records() as connection:
         records.create(connection)
     return home

@@ -326,10 +326,15 @@ def events(session: Session, link_id: str) -> list[LinkEvent]:
     return list(session.scalars(select(LinkEvent).where(LinkEvent.link_id == link_id).order_by(LinkEvent.id)))
 
 
-def set_watermarks(session: Session, link_id: str, watermarks: Mapping[str, str]) -> None:
-    """Note how far queries have been read. Labels that are not named keep what they had."""
+def set_watermarks(
+    session: Session, link_id: str, watermarks: Mapping[str, str], *, deposit: str | None = None
+) -> None:
+    """Note how far queries have been read, and the vault's deposit that this rests on. Other labels stay."""
     at = now()
-    rows = [{"link_id": link_id, "label": label, "value": value, "moved_at": at} for label, value in watermarks.items()]
+    rows = [
+        {"link_id": link_id, "label": label, "value": value, "moved_at": at, "deposit": deposit}
+        for label, value in watermarks.items()
+    ]
     if rows:
         session.execute(delete(Watermark).where(Watermark.link_id == link_id, Watermark.label.in_(watermarks)))
         session.execute(insert(Watermark), rows)

@@ -19,6 +19,7 @@ from charthouse import accounting, airflow_process, home, progress, report, runs
 from charthouse.errors import SetupError
 from charthouse.settings import PROJECT_ROOT
 from charthouse.state import session
+from charthouse.sync import footing
 from charthouse.terminal import console, page, stop_as_by_ctrl_c
 
 if TYPE_CHECKING:
@@ -40,12 +41,14 @@ def run_night(source: Path | None, people: int, seed: int) -> int:
     """Run one night for the provider of `source` (or of made-up people). Returns the exit code of the command.
 
     Raises:
-        CharthouseError: CH0xx for what keeps the night from starting, CH011 when the run failed.
+        CharthouseError: CH0xx for what keeps the night from starting, CH504 when the vault lacks what has been read,
+            CH011 when the run failed.
     """
     out = console()
     stop_as_by_ctrl_c()
     with home.held(), ThreadPoolExecutor(1) as aside:
         folder = home.prepare()
+        footing.check()
         log = folder / "logs" / f"nightly-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.log"
         provider = sandbox_process.provider_of(source) if source else GENERATED
         # Airflow's first migration takes longer than everything else before the fetch.

@@ -11,6 +11,7 @@ import duckdb
 
 from charthouse.analyst import analyst, ends, statements
 from charthouse.errors import SetupError
+from transforms.sql_on_fhir.run import FAILURES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,8 +43,8 @@ def ask(query: str, style: str) -> None:
                 _show(connection, _text(query))
             else:
                 _write(_only_answer(connection, _text(query)), style)
-        except duckdb.Error as error:
-            raise SetupError("CH010", what=str(error).splitlines()[0]) from None
+        except FAILURES as error:
+            raise SetupError("CH010", what=_words(error).splitlines()[0]) from None
         except RuntimeError as error:  # DuckDB's answer to Ctrl-C
             raise KeyboardInterrupt from error
 
@@ -85,12 +86,19 @@ def _answer(connection: duckdb.DuckDBPyConnection, text: str) -> int:
     try:
         if duckdb.tokenize(text):
             _show(connection, text)
-    except (duckdb.Error, SetupError) as error:
-        sys.stderr.write(f"{error}\n")
+    except (*FAILURES, SetupError) as error:
+        sys.stderr.write(f"{_words(error)}\n")
         return 1
     except RuntimeError as error:
         raise KeyboardInterrupt from error
     return 0
+
+
+def _words(error: Exception) -> str:
+    """DuckDB's words about a query, which are for the analyst who asked it."""
+    if isinstance(error, UnicodeDecodeError):
+        return "a value does not fit; DuckDB's words about it quote a text that is cut within a character"
+    return str(error)
 
 
 def _text(query: str) -> str:

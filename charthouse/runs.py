@@ -36,6 +36,7 @@ __all__ = [
     "current_run",
     "finish_run",
     "get_run",
+    "last_stage",
     "latest_run",
     "links_of",
     "list_runs",
@@ -222,6 +223,13 @@ def record_stage(
         seconds = (finished_at - started_at).total_seconds()
     row.started_at, row.finished_at, row.seconds, row.detail = started_at, finished_at, seconds, dict(detail or {})
     session.flush()
+
+
+def last_stage(session: Session, stage: str) -> SyncStage | None:
+    """The part of a stage that was begun last, in whatever run."""
+    return session.scalars(
+        select(SyncStage).where(SyncStage.stage == stage).order_by(SyncStage.started_at.desc()).limit(1)
+    ).one_or_none()
 
 
 @contextmanager

@@ -5,7 +5,7 @@ Refreshes every due link and publishes what came: **plan → fetch → check →
 then **build → audit → publish** for the people whose vault moved on, then **finish**.
 
 * *Run it for some providers only:* trigger it with `{"providers": ["a-slug"]}`.
-* *A task failed:* clear it. Every step may run twice; a killed fetch goes on where it was.
+* *A task failed:* clear it. Every step may run twice. What no second try can change is tried once.
 * *The run is red:* `charthouse status` says which links failed and why, by error code (docs/errors.md).
 
 Tasks hand over names and counts only; nothing about a person is in XCom, logs or map labels.
@@ -15,10 +15,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from airflow.sdk import Asset, AssetAlias, Param, dag, get_current_context, task, task_group
+from airflow.sdk import Asset, AssetAlias, Param, dag, get_current_context, task_group
+
+from plugins.steps import step
 
 PUBLISHED = AssetAlias("published_tables")
-QUIET = {"show_return_value_in_logs": False}
 
 
 @dag(
@@ -41,7 +42,7 @@ QUIET = {"show_return_value_in_logs": False}
 def sync_records() -> None:
     """Wire the night together; what each step does is in `charthouse.sync`."""
 
-    @task(**QUIET)
+    @step()
     def plan() -> list[str]:
         """Open the run (or resume the one that was killed) and cut the due links into batches."""
         from charthouse.sync.plan import plan_run
@@ -49,21 +50,21 @@ def sync_records() -> None:
         context = get_current_context()
         return plan_run(context["params"]["providers"], airflow_run_id=context["run_id"])
 
-    @task(pool="providers", **QUIET)
+    @step(pool="providers")
     def fetch(batch: str) -> str:
         """Land the pages of every link of the batch."""
         from charthouse.sync.collect import collect_batch
 
         return collect_batch(batch)
 
-    @task(pool="duckdb", **QUIET)
+    @step(pool="duckdb")
     def check(batch: str) -> str:
         """Give every resource its verdict."""
         from charthouse.sync.check import check_batch
 
         return check_batch(batch)
 
-    @task(pool="vault_writer", **QUIET)
+    @step(pool="vault_writer")
     def store(batch: str) -> str:
         """Append what is new to the vault and note the batch in the ledger."""
         from charthouse.sync.store import store_batch
@@ -75,37 +76,36 @@ def sync_records() -> None:
         """One batch of links, from the provider to the vault."""
         store(check(fetch(batch)))
 
-    @task(trigger_rule="all_done", **QUIET)
+    @step(trigger_rule="all_done")
     def plan_build(run_id: str | None = None) -> list[str]:
         """Find the people whose vault moved on, whatever became of single batches."""
         from charthouse.sync.build import plan_build
 
         return plan_build(run_id)
 
-    @task(pool="duckdb", **QUIET)
+    @step(pool="duckdb")
     def build(group: str) -> str:
         """Stage the category rows of one group of people."""
         from charthouse.sync.build import build_group
 
         return build_group(group)
 
-    @task(trigger_rule="all_done", **QUIET)
+    @step(trigger_rule="all_done")
     def audit(run_id: str | None = None) -> None:
         """Run Great Expectations on the staged rows."""
         from charthouse.sync.audit import audit_run
 
         audit_run(run_id)
 
-    @task(pool="records_writer", outlets=[PUBLISHED], **QUIET)
+    @step(pool="records_writer", outlets=[PUBLISHED])
     def publish(run_id: str | None = None) -> None:
         """Commit all tables in one transaction, compact, and announce the tables that changed."""
         from charthouse.sync.publish import publish_run
 
         for table in publish_run(run_id):
-            asset = Asset(name=table, uri=f"x-charthouse://records/{table}")
-            get_current_context()["outlet_events"][PUBLISHED].add(asset)
+            get_current_context()["outlet_events"][PUBLISHED].add(Asset(table, f"x-charthouse://records/{table}"))
 
-    @task(trigger_rule="all_done", **QUIET)
+    @step(trigger_rule="all_done")
     def finish(run_id: str | None = None) -> None:
         """Close the run; fail it when nothing was published or too many links failed."""
         from charthouse.sync.finish import finish_run

@@ -49,17 +49,24 @@ def declaration() -> str:
 
 
 def create(connection: duckdb.DuckDBPyConnection) -> None:
-    """Make the tables where they are missing."""
+    """Make the tables where they are missing. One that was lost makes everyone due, for its rows are gone."""
     connection.execute(_HELPERS)
-    for table in tables():
-        if not _standing_columns(connection, table):
-            _make(connection, table)
+    missing = [table for table in tables() if not _standing_columns(connection, table)]
+    if missing:
+        forget_built(connection)
+    for table in missing:
+        _make(connection, table)
 
 
 def built(connection: duckdb.DuckDBPyConnection) -> dict[str, tuple[int, str]]:
     """For each person: the vault sequence and the declaration that their published rows were built from."""
     rows = connection.execute("SELECT person_key, vault_seq, declaration FROM records.built_people").fetchall()
     return {person: (sequence, fingerprint) for person, sequence, fingerprint in rows}
+
+
+def forget_built(connection: duckdb.DuckDBPyConnection) -> None:
+    """Make everyone due for a rebuild; the rows stay until it is published."""
+    connection.execute("DELETE FROM records.built_people")
 
 
 def publish(

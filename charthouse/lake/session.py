@@ -17,11 +17,15 @@ import duckdb
 import psutil
 
 from charthouse.errors import LakeError
+from charthouse.log import get_logger
 from charthouse.settings import Settings, get_settings
+from transforms.sql_on_fhir.run import FAILURES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from importlib.resources.abc import Traversable
+
+log = get_logger(__name__)
 
 EXTENSIONS = ("httpfs", "sqlite_scanner", "postgres_scanner", "ducklake")
 
@@ -90,7 +94,18 @@ def _opened(lake: str, settings: Settings | None, *, read_only: bool) -> Iterato
     _catalog_of(lake, settings or get_settings(), read_only=read_only)  # whoever only looks makes nothing
     with connect(settings) as connection:
         attach(connection, lake, read_only=read_only, settings=settings)
-        yield connection
+        try:
+            yield connection
+        except FAILURES as error:
+            # DuckDB quotes what it stumbled over, which may be a person's: where it was is logged, its words go no
+            # further than this block.
+            log.exception("a statement failed in a lake", lake=lake)
+            raise LakeError(_code_of(error, "CH505"), where=lake, what=type(error).__name__) from None
+
+
+def _code_of(error: Exception, otherwise: str) -> str:
+    """CH502 where another process writes to the catalog, which passes."""
+    return "CH502" if any(sign in str(error).lower() for sign in ("is locked", "conflict")) else otherwise
 
 
 def _extension_file(name: str) -> Traversable:
@@ -121,22 +136,29 @@ def attach(
     options += [f"DATA_PATH {quoted(data_of(lake, settings))}", "OVERRIDE_DATA_PATH true"]
     try:
         connection.execute(f"ATTACH {quoted('ducklake:' + catalog)} AS {lake} ({', '.join(options)})")
-    except duckdb.Error as error:
+    except FAILURES as error:
         # DuckDB repeats the catalog's address, which may hold a password: only the kind of fault is passed on.
-        code = "CH502" if "lock" in str(error).lower() else "CH501"
-        raise LakeError(code, where=lake, what=type(error).__name__) from None
+        raise LakeError(_code_of(error, "CH501"), where=lake, what=type(error).__name__) from None
 
 
 @contextmanager
 def open_vault(*, read_only: bool = False, settings: Settings | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A connection with the vault attached as `vault` (tables: see `charthouse.lake.vault`)."""
+    """A connection with the vault attached as `vault` (tables: see `charthouse.lake.vault`).
+
+    Raises:
+        LakeError: CH501 or CH502 as `attach`; CH505 or CH502 for what DuckDB raises in the block and nobody caught.
+    """
     with _opened(VAULT, settings, read_only=read_only) as connection:
         yield connection
 
 
 @contextmanager
 def open_records(*, read_only: bool = False, settings: Settings | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A connection with the records attached as `records` (tables: see `charthouse.lake.records`)."""
+    """A connection with the records attached as `records` (tables: see `charthouse.lake.records`).
+
+    Raises:
+        LakeError: as `open_vault`.
+    """
     with _opened(RECORDS, settings, read_only=read_only) as connection:
         yield connection
 

@@ -2,6 +2,9 @@
 
 Append only. The current version of a resource is the one with the greatest `stored_seq` among those of the same
 (link_id, resource_type, resource_id): arrival decides, since a provider may restore an older text.
+
+Each append that brought something leaves a deposit: a random id, committed with it. Whoever remembers a deposit can
+tell whether this vault still is the one that took it (`charthouse.sync.footing`).
 """
 
 from __future__ import annotations
@@ -11,14 +14,17 @@ from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
 
+from charthouse.errors import LakeError
 from charthouse.lake.session import VAULT, maintain, more_memory, quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
     from pathlib import Path
 
     import duckdb
 
+HOLDING = frozenset({"resources", "quarantine"})
+"""The tables that hold what came."""
 BUCKETS = 16
 ROW_GROUP = 2048
 ROW_GROUP_BYTES = "8MB"
@@ -49,6 +55,16 @@ QUALIFY row_number() OVER (
     PARTITION BY person_key, link_id, resource_type, resource_id ORDER BY stored_seq DESC
 ) = 1;
 """
+_DEPOSITS = """
+BEGIN;
+CREATE TABLE IF NOT EXISTS vault.deposits (
+    deposit VARCHAR, stored_seq BIGINT, run_id VARCHAR, stored_at TIMESTAMPTZ
+);
+INSERT INTO vault.deposits
+SELECT uuid()::VARCHAR, coalesce(max(stored_seq), 0), NULL, now() FROM vault.resources;
+COMMIT;
+"""
+"""The first deposit is the founding of the vault, so there always is one."""
 # The vault is not sorted: a batch comes person by person, and a sort would hold all texts in memory, here and whenever
 # files are merged.
 # person_key stands in the window's partition, though link_id implies it, so that a filter on people is pushed below it.
@@ -65,11 +81,51 @@ class Stored:
 
 def create(connection: duckdb.DuckDBPyConnection) -> None:
     """Make the vault's tables where they are missing."""
-    known = connection.execute(
-        "SELECT count(*) FROM duckdb_views() WHERE database_name = ? AND view_name = 'current_resources'", [VAULT]
-    ).fetchone()
-    if known == (0,):
+    standing = _standing(connection)
+    if not standing >= HOLDING | {"current_resources"}:
         connection.execute(_TABLES)
+    if "deposits" not in standing:
+        connection.execute(_DEPOSITS)
+
+
+def _standing(connection: duckdb.DuckDBPyConnection) -> set[str]:
+    """The tables and views that are there."""
+    found = connection.execute(
+        """
+        SELECT table_name FROM duckdb_tables() WHERE database_name = $lake
+        UNION ALL SELECT view_name FROM duckdb_views() WHERE database_name = $lake
+        """,
+        {"lake": VAULT},
+    ).fetchall()
+    return {name for (name,) in found}
+
+
+def is_empty(connection: duckdb.DuckDBPyConnection) -> bool:
+    """Whether the vault holds nothing at all, not even in quarantine, or a table of it is gone."""
+    if not _standing(connection) >= HOLDING:
+        return True
+    held = connection.execute("SELECT EXISTS (FROM vault.resources) OR EXISTS (FROM vault.quarantine)").fetchone()
+    return held == (False,)
+
+
+def deposits_among(connection: duckdb.DuckDBPyConnection, deposits: Collection[str]) -> set[str]:
+    """Those of `deposits` that this vault has taken."""
+    if not deposits or "deposits" not in _standing(connection):
+        return set()
+    found = connection.execute(
+        "SELECT deposit FROM vault.deposits WHERE deposit IN (SELECT unnest(?))", [list(deposits)]
+    ).fetchall()
+    return {deposit for (deposit,) in found}
+
+
+def newest_deposit(connection: duckdb.DuckDBPyConnection) -> str:
+    """The last deposit: a vault that has it has everything that was appended up to it."""
+    row = connection.execute(
+        "SELECT deposit FROM vault.deposits ORDER BY stored_seq DESC, stored_at DESC LIMIT 1"
+    ).fetchone()
+    if row is None:
+        raise LakeError("CH501", where=VAULT, what="its deposits are gone")
+    return str(row[0])
 
 
 def append(connection: duckdb.DuckDBPyConnection, checked: Path, quarantined: Path, run_id: str) -> Stored:
@@ -129,6 +185,11 @@ def append(connection: duckdb.DuckDBPyConnection, checked: Path, quarantined: Pa
             """,
             [run_id],
         )
+        if new or kept:
+            connection.execute(
+                "INSERT INTO vault.deposits SELECT uuid()::VARCHAR, max(stored_seq), ?, now() FROM vault.resources",
+                [run_id],
+            )
         total = connection.execute(f"SELECT count(*) FROM {incoming}").fetchone()
         connection.execute("COMMIT")
     except BaseException:

@@ -128,7 +128,11 @@ class Credential(Base):
 
 
 class Watermark(Base):
-    """How far a query of a link has been read: the provider's own greatest `meta.lastUpdated`, as it wrote it."""
+    """How far a query of a link has been read: the provider's own greatest `meta.lastUpdated`, as it wrote it.
+
+    `deposit` is the vault's id of what this rests on: without that deposit the vault lacks what was read. Empty in rows
+    of before deposits were kept.
+    """
 
     __tablename__ = "watermark"
 
@@ -136,6 +140,7 @@ class Watermark(Base):
     label: Mapped[str] = mapped_column(Text, primary_key=True)
     value: Mapped[str] = mapped_column(String(64))
     moved_at: Mapped[datetime] = mapped_column(default=now)
+    deposit: Mapped[str | None] = mapped_column(Key)
 
 
 class AuditEvent(Base):

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from charthouse import faults, progress, runs
 from charthouse.errors import AuditError
+from charthouse.files import put, scratch_of, write_whole
 from charthouse.sync import night, staging
 from transforms.tables import tables
 
@@ -57,9 +58,11 @@ def audit_run(airflow_run_id: str) -> None:
         )
         staging.folder(run_id).mkdir(parents=True, exist_ok=True)
         rows = [dict(zip(WITHHELD_SCHEMA.names, row, strict=True)) for row in broken]
-        pq.write_table(pa.Table.from_pylist(rows, schema=WITHHELD_SCHEMA), staging.withheld_file(run_id))
+        scratch = scratch_of(staging.withheld_file(run_id))
+        pq.write_table(pa.Table.from_pylist(rows, schema=WITHHELD_SCHEMA), scratch)
+        put(scratch, staging.withheld_file(run_id))
         faults.point("audit.written")
-        staging.write_whole(staging.audit_file(run_id), orjson.dumps(asdict(summary)))
+        write_whole(staging.audit_file(run_id), orjson.dumps(asdict(summary)))
         counts |= {"rows": summary.rows, "withheld": summary.withheld}
     progress.tell("audit", len(tables()), unit="tables")
 

@@ -14,9 +14,9 @@ import orjson
 
 from charthouse import links
 from charthouse.errors import FetchError
+from charthouse.files import write_whole
 from charthouse.settings import get_settings
 from charthouse.state import session
-from charthouse.sync.staging import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

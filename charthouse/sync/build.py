@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 import orjson
 
 from charthouse import faults, progress, runs
+from charthouse.files import write_whole
 from charthouse.lake import records, vault
 from charthouse.lake.buckets import bucket_of
 from charthouse.lake.session import VAULT, attach, open_records, open_vault, quoted
 from charthouse.settings import get_settings
-from charthouse.sync import night, staging
+from charthouse.sync import footing, night, staging
 from transforms.tables import tables
 
 if TYPE_CHECKING:
@@ -30,6 +31,9 @@ def plan_build(airflow_run_id: str) -> list[str]:
 
     A person is due when the vault holds versions that their published rows have not seen, or when the declaration of
     the tables has changed. Rows staged by an earlier, killed attempt are thrown away: the vault may have moved since.
+
+    Raises:
+        LakeError: CH504 when the vault lacks what has been read: older rows must not replace newer ones.
     """
     run_id = night.run_id_of(airflow_run_id)
     shutil.rmtree(staging.folder(run_id), ignore_errors=True)
@@ -37,13 +41,14 @@ def plan_build(airflow_run_id: str) -> list[str]:
         records.create(connection)
         built = records.built(connection)
         attach(connection, VAULT, read_only=True)
+        footing.require(connection)
         heads = vault.heads(connection)
     fingerprint = records.declaration()
     due = {person: head for person, head in heads.items() if built.get(person) != (head.stored_seq, fingerprint)}
     names = []
     for number, people in enumerate(_cut(due), start=1):
         names.append(f"{run_id}/group-{number:04d}")
-        staging.write_whole(staging.group_file(run_id, f"group-{number:04d}"), orjson.dumps(people))
+        write_whole(staging.group_file(run_id, f"group-{number:04d}"), orjson.dumps(people))
     progress.tell("build", 0, total=len(due), unit="people")
     return names
 
@@ -87,6 +92,6 @@ def build_group(name: str) -> str:
         # DuckDB gives a thread to every 122,880 rows, which a group seldom has: the tables run side by side instead.
         with ThreadPoolExecutor(get_settings().duckdb_threads) as pool:
             counts |= {"people": len(people), "rows": sum(pool.map(stage, tables()))}
-    staging.write_whole(staging.done_marker(run_id, group), b"")
+    write_whole(staging.done_marker(run_id, group), b"")
     progress.tell("build", len(people), unit="people")
     return name

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from msgspec.structs import astuple
 
 from charthouse import faults, progress, runs
+from charthouse.files import put, scratch_of
 from charthouse.sync import batches, landing
 from transforms.checking import Checker, Owner
 from transforms.checking.batches import CHECKED_SCHEMA, QUARANTINED_SCHEMA, CheckedRow, QuarantinedRow, check_pages
@@ -30,7 +31,7 @@ class RowWriter:
 
     def __init__(self, file: Path, schema: pa.Schema) -> None:
         self._file = file
-        self._scratch = file.with_name(file.name + ".part")
+        self._scratch = scratch_of(file)
         self._schema = schema
         self._writer = pq.ParquetWriter(self._scratch, schema, compression="zstd", compression_level=1)
         self._rows: list[CheckedRow | QuarantinedRow] = []
@@ -52,7 +53,7 @@ class RowWriter:
             self._flush()
         self._writer.close()
         if kind is None:
-            self._scratch.replace(self._file)
+            put(self._scratch, self._file)
 
     def _flush(self) -> None:
         if self._rows:

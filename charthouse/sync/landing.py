@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
+from charthouse.files import put, scratch_of, sync, write_whole
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -100,7 +102,7 @@ class PageWriter:
 
     def __init__(self, file: Path) -> None:
         self.file = file
-        self._scratch = file.with_name(file.name + ".part")
+        self._scratch = scratch_of(file)
         self._stream = self._scratch.open("wb")
 
     def add(self, body: bytes, member: bytes | None = None) -> None:
@@ -112,10 +114,8 @@ class PageWriter:
 
     def finish(self) -> None:
         """Bring the file to disk and give it its name."""
-        self._stream.flush()
-        os.fsync(self._stream.fileno())
         self._stream.close()
-        self._scratch.replace(self.file)
+        put(self._scratch, self.file)
 
 
 def read_pages(file: Path) -> Iterator[bytes]:
@@ -159,14 +159,8 @@ def read_manifest(path: Path) -> Manifest | None:
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Close a landing: everything before it is on disk when the marker appears."""
-    _sync_folder(folder)
-    scratch = folder / f"{MARKER}.part"
-    with scratch.open("wb") as stream:
-        stream.write(msgspec.json.format(_ENCODER.encode(manifest), indent=1))
-        stream.flush()
-        os.fsync(stream.fileno())
-    scratch.replace(folder / MARKER)
-    _sync_folder(folder)
+    sync(folder)
+    write_whole(folder / MARKER, msgspec.json.format(_ENCODER.encode(manifest), indent=1))
     (folder / JOURNAL).unlink(missing_ok=True)
 
 
@@ -210,11 +204,3 @@ def resume(folder: Path) -> list[QueryRecord]:
 def is_reference(record: QueryRecord) -> bool:
     """Whether a query read what others point at (`Organization?_id`) rather than what is the person's."""
     return record.label.endswith("?_id")
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

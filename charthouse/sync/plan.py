@@ -9,7 +9,7 @@ from charthouse import faults, links, progress, runs
 from charthouse.providers import get_provider
 from charthouse.settings import get_settings
 from charthouse.state import session
-from charthouse.sync import batches
+from charthouse.sync import batches, footing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -28,7 +28,9 @@ def plan_run(providers: Sequence[str], *, airflow_run_id: str) -> list[str]:
 
     Raises:
         StateError: CH602 for a provider that is not registered; no run is opened then.
+        LakeError: CH504 when the vault lacks what has been read; no run is opened, no provider asked.
     """
+    footing.check()
     scope = ",".join(sorted(providers)) or EVERY_PROVIDER
     with session() as state:
         for slug in providers:

@@ -1,6 +1,7 @@
 """Publish: one transaction over all tables for the people who were rebuilt; then the lakes are compacted.
 
-Nothing new means nothing rewritten: without people to rebuild neither lake is touched.
+Nothing new means nothing rewritten: without people to rebuild neither lake is touched, unless the last compaction
+failed.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from typing import TYPE_CHECKING
 from charthouse import faults, progress, runs
 from charthouse.errors import LakeError
 from charthouse.lake import records, vault
-from charthouse.lake.session import open_records, open_vault
+from charthouse.lake.session import RECORDS, VAULT, open_records, open_vault
+from charthouse.log import get_logger
 from charthouse.state import session
 from charthouse.sync import night, staging
 from charthouse.sync.audit import read_summary
@@ -18,9 +20,14 @@ from charthouse.sync.audit import read_summary
 if TYPE_CHECKING:
     from charthouse.lake.records import TableChange
 
+COMPACT = "compact"
+log = get_logger(__name__)
+
 
 def publish_run(airflow_run_id: str) -> list[str]:
     """Commit what the run staged and audited. Returns the tables that changed; none when the audit holds the batch.
+
+    A compaction that fails afterwards is the outcome CH506 of the run, and is made up for by the next night.
 
     Raises:
         LakeError: CH503 when there was no audit to rely on.
@@ -45,6 +52,8 @@ def publish_run(airflow_run_id: str) -> list[str]:
                     held_rows=change.withheld,
                 )
         counts["people"] = len(people)
+    if people or _left_uncompacted():
+        _compact(run_id)
     progress.tell("publish", 1, total=1, unit="snapshot" if people else "nothing new")
     return [change.table for change in changes if change.removed or change.inserted]
 
@@ -53,10 +62,30 @@ def _publish(run_id: str, people: dict[str, int]) -> list[TableChange]:
     with open_records() as connection:
         changes = records.publish(connection, staging.rows(run_id), staging.withheld_file(run_id), people)
         faults.point("publish.committed")
-        records.compact(connection)
-    with open_vault() as connection:
-        vault.compact(connection)
     return changes
+
+
+def _compact(run_id: str) -> None:
+    """Compact both lakes. What fails is an outcome of the run, whose tables are published all the same."""
+    failed = []
+    with runs.stage(run_id, COMPACT) as counts:
+        for lake, opened, compact in ((RECORDS, open_records, records.compact), (VAULT, open_vault, vault.compact)):
+            try:
+                with opened() as connection:
+                    compact(connection)
+            except LakeError:
+                log.exception("a lake was not compacted", lake=lake)
+                failed.append(runs.Outcome("CH506", "batch", label=lake))
+        counts["failed"] = len(failed)
+    with session() as state:
+        runs.record_outcomes(state, run_id, COMPACT, failed)
+
+
+def _left_uncompacted() -> bool:
+    """Whether the last compaction of any run failed, or was killed."""
+    with session(read_only=True) as state:
+        last = runs.last_stage(state, COMPACT)
+        return last is not None and (last.finished_at is None or last.detail.get("failed", 0) > 0)
 
 
 def _unchanged() -> list[TableChange]:

@@ -12,7 +12,6 @@ home/staging/<run_id>/
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import orjson
@@ -71,14 +70,3 @@ def drop_unfinished(run_id: str) -> int:
             for rows_file in rows(run_id).glob(f"*/{file.stem}.parquet"):
                 rows_file.unlink()
     return left
-
-
-def write_whole(file: Path, content: bytes) -> None:
-    """Write `content` so that the file is either absent or whole: scratch, fsync, rename."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    scratch = file.with_name(file.name + ".part")
-    with scratch.open("wb") as out:
-        out.write(content)
-        out.flush()
-        os.fsync(out.fileno())
-    scratch.replace(file)

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 import orjson
 
 from charthouse import faults, links, progress, runs
+from charthouse.files import write_whole
 from charthouse.lake import vault
 from charthouse.lake.session import open_vault, quoted
 from charthouse.state import session
-from charthouse.sync import batches, landing
-from charthouse.sync.staging import write_whole
+from charthouse.sync import batches, footing, landing
 
 if TYPE_CHECKING:
     import duckdb
@@ -29,18 +29,24 @@ AUTHORIZATION_ENDED = frozenset({"CH102", "CH113"})
 
 
 def store_batch(name: str) -> str:
-    """Append what is new to the vault and note the batch in the ledger. Returns the batch's name."""
+    """Append what is new to the vault and note the batch in the ledger. Returns the batch's name.
+
+    Raises:
+        LakeError: CH504 when it is no longer the vault that holds what these links have read before.
+    """
     batch = batches.read(name)
     if batch.stored:
         return name
     with runs.stage(batch.run_id, "store", part=batch.folder.name) as counts:
         with open_vault() as connection:
             vault.create(connection)
+            footing.require(connection, batch.link_ids)
             stored = vault.append(connection, batch.checked, batch.quarantined, batch.run_id)
             faults.point("store.appended")
+            deposit = vault.newest_deposit(connection)
             tallies = _tallies(connection, batch)
         manifests = {link_id: landing.read_manifest(batch.folder / link_id) for link_id in batch.link_ids}
-        _account(batch, manifests, tallies)
+        _account(batch, manifests, tallies, deposit)
         faults.point("store.accounted")
         write_whole(batch.stored_marker, orjson.dumps({"new": stored.new, "unchanged": stored.unchanged}))
         batches.remove_landed(batch)
@@ -85,7 +91,7 @@ def _tallies(connection: duckdb.DuckDBPyConnection, batch: Batch) -> list[runs.T
     ]
 
 
-def _account(batch: Batch, manifests: dict[str, Manifest | None], tallies: list[runs.Tally]) -> None:
+def _account(batch: Batch, manifests: dict[str, Manifest | None], tallies: list[runs.Tally], deposit: str) -> None:
     """Write the batch into the ledger and move its links on, in one transaction."""
     present = {(tally.link_id, tally.resource_type) for tally in tallies}
     outcomes: list[runs.Outcome] = []
@@ -103,7 +109,7 @@ def _account(batch: Batch, manifests: dict[str, Manifest | None], tallies: list[
                 runs.Outcome(said.code, said.unit, link_id, said.resource_type, said.label or "", said.count)
                 for said in manifest.outcomes
             )
-            links.set_watermarks(state, link_id, manifest.watermarks)
+            links.set_watermarks(state, link_id, manifest.watermarks, deposit=deposit)
         outcomes.extend(_quarantine_outcomes(batch))
         results = {link_id: manifest.status if manifest else "failed" for link_id, manifest in manifests.items()}
         runs.record_tallies(state, batch.run_id, tallies)

@@ -106,3 +106,4 @@ def test_a_dag_file_is_a_timetable(file: Path) -> None:
     assert len(text.splitlines()) <= 120
     assert "from airflow.sdk import" in text
     assert "from airflow.models" not in text
+    assert "@task(" not in text, "@step() knows which errors are final"

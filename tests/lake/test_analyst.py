@@ -171,6 +171,7 @@ def test_a_table_is_printed_whatever_the_terminal_knows(asked: Any) -> None:
         (["--json", "select 1; select 2"], "several"),
         (["--json", "set variable x = 1"], "no rows"),
         (["select * from sqlite_scan('x', 'y')"], "sqlite_scan() is not permitted"),
+        (["--json", "select cast(to_json(repeat('é😀', 100)) as integer)"], "cut within a character"),
     ],
 )
 def test_a_question_that_cannot_be_answered_is_one_sentence(asked: Any, arguments: list[str], part: str) -> None:
@@ -186,6 +187,8 @@ def test_a_prompt_that_is_fed_answers_each_query_and_remembers_a_failure(asked: 
     assert done.returncode == 1
     assert [done.stdout.count(f" {name} ") for name in "abcd"] == [1, 1, 1, 1]
     assert "Parser Error" in done.stderr
+    cut = asked.run("shell", fed="select cast(to_json(repeat('é😀', 100)) as integer); select 5 as e;")
+    assert (cut.returncode, len(cut.stderr.splitlines())) == (1, 1)
     assert asked.run("shell", fed="select 1;\nexit\nselect from;").returncode == 0
 
 

@@ -192,3 +192,17 @@ def test_an_analyst_cannot_write_and_a_missing_lake_is_named(home: Path, tmp_pat
     with connect(empty) as connection, pytest.raises(LakeError) as caught:
         attach(connection, "records", read_only=True, settings=empty)
     assert caught.value.code == "CH501"
+
+
+@pytest.mark.parametrize("value", ["Smith-canary", "é😀" * 100], ids=["quoted by DuckDB", "cut within a character"])
+def test_what_a_statement_stumbles_over_leaves_no_lake(
+    home: Path, value: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """DuckDB's message quotes the value, or is a UnicodeDecodeError that holds it; a task's log would show both."""
+    with pytest.raises(LakeError) as caught, open_vault() as connection:
+        connection.execute("SELECT CAST(to_json(?::VARCHAR) AS INTEGER)", [value])
+    assert caught.value.code == "CH505"
+    assert caught.value.__suppress_context__
+    told = str(caught.value) + caplog.text
+    assert "test_lakes.py" in told, "where it happened"
+    assert value[:3] not in told
