@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import text
 
+from charthouse.doctor import Finding, examine
 from charthouse.errors import LakeError
 from charthouse.home import prepare
 from charthouse.lake.session import open_records, open_vault
@@ -26,10 +26,9 @@ if TYPE_CHECKING:
     from tests.sync.conftest import House
 
 
-def vault_finding(house: House) -> dict[str, Any]:
+def vault_finding() -> Finding:
     """What the doctor says of the vault's content."""
-    findings = json.loads(house.charthouse("doctor", "--json").stdout)
-    [found] = [finding for finding in findings if finding["what"] == "vault and state"]
+    [found] = [finding for finding in examine() if finding.what == "vault and state"]
     return found
 
 
@@ -39,13 +38,13 @@ def refused_and_mended(house: House) -> dict[str, Any]:
     with pytest.raises(LakeError, match=r"CH504 .*charthouse refetch"):
         house.plan()
     assert house.provider.asked == []
-    found = vault_finding(house)
-    assert not found["healthy"]
-    assert "charthouse refetch" in found["mend"]
+    found = vault_finding()
+    assert not found.healthy
+    assert "charthouse refetch" in found.mend
 
     done = house.charthouse("refetch")
     assert done.returncode == 0, done.stderr
-    assert vault_finding(house)["healthy"]
+    assert vault_finding().healthy
     whole = house.night()
     house.provider.asked.clear()
     assert house.night() == whole
@@ -53,7 +52,6 @@ def refused_and_mended(house: House) -> dict[str, Any]:
     return whole
 
 
-@BOTH
 def test_a_lost_vault_is_noticed_and_filled_again(house: House) -> None:
     before = house.night()
     assert len(before["rows"]) == 3
@@ -81,7 +79,7 @@ def test_an_older_backup_of_the_vault_is_noticed_and_filled_up(house: House) -> 
 @pytest.mark.parametrize("deed", ["DELETE FROM vault.resources", "DROP TABLE vault.resources"])
 def test_an_emptied_vault_is_noticed(house: House, deed: str) -> None:
     before = house.night()
-    assert vault_finding(house)["healthy"]
+    assert vault_finding().healthy
     with open_vault() as connection:
         connection.execute(deed)
     with pytest.raises(LakeError, match="CH504"):
@@ -124,16 +122,15 @@ def test_a_kill_between_the_vault_and_the_state_raises_no_alarm(house: House, po
         [sys.executable, "-c", command], env=os.environ | {"CHARTHOUSE_CRASH_AT": point}, check=False, timeout=60
     )
     assert killed.returncode == -signal.SIGKILL
-    assert vault_finding(house)["healthy"]
+    assert vault_finding().healthy
     assert len(house.night()["rows"]) == 4
-    assert vault_finding(house)["healthy"]
+    assert vault_finding().healthy
 
 
-@BOTH
 def test_a_home_of_before_goes_on_and_is_watched_from_then_on(house: House) -> None:
     before = house.night()
     make_older(house)
-    assert vault_finding(house)["healthy"]
+    assert vault_finding().healthy
     assert house.night() == before
     house.lose("vault")
     prepare()
