@@ -152,3 +152,10 @@ def test_a_list_of_literals_may_be_compared_with_what_is_around_a_row(path: str,
 def test_a_union_of_constants_goes_with_what_is_around_it() -> None:
     inner = {"column": [col("b", "name.given", collection=True)], "unionAll": [{"column": [col("c", "1")]}]}
     assert rows({"unionAll": [inner]}, SOMEBODY) == [("p", ["a", "b"], 1)]
+
+
+def test_a_repeat_may_compare_with_literals() -> None:
+    within = [{"linkId": "b"}, {"linkId": "c"}]
+    answers = {"resourceType": "QuestionnaireResponse", "item": [{"linkId": "a", "item": within}]}
+    repeated = {"repeat": ["item.where(linkId in ('a' | 'b'))"], "column": [col("link", "linkId")]}
+    assert sorted(rows(repeated, answers)) == [(None, "a"), (None, "b")]

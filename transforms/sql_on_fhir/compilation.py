@@ -65,7 +65,7 @@ class Compilation:
     def anchored(self, listed: str) -> str:
         """A list that a lambda goes through. DuckDB finds no outer column that only the body of a lambda names, where
         it stands in a lateral; so a constant list names one too."""
-        if not is_constant(listed):
+        if self.walking or not is_constant(listed):
             return listed
         anchor = "r.resourceType" if self.strict else "s.json"
         return f"CASE WHEN {anchor} IS NULL THEN {listed} ELSE {listed} END"

@@ -121,7 +121,7 @@ def run_view(
     Without a connection it runs in a database of the process, with a memory limit of 512 MB, beyond which DuckDB spills
     to disk. What does not fit its type is NULL there; `remarks_of(table)` tells how many resources and where. Files are
     read by the fast strict reader first, and by the forgiving one if that meets anything strange; so are resources in a
-    sequence, whose order their rows keep.
+    sequence, whose order the rows keep unless the view has a `repeat`.
 
     Raises:
         ViewError: the view is wrong (CH301 to CH308, CH310), it gave several values for a column that takes one
