@@ -86,8 +86,10 @@ def _wait_until_healthy(process: subprocess.Popen[bytes], port: int, log: Path) 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
     # SIGTERM to the parent alone would leave its children running; SIGINT takes all of them down (tried on 3.3.2).
-    if process.poll() is None:
-        process.send_signal(signal.SIGINT)
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(STOP_SECONDS)
-    airflow_process.kill_group(process)
+    try:
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(STOP_SECONDS)
+    finally:  # also at a second Ctrl-C, by somebody who does not want to wait
+        airflow_process.kill_group(process)

@@ -25,7 +25,12 @@ def page() -> Console:
 
 
 def stop_as_by_ctrl_c() -> None:
-    """Let SIGTERM and a closed terminal end this process as Ctrl-C does, so that what it started ends with it."""
+    """Let SIGTERM and a closed terminal end this process as Ctrl-C does, so that what it started ends with it.
+
+    What a script starts in the background ignores Ctrl-C. So do we then, but not what we start: that is stopped by it.
+    """
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, lambda *_: None)  # a handler is not inherited, as SIG_IGN would be
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) != signal.SIG_IGN:  # nohup
             signal.signal(number, signal.default_int_handler)

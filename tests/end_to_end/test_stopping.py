@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import pty
 import signal
+import subprocess
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -77,3 +78,24 @@ def test_a_stopped_night_leaves_nothing_behind_and_blames_no_link(
     assert psutil.wait_procs(started, timeout=5)[1] == []
     assert installation.json("status")["status"] == "running"
     assert {link["sync_status"] for link in installation.json("links", "list")} <= {"waiting", "running"}
+
+
+def test_who_does_not_want_to_wait_for_airflow_stops_it_twice(installation: Any) -> None:
+    """The first signal waits for the tasks at work, for half a minute at most."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "charthouse", "airflow"],
+        env=installation.environment() | {"CHARTHOUSE_AIRFLOW_PORT": ""},
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        assert process.stdout is not None
+        assert any("Ctrl-C stops everything" in line for line in process.stdout)
+        started = psutil.Process(process.pid).children(recursive=True)
+        assert len(started) >= 5, "the sandbox and the parts of Airflow"
+        process.terminate()
+        assert any("Stopping" in line for line in process.stdout)
+        process.terminate()
+        assert psutil.wait_procs(started, timeout=10)[1] == []
+        assert process.wait(5) == 130
