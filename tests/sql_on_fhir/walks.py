@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from transforms.fhir_r4 import Element
 
+KINDS = sorted(r4().resources - {"Parameters", "Bundle"})
 WORDS = ("a", "b", "ab", "B b", "ä", "x1")
 VALUES: dict[str, tuple[Any, ...]] = {
     "string": WORDS,

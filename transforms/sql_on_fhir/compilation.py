@@ -194,9 +194,9 @@ class Compilation:
                 layers = self.layers
                 json = layers.named("s.json", "json") if layers is not None and is_outer(item) else "s.json"
                 found, result = f"{found} AND NOT contains({json}, CAST(to_json({item}) AS VARCHAR))", "NULL"
-            # 91 and 123 are [ and {; a CASE within takes DuckDB half the time that an AND would
+            # a CASE within takes DuckDB half the time that an AND would
             checked = f"CASE WHEN {found} THEN {result} ELSE {item} END"
-            return f"CASE WHEN ascii({item}) IN (91, 123) THEN {checked} ELSE {item} END"
+            return f"CASE WHEN {sql.may_be_container(item)} THEN {checked} ELSE {item} END"
 
         return self.once(text, guarded)
 

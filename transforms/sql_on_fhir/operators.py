@@ -183,7 +183,7 @@ def spanned(shop: Workshop, value: Value, make: Callable[[temporal.Span], str]) 
     def known(text: str) -> str:
         first = temporal.earliest(text, kind)
         if shop.strict and value.leaf:
-            first = f"CASE WHEN ascii({text}) IN (91, 123) THEN error('CH320') ELSE {first} END"
+            first = f"CASE WHEN {sql.may_be_container(text)} THEN error('CH320') ELSE {first} END"
         return shop.once(first, lambda low: make(temporal.Span(low, temporal.latest(low, text, kind))))
 
     return shop.once(value.single(), known)

@@ -45,6 +45,11 @@ def indented(text: str) -> str:
     return changed(text, lambda part: part.replace("\n", "\n  "))
 
 
+def may_be_container(text: str) -> str:
+    """Whether a text begins like a JSON array or object; a cheap question, before json_valid() is asked."""
+    return f"ascii({text}) IN (91, 123)"  # [ and {
+
+
 def is_simple(expression: str) -> bool:
     """Whether an expression is a mere path of names and positions, or the text of one, which costs nothing."""
     return _TEXT.match(expression) is not None

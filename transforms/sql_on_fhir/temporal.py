@@ -92,24 +92,21 @@ def known_span(text: str, family: str) -> Span:
     """What a literal can mean, computed here where Python's calendar has it."""
     if family == "time":
         return Span(*(f"TIME '{text + rest[len(text) :]}'" for rest in (_MIDNIGHT, _LAST_OF_TIME)))
-    zone = re.search(f"{_ZONE}$", text)
-    local = text[: zone.start()] if zone else text
-    end = monthrange(int(local[:4]), int(local[5:7]))[1] if len(local) == 7 else 31
+    at = re.search(f"{_ZONE}$", text)
+    zone, local = (at.group(), text[: at.start()]) if at else ("Z", text)
+    day = monthrange(int(local[:4]), int(local[5:7]))[1] if len(local) == 7 else 31
+    low = local + _START[len(local) :]
+    high = low if len(local) >= 19 else local + f"0000-12-{day}T{_LAST_OF_TIME}"[len(local) :]
     try:
-        return Span(
-            *(
-                f"TIMESTAMP '{_in_utc(local + rest[len(local) :], zone.group() if zone else 'Z')}'"
-                for rest in (_START, f"0000-12-{end}T{_LAST_OF_TIME}" if len(local) < 19 else "")
-            )
-        )
+        return Span(f"TIMESTAMP '{_in_utc(low + zone)}'", f"TIMESTAMP '{_in_utc(high + zone)}'")
     except (ValueError, OverflowError):
         given = sql.text(text)
         first = earliest(given, family)
         return Span(first, latest(first, given, family))
 
 
-def _in_utc(local: str, zone: str) -> str:
-    return datetime.fromisoformat(local + zone).astimezone(UTC).replace(tzinfo=None).isoformat(sep=" ")
+def _in_utc(text: str) -> str:
+    return datetime.fromisoformat(text).astimezone(UTC).replace(tzinfo=None).isoformat(sep=" ")
 
 
 def compare(operator: str, left: Span, right: Span) -> str:

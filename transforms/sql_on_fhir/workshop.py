@@ -194,8 +194,8 @@ class Workshop(Compilation, ABC):
         """The value, or for `value[x]` each of its types."""
         if value.choices is None:
             return [value]
-        parent, element = value.choices
-        return [self.chosen(value.choices, name, 0) for name in element.types if parent is not None]
+        _, element = value.choices
+        return [self.chosen(value.choices, name, 0) for name in element.types]
 
     def resource_of(self, value: Value, name: str, position: int) -> Value:
         """The resources of one type among those contained; they are JSON text up to here."""

@@ -53,7 +53,7 @@ def get_reference_key(shop: Workshop, target: Value, call: Call, scope: Scope) -
             whole = f"nullif({reference}, {start})"
             maybe = f"{begins} OR contains({reference}, {sql.text(f'/{kind}/')})"
         # where the strict reader has an object or array in place of the reference, the other one is to say so
-        stop = f"WHEN ascii({reference}) IN (91, 123) THEN error('CH320') " if shop.strict else ""
+        stop = f"WHEN {sql.may_be_container(reference)} THEN error('CH320') " if shop.strict else ""
         return (
             f"CASE WHEN {relative} THEN {whole} {stop}"
             f"WHEN {maybe} THEN nullif(regexp_extract({reference}, {further}, 1), '') END"
