@@ -1,5 +1,5 @@
 """`python -m charthouse`."""
 
-from charthouse.cli import main
+from charthouse.operating.cli import main
 
 main()

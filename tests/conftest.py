@@ -107,7 +107,7 @@ def installation(tmp_path: Path) -> Installation:
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A prepared home for tests that call the domain in this process."""
-    from charthouse.home import prepare
+    from charthouse.operating.home import prepare
     from charthouse.settings import get_settings
 
     monkeypatch.setenv("CHARTHOUSE_HOME", str(tmp_path / "home"))

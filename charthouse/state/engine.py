@@ -1,29 +1,24 @@
-"""Sessions with the state database: one transaction each, on SQLite and on PostgreSQL alike.
+"""Engines of the state database: SQLite and PostgreSQL made to behave alike.
 
-A writing session holds SQLite's one write lock from its first statement (`BEGIN IMMEDIATE`): a read that turns into a
-write half-way would fail at once in WAL mode, whatever the busy timeout. PostgreSQL locks rows (`SELECT … FOR UPDATE`)
-where the code asks for it. Keep sessions short; nothing that waits for a network belongs inside.
+A writing transaction holds SQLite's one write lock from its first statement (`BEGIN IMMEDIATE`): a read that turns into
+a write half-way would fail at once in WAL mode, whatever the busy timeout.
 """
 
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import create_engine, event, make_url
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.orm import Session
 
-from charthouse.errors import StateError
 from charthouse.settings import Settings, get_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from sqlalchemy import Connection, Engine
+    from sqlalchemy.exc import DBAPIError
 
 BUSY_SECONDS = 30
 
@@ -60,30 +55,6 @@ def _begin_sqlite(connection: Connection) -> None:
     read_only = connection.get_execution_options().get("postgresql_readonly", False)
     connection.exec_driver_sql(f"PRAGMA query_only={'ON' if read_only else 'OFF'}")
     connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
-
-
-@contextmanager
-def session(settings: Settings | None = None, *, read_only: bool = False) -> Iterator[Session]:
-    """One transaction: committed when the block ends, rolled back when it raises.
-
-    Objects keep their loaded values afterwards. A `read_only` session takes no lock and refuses to write.
-
-    Raises:
-        StateError: CH603 when the schema is behind or ahead of this code, CH609 when there is none, CH605 when the
-            database cannot be used. What the database said is left out, for it may quote values; the class and the
-            constraint remain.
-    """
-    from charthouse.state.schema import require_current
-
-    settings = settings or get_settings()
-    require_current(settings)
-    made = engine(settings)
-    options = {"postgresql_readonly": True} if read_only else {}
-    try:
-        with Session(made.execution_options(**options), expire_on_commit=False) as opened, opened.begin():
-            yield opened
-    except DBAPIError as error:
-        raise StateError("CH605", what=describe(error)) from None
 
 
 def describe(error: DBAPIError) -> str:

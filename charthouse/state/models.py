@@ -65,7 +65,7 @@ class Person(Base):
 
 
 class Link(Base):
-    """One person at one provider by one route. Change its states through `charthouse.links` only."""
+    """One person at one provider by one route. Change its states through `charthouse.linking.links` only."""
 
     __tablename__ = "link"
     __table_args__ = (

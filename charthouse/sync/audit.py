@@ -11,10 +11,10 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from charthouse import faults, progress, runs
+from charthouse import faults, progress
 from charthouse.errors import AuditError
 from charthouse.files import put, scratch_of, write_whole
-from charthouse.sync import night, staging
+from charthouse.sync import night, runs, staging
 from transforms.tables import tables
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from charthouse import links
 from charthouse.errors import FetchError
 from charthouse.files import write_whole
+from charthouse.linking import links
 from charthouse.settings import get_settings
 from charthouse.state import session
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from charthouse.links import LinkWork
+    from charthouse.linking.links import LinkWork
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from charthouse import faults, progress, runs
+from charthouse import faults, progress
 from charthouse.files import write_whole
 from charthouse.lake import records, vault
 from charthouse.lake.buckets import bucket_of
 from charthouse.lake.session import VAULT, attach, open_records, open_vault, quoted
 from charthouse.settings import get_settings
-from charthouse.sync import footing, night, staging
+from charthouse.sync import footing, night, runs, staging
 from transforms.tables import tables
 
 if TYPE_CHECKING:

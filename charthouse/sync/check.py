@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from msgspec.structs import astuple
 
-from charthouse import faults, progress, runs
+from charthouse import faults, progress
 from charthouse.files import put, scratch_of
-from charthouse.sync import batches, landing
+from charthouse.sync import batches, landing, runs
 from transforms.checking import Checker, Owner
 from transforms.checking.batches import CHECKED_SCHEMA, QUARANTINED_SCHEMA, CheckedRow, QuarantinedRow, check_pages
 

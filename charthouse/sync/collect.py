@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from charthouse import links, progress, runs
-from charthouse.credentials import Tokens
+from charthouse import progress
+from charthouse.linking import links
+from charthouse.linking.credentials import Tokens
 from charthouse.partners import smart
 from charthouse.settings import get_settings
 from charthouse.state import session
-from charthouse.sync import batches
-from charthouse.sync.fetch import LinkJob, fetch_batch
+from charthouse.sync import batches, runs
+from charthouse.sync.fetch import fetch_batch
+from charthouse.sync.link_job import LinkJob
 
 if TYPE_CHECKING:
     from charthouse.partners.token_endpoint import TokenSet

@@ -7,9 +7,8 @@ nothing else. Run again on the same folder, a killed fetch asks only for what it
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from charthouse.errors import FetchError
@@ -19,26 +18,14 @@ from charthouse.partners.http import HttpClient
 from charthouse.sync.fetch_link import LinkFetch
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from charthouse.settings import Settings
     from charthouse.sync.landing import Manifest
+    from charthouse.sync.link_job import LinkJob, TokenSource
 
 log = get_logger(__name__)
-
-TokenSource = Callable[[str, bool], str]
-"""(link id, renew) → an access token. `renew` says that the one before was refused. Raises CharthouseError."""
-
-
-@dataclass(frozen=True, slots=True)
-class LinkJob:
-    """One link to fetch. `granted_scopes` None or empty: not known, so everything is asked. Watermarks go by label."""
-
-    link_id: str
-    base_url: str
-    patient_id: str = field(repr=False)
-    granted_scopes: str | None = None
-    watermarks: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from charthouse.partners.capability import Capability
     from charthouse.partners.http import Answer, HttpClient
     from charthouse.settings import Settings
-    from charthouse.sync.fetch import LinkJob, TokenSource
+    from charthouse.sync.link_job import LinkJob, TokenSource
 
 GIVE_UP_AFTER: Final = 4
 """Queries in a row that found nobody at home (CH101, CH109) before the link is left for the next night."""

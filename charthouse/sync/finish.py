@@ -5,11 +5,12 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING
 
-from charthouse import faults, links, progress, runs
+from charthouse import faults, progress
 from charthouse.errors import AuditError, CharthouseError, FetchError, LakeError
+from charthouse.linking import links
 from charthouse.settings import get_settings
 from charthouse.state import session
-from charthouse.sync import batches, night, staging
+from charthouse.sync import batches, night, runs, staging
 from charthouse.sync.audit import read_summary
 
 if TYPE_CHECKING:

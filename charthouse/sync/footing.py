@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, func, select, update
 
-from charthouse import links, runs
 from charthouse.errors import LakeError
 from charthouse.lake import records, vault
 from charthouse.lake.session import VAULT, open_records, open_vault
+from charthouse.linking import links
 from charthouse.settings import get_settings
 from charthouse.state import audit, session
 from charthouse.state.ledger import SyncRun
 from charthouse.state.models import Link, Watermark
+from charthouse.sync import runs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from charthouse import runs
 from charthouse.errors import StateError
 from charthouse.state import session
+from charthouse.sync import runs
 
 
 def run_id_of(airflow_run_id: str) -> str:

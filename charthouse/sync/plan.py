@@ -5,16 +5,17 @@ from __future__ import annotations
 from itertools import groupby, zip_longest
 from typing import TYPE_CHECKING
 
-from charthouse import faults, links, progress, runs
-from charthouse.providers import get_provider
+from charthouse import faults, progress
+from charthouse.linking import links
+from charthouse.linking.providers import get_provider
 from charthouse.settings import get_settings
 from charthouse.state import session
-from charthouse.sync import batches, footing
+from charthouse.sync import batches, footing, runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from charthouse.links import LinkWork
+    from charthouse.linking.links import LinkWork
 
 EVERY_PROVIDER = "all"
 

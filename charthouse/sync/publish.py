@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from charthouse import faults, progress, runs
+from charthouse import faults, progress
 from charthouse.errors import LakeError
 from charthouse.lake import records, vault
 from charthouse.lake.session import RECORDS, VAULT, open_records, open_vault
 from charthouse.log import get_logger
 from charthouse.state import session
-from charthouse.sync import night, staging
+from charthouse.sync import night, runs, staging
 from charthouse.sync.audit import read_summary
 
 if TYPE_CHECKING:

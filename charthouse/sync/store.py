@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from charthouse import faults, links, progress, runs
+from charthouse import faults, progress
 from charthouse.files import write_whole
 from charthouse.lake import vault
 from charthouse.lake.session import open_vault, quoted
+from charthouse.linking import links
 from charthouse.state import session
-from charthouse.sync import batches, footing, landing
+from charthouse.sync import batches, footing, landing, runs
 
 if TYPE_CHECKING:
     import duckdb

@@ -7,8 +7,8 @@ import subprocess
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from charthouse import airflow_process
 from charthouse.errors import CATALOGUE, catalogue
+from charthouse.operating import airflow_process
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import requests
 
-from charthouse import airflow_process, credentials, links, people, providers, report, sandbox_process
 from charthouse.lake.session import open_records, open_vault
+from charthouse.linking import credentials, links, people, providers
+from charthouse.operating import airflow_process, report, sandbox_process
 from charthouse.state import session
 from tests.partners.odd_server import Asked, OddServer, Reply, as_json
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from charthouse.runs import RunReport
+    from charthouse.sync.runs import RunReport
 
 OBSERVATIONS = 12
 FAULTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
@@ -88,7 +89,7 @@ def write_source(folder: Path) -> None:
 @pytest.fixture(scope="module")
 def night(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunReport]:
     """The night, run once: every fault belongs to a patient of its own."""
-    from charthouse.home import prepare
+    from charthouse.operating.home import prepare
     from charthouse.settings import get_settings
 
     folder = tmp_path_factory.mktemp("bad-input")

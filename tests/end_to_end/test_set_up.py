@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from cryptography.fernet import Fernet
 
-from charthouse import credentials, links, people, providers
 from charthouse.errors import StateError
+from charthouse.linking import credentials, links, people, providers
 from charthouse.settings import PROJECT_ROOT
 from charthouse.state import session
 from charthouse.sync.finish import finish_run

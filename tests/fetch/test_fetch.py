@@ -14,8 +14,9 @@ from charthouse.errors import FetchError
 from charthouse.partners import http
 from charthouse.partners.http import SILENT_AFTER
 from charthouse.sync import landing
-from charthouse.sync.fetch import FetchSummary, LinkJob, fetch_batch
+from charthouse.sync.fetch import FetchSummary, fetch_batch
 from charthouse.sync.fetch_link import GIVE_UP_AFTER
+from charthouse.sync.link_job import LinkJob
 from tests.partners.odd_server import Asked, FhirServer, Reply, as_json
 from transforms.bundles import read_page, resource_stub
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from charthouse.sync import landing
-from charthouse.sync.fetch import LinkJob, fetch_batch
+from charthouse.sync.fetch import fetch_batch
+from charthouse.sync.link_job import LinkJob
 
 if TYPE_CHECKING:
     from charthouse.settings import Settings
@@ -25,7 +26,8 @@ import sys
 from pathlib import Path
 from charthouse import faults
 from charthouse.settings import get_settings
-from charthouse.sync.fetch import LinkJob, fetch_batch
+from charthouse.sync.fetch import fetch_batch
+from charthouse.sync.link_job import LinkJob
 
 base, folder, after = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
 real, passed = faults.point, 0

@@ -16,7 +16,8 @@ import requests
 from charthouse.errors import FetchError
 from charthouse.partners import smart
 from charthouse.sync import landing
-from charthouse.sync.fetch import LinkJob, fetch_batch
+from charthouse.sync.fetch import fetch_batch
+from charthouse.sync.link_job import LinkJob
 from transforms.bundles import read_page, resource_stub
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from charthouse.home import prepare
+from charthouse.operating.home import prepare
 from charthouse.settings import get_settings
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import pytest
 
-from charthouse.analyst import _LEADS_OUT, analyst, ends, statements
 from charthouse.errors import SetupError
+from charthouse.lake.analyst import _LEADS_OUT, analyst, ends, statements
 from charthouse.lake.session import EXTENSIONS, _extension_file, quoted
 from charthouse.settings import get_settings
 
@@ -197,7 +197,7 @@ def test_an_answer_of_any_size_takes_little_memory(asked: Any, tmp_path: Path) -
     """A million and a half rows; as Python objects they took 600 MB more."""
     # Not getrusage: its peak begins with that of the process which started this one.
     code = (
-        "import sys; from pathlib import Path; from charthouse.cli import app\n"
+        "import sys; from pathlib import Path; from charthouse.operating.cli import app\n"
         "try: app()\nfinally: print(Path('/proc/self/status').read_text(), file=sys.stderr)"
     )
     query = "select range as a, 'x' || range as b from range(1500000)"

@@ -11,7 +11,7 @@ import duckdb
 import pytest
 from typer.testing import CliRunner
 
-from charthouse.views_cli import app
+from charthouse.operating.cli.views import app
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -115,5 +115,5 @@ def test_what_is_left_out_is_told_beside_the_rows(folder: Path) -> None:
 
 
 def test_the_command_line_starts_without_an_engine() -> None:
-    code = "import sys, charthouse.cli; sys.exit(bool({'duckdb', 'pyarrow', 'numpy'} & set(sys.modules)))"
+    code = "import sys, charthouse.operating.cli; sys.exit(bool({'duckdb', 'pyarrow', 'numpy'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

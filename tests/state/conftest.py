@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import create_engine, make_url, text
 
-from charthouse import links, people, providers
-from charthouse.credentials import ensure_key
+from charthouse.linking import links, people, providers
+from charthouse.linking.credentials import ensure_key
 from charthouse.settings import get_settings
 from charthouse.state import migrate, session
 

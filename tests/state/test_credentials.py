@@ -10,9 +10,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from cryptography.fernet import Fernet
 
-from charthouse import credentials, links
-from charthouse.credentials import Tokens
 from charthouse.errors import CharthouseError, FetchError, SetupError
+from charthouse.linking import credentials, links
+from charthouse.linking.credentials import Tokens
 from charthouse.settings import get_settings
 from charthouse.state import audit, session
 from charthouse.state.engine import engine, sqlite_file

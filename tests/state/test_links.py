@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from charthouse import credentials, links, people, providers
 from charthouse.errors import StateError
-from charthouse.links import SYNC_TRANSITIONS, TRANSITIONS
+from charthouse.linking import credentials, links, people, providers
+from charthouse.linking.links import SYNC_TRANSITIONS, TRANSITIONS
 from charthouse.state import audit, session
 from charthouse.state.models import STATUSES, SYNC_STATUSES, Link
 
@@ -200,7 +200,7 @@ def test_providers_are_brought_up_to_date_and_their_endpoints_are_on_record(link
 
 
 def test_the_documented_diagrams_are_drawn_from_the_code():
-    from charthouse.state.diagram import render
+    from charthouse.operating.diagram import render
 
     page = Path(__file__).parents[2] / "docs" / "state.md"
-    assert page.read_text() == render(page.read_text()), "run: python -m charthouse.state.diagram"
+    assert page.read_text() == render(page.read_text()), "run: python -m charthouse.operating.diagram"

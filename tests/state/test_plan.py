@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from charthouse import credentials, links, people, providers
+from charthouse.linking import credentials, links, people, providers
 from charthouse.settings import get_settings
 from charthouse.state import session
 from charthouse.sync import batches

@@ -7,11 +7,12 @@ from datetime import timedelta
 
 import pytest
 
-from charthouse import links, people, runs
 from charthouse.errors import StateError
-from charthouse.runs import Outcome, Tally
+from charthouse.linking import links, people
 from charthouse.state import session
 from charthouse.state.base import now
+from charthouse.sync import runs
+from charthouse.sync.runs import Outcome, Tally
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import select, text
 from sqlalchemy.exc import StatementError
 
-from charthouse import people
 from charthouse.errors import StateError
+from charthouse.linking import people
 from charthouse.settings import get_settings
 from charthouse.state import current_version, head_version, migrate, session
 from charthouse.state.base import Base

@@ -16,10 +16,11 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from charthouse import links, runs
-from charthouse.credentials import Tokens
 from charthouse.errors import CharthouseError, FetchError
+from charthouse.linking import links
+from charthouse.linking.credentials import Tokens
 from charthouse.state import migrate, session
+from charthouse.sync import runs
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import create_engine, make_url, text
 
-from charthouse import credentials, links, people, providers
-from charthouse.home import prepare
 from charthouse.lake.session import open_records, open_vault
+from charthouse.linking import credentials, links, people, providers
+from charthouse.operating.home import prepare
 from charthouse.settings import get_settings
 from charthouse.state import session
 from charthouse.sync.audit import audit_run

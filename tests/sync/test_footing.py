@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import text
 
-from charthouse.doctor import Finding, examine
 from charthouse.errors import LakeError
-from charthouse.home import prepare
 from charthouse.lake.session import open_records, open_vault
+from charthouse.operating.doctor import Finding, examine
+from charthouse.operating.home import prepare
 from charthouse.state import session
 from charthouse.sync.build import plan_build
 from charthouse.sync.check import check_batch

@@ -7,7 +7,7 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from charthouse import report
+from charthouse.operating import report
 from charthouse.sync.check import check_batch
 from charthouse.sync.collect import collect_batch
 from charthouse.sync.finish import finish_run

@@ -8,7 +8,7 @@ down_revision = "0001"
 
 
 def upgrade() -> None:
-    """Add the column; `charthouse.home.prepare` fills it for what had been read before."""
+    """Add the column; `charthouse.operating.home.prepare` fills it for what had been read before."""
     op.add_column("watermark", sa.Column("deposit", sa.String(length=36), nullable=True))
 
 

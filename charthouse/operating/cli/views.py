@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from charthouse.terminal import console
+from charthouse.operating.terminal import console
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

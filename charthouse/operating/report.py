@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from charthouse import runs
 from charthouse.errors import StateError, catalogue
 from charthouse.state import session
+from charthouse.sync import runs
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from charthouse.runs import RunReport
+    from charthouse.sync.runs import RunReport
 
 NOBODYS = "not_in_compartment"
 """Why a type is not asked for that belongs to nobody. A server offers many of these, so they share one line."""

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
-from charthouse.analyst import analyst, ends, statements
 from charthouse.errors import SetupError
+from charthouse.lake.analyst import analyst, ends, statements
 from transforms.sql_on_fhir.run import FAILURES
 
 if TYPE_CHECKING:

@@ -6,19 +6,15 @@ import errno
 import json
 import sys
 from pathlib import Path  # noqa: TC003 - typer reads the annotations
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from charthouse.errors import CharthouseError, SetupError, catalogue, catalogue_markdown
 from charthouse.log import configure_logging
+from charthouse.operating.cli import links, people, providers, views
+from charthouse.operating.cli.tables import AsJson, out, show
 from charthouse.settings import get_settings
-from charthouse.terminal import page
-from charthouse.views_cli import app as views_app
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
 
 app = typer.Typer(
     name="charthouse",
@@ -27,66 +23,19 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-people_app = typer.Typer(help="Account holders, by their random keys.", no_args_is_help=True)
-links_app = typer.Typer(help="Links of people to providers.", no_args_is_help=True)
-providers_app = typer.Typer(help="Who holds the records.", no_args_is_help=True)
-app.add_typer(people_app, name="people")
-app.add_typer(links_app, name="links")
-app.add_typer(providers_app, name="providers")
-app.add_typer(views_app, name="views")
+app.add_typer(people.app, name="people")
+app.add_typer(links.app, name="links")
+app.add_typer(providers.app, name="providers")
+app.add_typer(views.app, name="views")
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
-
-out = page()
-KEY_WIDTH = 40
 # EACCES and EPERM are PermissionError, of whatever number.
 UNWRITABLE = frozenset({errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOSPC, errno.EDQUOT})
-
-
-def show(rows: Sequence[dict[str, Any]], *, as_json: bool, empty: str) -> None:
-    """Print rows as a table for people, or as JSON for programs."""
-    if as_json:
-        typer.echo(json.dumps(list(rows), default=str, indent=1))
-    elif not rows:
-        typer.echo(empty)
-    else:
-        out.print(table_of(rows))
-
-
-def table_of(rows: Iterable[dict[str, Any]]) -> Table:
-    """A plain table: numbers to the right, grouped by thousands."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    listed = list(rows)
-    for name in listed[0]:
-        number = all(isinstance(row[name], int | float) and not isinstance(row[name], bool) for row in listed)
-        short = max(len(_cell(row[name])) for row in listed) <= KEY_WIDTH
-        justify: Literal["left", "right"] = "right" if number else "left"
-        table.add_column(name.replace("_", " "), justify=justify, overflow="fold", no_wrap=short)
-    for row in listed:
-        table.add_row(*(_cell(value) for value in row.values()))
-    return table
-
-
-def _cell(value: object) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int):
-        return f"{value:,}"
-    return (
-        f"{value:.1f}"
-        if isinstance(value, float)
-        else str(value).split(".")[0]
-        if hasattr(value, "tzinfo")
-        else str(value)
-    )
 
 
 @app.command()
 def init() -> None:
     """Make this home ready: folders, keys, the state database, both lakes. Safe to repeat."""
-    from charthouse.home import held, prepare
+    from charthouse.operating.home import held, prepare
 
     with held():
         typer.echo(f"ready: {prepare()}")
@@ -101,7 +50,7 @@ def nightly(
     seed: Annotated[int, typer.Option(help="The seed of the made-up people.")] = 1,
 ) -> None:
     """One real night on the embedded default: sandbox, people, links, the DAG sync_records, a summary."""
-    from charthouse.nightly import run_night
+    from charthouse.operating.nightly import run_night
 
     raise typer.Exit(run_night(source.expanduser() if source else None, people, seed))
 
@@ -116,10 +65,10 @@ def airflow(
     charthouse airflow dags trigger sync_records
     """
     if command:
-        from charthouse.airflow_process import command_line
+        from charthouse.operating.airflow_process import command_line
 
         raise typer.Exit(command_line(command))
-    from charthouse.standalone import run_airflow
+    from charthouse.operating.standalone import run_airflow
 
     run_airflow()
 
@@ -127,7 +76,7 @@ def airflow(
 @app.command()
 def status(as_json: AsJson = False) -> None:
     """The last run: resources by type, rows by table, seconds by stage, what went wrong."""
-    from charthouse import report
+    from charthouse.operating import report
 
     said = report.latest()
     if as_json:
@@ -143,7 +92,7 @@ def sql(
     as_json: AsJson = False,
 ) -> None:
     """Ask the records in DuckDB, read-only; the ten tables answer to their bare names."""
-    from charthouse.query import ask
+    from charthouse.lake.query import ask
 
     ask(query, "json" if as_json else style)
 
@@ -151,50 +100,9 @@ def sql(
 @app.command()
 def shell() -> None:
     """A DuckDB prompt with the records attached, read-only."""
-    from charthouse.query import prompt
+    from charthouse.lake.query import prompt
 
     raise typer.Exit(prompt())
-
-
-@people_app.command("list")
-def people_list(as_json: AsJson = False) -> None:
-    """Everyone who has an account."""
-    from dataclasses import asdict
-
-    from charthouse.people import list_people
-    from charthouse.state import session
-
-    with session() as state:
-        show(
-            [asdict(view) for view in list_people(state)], as_json=as_json, empty="Nobody yet. Start with: make nightly"
-        )
-
-
-@links_app.command("list")
-def links_list(
-    provider: Annotated[str | None, typer.Option(help="Only this provider's.")] = None, as_json: AsJson = False
-) -> None:
-    """Every link, with its two states."""
-    from dataclasses import asdict
-
-    from charthouse.links import list_links
-    from charthouse.state import session
-
-    with session() as state:
-        rows = [asdict(view) for view in list_links(state, provider=provider)]
-    show(rows, as_json=as_json, empty="No links yet. Start with: make nightly")
-
-
-@providers_app.command("list")
-def providers_list(as_json: AsJson = False) -> None:
-    """Every provider, with its endpoint."""
-    from dataclasses import asdict
-
-    from charthouse.providers import list_providers
-    from charthouse.state import session
-
-    with session() as state:
-        show([asdict(view) for view in list_providers(state)], as_json=as_json, empty="No providers yet.")
 
 
 @app.command()
@@ -202,7 +110,7 @@ def doctor(as_json: AsJson = False) -> None:
     """Look at everything a night needs; say how to mend what is not well."""
     from dataclasses import asdict
 
-    from charthouse.doctor import examine
+    from charthouse.operating.doctor import examine
 
     findings = examine()
     if as_json:
@@ -223,7 +131,7 @@ def refetch() -> None:
     For a vault that was lost, or restored from an older backup. No run may be at work. Nothing that is stored or
     published is deleted.
     """
-    from charthouse.home import held
+    from charthouse.operating.home import held
     from charthouse.sync.footing import refetch as forget
 
     with held():

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import requests
 
-from charthouse import credentials, links, people, providers
 from charthouse.errors import SetupError
+from charthouse.linking import credentials, links, people, providers
 from charthouse.partners import smart
 from charthouse.settings import PROJECT_ROOT, get_settings
 from charthouse.state import session

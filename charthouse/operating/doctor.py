@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import requests
 from sqlalchemy import text
 
-from charthouse.credentials import check_key, key_is_needed
 from charthouse.errors import CharthouseError, LakeError
 from charthouse.lake.session import EXTENSIONS, connect, open_records, open_vault
-from charthouse.providers import list_providers
+from charthouse.linking.credentials import check_key, key_is_needed
+from charthouse.linking.providers import list_providers
 from charthouse.settings import PROJECT_ROOT, get_settings
 from charthouse.state import current_version, head_version, session
 from charthouse.sync import footing

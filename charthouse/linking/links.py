@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 from sqlalchemy import delete, exists, func, insert, select
 
 from charthouse.errors import StateError
-from charthouse.people import get_person
-from charthouse.providers import get_provider
+from charthouse.linking.people import get_person
+from charthouse.linking.providers import get_provider
 from charthouse.state.base import now
 from charthouse.state.models import Credential, Link, LinkEvent, Provider, Watermark
 

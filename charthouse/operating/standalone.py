@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 import requests
 import typer
 
-from charthouse import airflow_process, home, sandbox_process
 from charthouse.errors import SetupError
-from charthouse.nightly import GENERATED
+from charthouse.operating import airflow_process, home, sandbox_process
+from charthouse.operating.nightly import GENERATED
+from charthouse.operating.terminal import stop_as_by_ctrl_c
 from charthouse.settings import get_settings
-from charthouse.terminal import stop_as_by_ctrl_c
 
 if TYPE_CHECKING:
     from pathlib import Path

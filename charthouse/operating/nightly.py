@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from charthouse import accounting, airflow_process, home, progress, report, runs, sandbox_process
+from charthouse import progress
 from charthouse.errors import SetupError
+from charthouse.operating import accounting, airflow_process, home, report, sandbox_process
+from charthouse.operating.terminal import console, page, stop_as_by_ctrl_c
 from charthouse.settings import PROJECT_ROOT
 from charthouse.state import session
-from charthouse.sync import footing
-from charthouse.terminal import console, page, stop_as_by_ctrl_c
+from charthouse.sync import footing, runs
 
 if TYPE_CHECKING:
     import subprocess

@@ -1,11 +1,11 @@
-"""The diagrams of docs/state.md, drawn from the code: `python -m charthouse.state.diagram` draws them anew."""
+"""The diagrams of docs/state.md, drawn from the code: `python -m charthouse.operating.diagram` draws them anew."""
 
 from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
 
-from charthouse import links
+from charthouse.linking import links
 from charthouse.settings import PROJECT_ROOT
 from charthouse.state import ledger  # noqa: F401  # for its tables
 from charthouse.state.base import Base

@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 
 from charthouse import faults
 from charthouse.errors import FetchError, SetupError, StateError
-from charthouse.links import clear_watermarks, get_link
+from charthouse.linking.links import clear_watermarks, get_link
 from charthouse.settings import Settings, get_settings
 from charthouse.state import audit, current_version
 from charthouse.state import session as state_session

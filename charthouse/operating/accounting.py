@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 from rich.table import Table
 
-from charthouse import links
 from charthouse.lake.session import open_vault
+from charthouse.linking import links
 from charthouse.state import session
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from charthouse.sandbox_process import Sandbox
+    from charthouse.operating.sandbox_process import Sandbox
 
 _ACCOUNT = """
 WITH mine AS (SELECT unnest(?) AS link_id),

@@ -1,0 +1,20 @@
+"""What a fetch is told of one link, and where it gets its access tokens from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+TokenSource = Callable[[str, bool], str]
+"""(link id, renew) → an access token. `renew` says that the one before was refused. Raises CharthouseError."""
+
+
+@dataclass(frozen=True, slots=True)
+class LinkJob:
+    """One link to fetch. `granted_scopes` None or empty: not known, so everything is asked. Watermarks go by label."""
+
+    link_id: str
+    base_url: str
+    patient_id: str = field(repr=False)
+    granted_scopes: str | None = None
+    watermarks: Mapping[str, str] = field(default_factory=dict)
