@@ -96,6 +96,10 @@ class Settings(BaseSettings):
         default="", description="Crash tests only: the named fault point at which the process kills itself."
     )
 
+    clock_file: Path | None = Field(
+        default=None, description="Tests only: a file that holds how many seconds the clock is ahead."
+    )
+
     @property
     def state_database(self) -> str:
         """SQLAlchemy URL of the state database."""

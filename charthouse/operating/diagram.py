@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from charthouse.linking import links
 from charthouse.settings import PROJECT_ROOT
-from charthouse.state import ledger  # noqa: F401  # for its tables
-from charthouse.state.base import Base
+from charthouse.state.tables import Base
 
 if TYPE_CHECKING:
     from sqlalchemy import Table

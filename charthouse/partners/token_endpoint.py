@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 import requests
 from authlib.common.errors import AuthlibBaseError
 from authlib.integrations.requests_client import OAuth2Session
 
+from charthouse.clock import now
 from charthouse.errors import FetchError
 from charthouse.partners.addresses import proxies_for
 from charthouse.partners.pacing import retry_after
@@ -192,6 +193,6 @@ def _end(seconds: object) -> datetime | None:
     """The instant at which a token of so many seconds ends; None where that is not said, or not sensibly."""
     try:
         lasts = timedelta(seconds=float(seconds))  # type: ignore[arg-type]
-        return datetime.now(UTC) + lasts if lasts > timedelta(0) else None
+        return now() + lasts if lasts > timedelta(0) else None
     except (TypeError, ValueError, OverflowError):
         return None

@@ -9,6 +9,10 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import JSON, BigInteger, CheckConstraint, DateTime, Integer, MetaData, String, TypeDecorator
 from sqlalchemy.orm import DeclarativeBase
 
+from charthouse.clock import now
+
+__all__ = ["NAMES", "Base", "Key", "UtcDateTime", "new_key", "now", "one_of"]
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -74,8 +78,3 @@ def one_of(column: str, values: Sequence[str]) -> CheckConstraint:
 def new_key() -> str:
     """A random id that says nothing about anyone."""
     return str(uuid.uuid4())
-
-
-def now() -> datetime:
-    """This instant, aware, in UTC."""
-    return datetime.now(UTC)

@@ -18,7 +18,7 @@ Route = Literal["direct", "verified", "phone"]
 Status = Literal["pending", "confirmed", "expired", "disconnected", "deleted", "failed"]
 SyncStatus = Literal["never", "waiting", "running", "complete", "partial", "failed"]
 Actor = Literal["person", "operator", "sync", "partner"]
-Field = Literal["status", "sync_status"]
+Field = Literal["status", "sync_status", "watch"]
 
 ROUTES: tuple[Route, ...] = get_args(Route)
 STATUSES: tuple[Status, ...] = get_args(Status)
@@ -41,7 +41,11 @@ class Partner(Base):
 
 
 class Provider(Base):
-    """Who holds the records. `partner` is empty where we speak to the provider's own endpoint."""
+    """Who holds the records, at one FHIR endpoint. `partner` is empty where we speak to that endpoint ourselves.
+
+    `registration` is the slug of a `client_registration` (no foreign key: SQLite cannot add one to a table that others
+    point at); empty: public, by the client id of the settings. `portal_url` leads people to the provider's own switch.
+    """
 
     __tablename__ = "provider"
 
@@ -52,16 +56,27 @@ class Provider(Base):
     partner: Mapped[str | None] = mapped_column(ForeignKey("partner.slug"))
     active: Mapped[bool] = mapped_column(default=True, server_default=true())
     created_at: Mapped[datetime] = mapped_column(default=now)
+    registration: Mapped[str | None] = mapped_column(Slug)
+    portal_url: Mapped[str | None] = mapped_column(String(2048))
+    retired_at: Mapped[datetime | None]
 
 
 class Person(Base):
-    """An account holder, known by a random key that says nothing."""
+    """An account holder, known by a random key that says nothing.
+
+    `subject` is a keyed hash of the back end's own id of the account, so that the same account is not made twice.
+    `sealed_identity` is what the account tells of the person (names, birth date), opened for comparisons alone.
+    """
 
     __tablename__ = "person"
 
     person_key: Mapped[str] = mapped_column(Key, primary_key=True, default=new_key)
     country: Mapped[str] = mapped_column(String(2))
     created_at: Mapped[datetime] = mapped_column(default=now)
+    subject: Mapped[str | None] = mapped_column(index=True, unique=True)
+    preview_member: Mapped[bool] = mapped_column(default=True, server_default=true())
+    android_version: Mapped[int | None]
+    sealed_identity: Mapped[bytes | None] = mapped_column(LargeBinary)
 
 
 class Link(Base):
@@ -89,10 +104,15 @@ class Link(Base):
     status_at: Mapped[datetime] = mapped_column(default=now)
     confirmed_at: Mapped[datetime | None]
     last_synced_at: Mapped[datetime | None]
+    identity_matched_at: Mapped[datetime | None]
+    sync_requested_at: Mapped[datetime | None]
 
 
 class LinkEvent(Base):
-    """One transition of one field of a link. Written with the transition, never changed."""
+    """One transition of one field of a link. Written with the transition, never changed.
+
+    The field `watch` has no state of its own: its events say what a deadline found (`expiring`, `unconfirmed`).
+    """
 
     __tablename__ = "link_event"
     __table_args__ = (one_of("field", FIELDS), one_of("actor", ACTORS))
@@ -110,7 +130,8 @@ class LinkEvent(Base):
 class Credential(Base):
     """The tokens of a link, sealed. `version` counts what was stored; `renewal_started_at` marks a renewal in flight.
 
-    `refresh_expires_at` is learnt where a provider tells it, and otherwise unknown (never assumed).
+    `granted_at` is when the person signed in. `refresh_expires_at` is when the grant ends where a provider tells it,
+    and otherwise unknown (never assumed). `next_refresh_at` is when the hourly refresh takes the link up.
     """
 
     __tablename__ = "credential"
@@ -123,6 +144,8 @@ class Credential(Base):
     refresh_seen_at: Mapped[datetime | None]
     refresh_expires_at: Mapped[datetime | None]
     version: Mapped[int] = mapped_column(default=1)
+    granted_at: Mapped[datetime | None]
+    next_refresh_at: Mapped[datetime | None] = mapped_column(index=True)
     renewal_started_at: Mapped[datetime | None]
     renewal_tries: Mapped[int] = mapped_column(default=0)
 

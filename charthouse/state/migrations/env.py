@@ -2,8 +2,7 @@
 
 from alembic import context
 
-from charthouse.state import ledger  # noqa: F401  # for its tables
-from charthouse.state.base import Base
+from charthouse.state.tables import Base
 
 context.configure(
     connection=context.config.attributes["connection"],

@@ -1,0 +1,5 @@
+"""CH8xx: the REST API and its tokens."""
+
+from transforms.errors import ErrorCode
+
+CODES: tuple[ErrorCode, ...] = ()

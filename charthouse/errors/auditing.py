@@ -1,0 +1,23 @@
+"""CH4xx: auditing."""
+
+from transforms.errors import ErrorCode
+
+CODES = (
+    ErrorCode(
+        "CH401",
+        "A row breaks a row rule",
+        "Read the rule in expectations/; the resource stays in the vault.",
+    ),
+    ErrorCode(
+        "CH402",
+        "A table rule failed: the batch is held",
+        "Mend the cause, then run sync_records again.",
+        final=True,
+    ),
+    ErrorCode(
+        "CH403",
+        "An expectation could not be evaluated",
+        "Read the log of the audit task, and correct the suite in expectations/.",
+    ),
+    ErrorCode("CH404", "People could not be built: their rows stay as they were", "Read the log of the build task."),
+)

@@ -1,0 +1,60 @@
+"""CH1xx: fetching."""
+
+from transforms.errors import ErrorCode
+
+CODES = (
+    ErrorCode("CH101", "The provider cannot be reached", "Nothing to do: the next night tries again."),
+    ErrorCode("CH102", "The provider refused the token (401)", "The person signs in at the provider again."),
+    ErrorCode(
+        "CH103",
+        "The provider does not permit this type (403)",
+        "The person may grant it when linking again.",
+    ),
+    ErrorCode("CH104", "The provider does not know this address (404)", "Check the endpoint of the provider."),
+    ErrorCode(
+        "CH105",
+        "The provider answered with something that is no JSON",
+        "Check the endpoint of the provider.",
+    ),
+    ErrorCode("CH106", "A page holds invalid JSON", "Tell the provider; the next night tries again."),
+    ErrorCode("CH107", "A page is not a searchset Bundle", "Tell the provider; the next night tries again."),
+    ErrorCode("CH108", "The pages run in a loop", "Tell the provider; what came before the loop is kept."),
+    ErrorCode("CH109", "The provider kept answering 429 or 5xx", "Nothing to do: the next night tries again."),
+    ErrorCode("CH110", "There were more pages than permitted", "Raise CHARTHOUSE_MAX_PAGES if they are genuine."),
+    ErrorCode("CH111", "The provider refused the search (4xx)", "Check what its /metadata declares."),
+    ErrorCode("CH112", "The CapabilityStatement cannot be used", "Check the endpoint of the provider."),
+    ErrorCode("CH113", "The access token could not be renewed", "The person signs in at the provider again."),
+    ErrorCode(
+        "CH114",
+        "A next link leads to another host",
+        "Tell the provider; tokens are never sent elsewhere.",
+    ),
+    ErrorCode("CH115", "The provider sent a warning with the results", "Nothing to do: it is kept as a remark."),
+    ErrorCode("CH116", "A referenced resource could not be read", "Nothing to do: the next night tries again."),
+    ErrorCode("CH117", "The batch was not worked to its end", "Read its task logs; the next night tries again."),
+    ErrorCode("CH118", "Too many links failed", "Run: charthouse status; the threshold is a setting.", final=True),
+    ErrorCode("CH119", "A page is empty although more was announced", "Tell the provider; the next night tries again."),
+    ErrorCode("CH120", "An answer is larger than permitted", "Tell the provider, or lower CHARTHOUSE_PAGE_SIZE."),
+    ErrorCode(
+        "CH121",
+        "The provider redirects to another host",
+        "Check the endpoint of the provider; tokens are never sent elsewhere.",
+    ),
+    ErrorCode("CH122", "The batch is gone: its run has ended", "Trigger sync_records again.", final=True),
+    ErrorCode(
+        "CH123",
+        "The provider's token endpoint refuses us",
+        "Check the endpoint of the provider and the client id; the people's links stay as they are.",
+    ),
+    ErrorCode(
+        "CH124",
+        "The time for fetching ran out",
+        "Nothing to do: the next night goes on; CHARTHOUSE_FETCH_TIME_MAX permits more.",
+    ),
+    ErrorCode("CH125", "An entry of a page holds no resource", "Tell the provider; the next night tries again."),
+    ErrorCode(
+        "CH126",
+        "The fetch of a link broke",
+        "It is a fault of Charthouse: report it with the line of the task log that names it.",
+    ),
+)

@@ -1,0 +1,5 @@
+"""CH7xx: telling people."""
+
+from transforms.errors import ErrorCode
+
+CODES: tuple[ErrorCode, ...] = ()

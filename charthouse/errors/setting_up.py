@@ -1,0 +1,43 @@
+"""CH0xx: setting up."""
+
+from transforms.errors import ErrorCode
+
+CODES = (
+    ErrorCode("CH001", "A setting does not fit", "Correct the variable, or unset it to get the default.", final=True),
+    ErrorCode("CH002", "SOURCE cannot be read", "Name a folder of FHIR files, or one such file."),
+    ErrorCode(
+        "CH003",
+        "SOURCE holds no FHIR resources",
+        "Put FHIR Bundles (.json, .json.gz) or NDJSON (.ndjson, .ndjson.gz) into it.",
+    ),
+    ErrorCode("CH004", "A port is in use", "Free it, name another, or leave the setting empty."),
+    ErrorCode(
+        "CH005",
+        "A folder cannot be written",
+        "Give this user the right to write, or set CHARTHOUSE_HOME.",
+    ),
+    ErrorCode(
+        "CH006",
+        "The key file is missing or unreadable",
+        "Restore it from your backup: sealed tokens cannot be opened without it.",
+        final=True,
+    ),
+    ErrorCode("CH007", "Another run holds this home", "Wait for it to end, or use another CHARTHOUSE_HOME."),
+    ErrorCode("CH008", "The sandbox did not start", "Read its log, named above."),
+    ErrorCode("CH009", "There is no run yet", "Start one with: make nightly", final=True),
+    ErrorCode(
+        "CH010",
+        "The query could not be run",
+        "Correct the SQL; the ten tables answer to their bare names.",
+    ),
+    ErrorCode(
+        "CH011",
+        "The run failed in Airflow",
+        "Read the log named above, mend the cause, and run it again.",
+    ),
+    ErrorCode(
+        "CH012",
+        "SOURCE holds no Patient",
+        "Add the Patient resources that its records point at: people are linked by them.",
+    ),
+)
