@@ -38,6 +38,10 @@ StateUrl = Annotated[
 ]
 Catalog = Annotated[str, _shaped(r"(sqlite|postgres):.+", "it begins with sqlite: or postgres:")]
 Memory = Annotated[str, _shaped(r"\d+(\.\d+)? ?[KMGT]i?B", "it is an amount such as 512MB or 2GB")]
+PublicUrl = Annotated[str, _shaped(r"https?://[^\s?#@]+", "it is an http(s) address without a query or a login")]
+RateLimit = Annotated[
+    str, _shaped(r"\d+ ?(/|per) ?(\d+ ?)?(second|minute|hour|day)s?", "it is a rate such as 600/minute")
+]
 
 
 class Settings(BaseSettings):
@@ -86,6 +90,29 @@ class Settings(BaseSettings):
     failure_threshold: float = Field(
         default=0.5, ge=0, le=1, description="Share of links that may fail before the run itself fails."
     )
+
+    public_url: PublicUrl = Field(
+        default="", description="The address at which people's browsers reach the REST API."
+    )
+    api_port: Port | None = Field(default=None, description="Port of `charthouse serve`; empty = a free one.")
+    api_audience: str = Field(default="charthouse", description="The audience (`aud`) that service tokens must name.")
+    api_token_minutes: Count = Field(default=15, le=60, description="Most minutes that a service token may live.")
+    api_backend_keys: Path | None = Field(
+        default=None, description="A file with the JWK set of the app's back end, whose own service tokens are taken too."
+    )
+    api_backend_issuer: str = Field(default="app", description="The issuer (`iss`) of the back end's own tokens.")
+    api_limit: RateLimit = Field(default="600/minute", description="Requests that one caller may make of the REST API.")
+    api_page_limit: RateLimit = Field(
+        default="120/minute", description="Requests of one address for pages, and those with a bad token."
+    )
+    api_limits_url: str = Field(
+        default="", description="Where requests are counted (redis://…); empty = in the memory of each process."
+    )
+    return_origins: str = Field(
+        default="",
+        description="Where people may be sent back to: origins (https://app.example) and schemes (myapp:), by commas.",
+    )
+    terms_url: PublicUrl = Field(default="", description="The terms that the page before a sign-in leads to.")
 
     airflow_port: Port | None = Field(default=None, description="Port of Airflow's web server; empty = a free one.")
     sandbox_port: Port | None = Field(default=None, description="Port of the sandbox; empty = a free one.")
