@@ -23,7 +23,7 @@ from charthouse.state.base import now
 from charthouse.state.engine import describe, engine
 from charthouse.state.locks import exclusive
 from charthouse.state.models import Credential
-from charthouse.state.seals import Sealer, make_key
+from charthouse.state.seals import make_key, sealer_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,7 +76,7 @@ def check_key(settings: Settings | None = None) -> None:
         SetupError: CH006 when it is missing, unreadable, malformed, or another than the tokens were sealed with.
     """
     settings = settings or get_settings()
-    sealer = Sealer(settings.credentials_key)
+    sealer = sealer_of(settings)
     stored = _any_sealed(settings)
     if stored is not None:
         link_id, sealed = stored
@@ -97,7 +97,7 @@ def reseal_all(settings: Settings | None = None) -> int:
     To change the key: put a new one on the file's first line, run this, then take the old line out.
     """
     settings = settings or get_settings()
-    sealer = Sealer(settings.credentials_key)
+    sealer = sealer_of(settings)
     with state_session(settings) as state:
         stored = state.scalars(select(Credential).with_for_update()).all()
         for credential in stored:
@@ -121,7 +121,7 @@ def store_tokens(
         StateError: CH602 for an unknown link, CH606 when the sign-in was for another patient than the link's.
         SetupError: CH006 when there is no usable key.
     """
-    sealer = Sealer((settings or get_settings()).credentials_key)
+    sealer = sealer_of(settings)
     link = get_link(session, link_id, lock=True)
     if link.status not in ("pending", "confirmed"):
         raise StateError("CH601", where=f"link {link_id}", what=f"tokens for a link that is {link.status}")
@@ -163,7 +163,7 @@ def refresh_token(session: Session, link_id: str, *, settings: Settings | None =
     stored = session.get(Credential, link_id)
     if stored is None or stored.sealed_refresh is None:
         return None
-    return Sealer((settings or get_settings()).credentials_key).open(stored.sealed_refresh, _owner(link_id, "refresh"))
+    return sealer_of(settings).open(stored.sealed_refresh, _owner(link_id, "refresh"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +189,7 @@ class Tokens:
 
     def __init__(self, settings: Settings | None = None) -> None:
         self._settings = settings or get_settings()
-        self._sealer = Sealer(self._settings.credentials_key)
+        self._sealer = sealer_of(self._settings)
 
     def access_token(self, link_id: str, renew: Callable[[str], IssuedTokens], *, force: bool = False) -> str:
         """An access token that will last; renewed first where less than 60 s are left.
