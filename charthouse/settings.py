@@ -117,6 +117,10 @@ class Settings(BaseSettings):
     api_limits_url: str = Field(
         default="", description="Where requests are counted (redis://…); empty = in the memory of each process."
     )
+    api_proxies: str = Field(
+        default="",
+        description="Addresses of reverse proxies, by commas, whose X-Forwarded-For and X-Forwarded-Proto are believed.",
+    )
     return_origins: str = Field(
         default="",
         description="Where people may be sent back to: origins (https://app.example) and schemes (myapp:), by commas.",

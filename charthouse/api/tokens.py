@@ -8,20 +8,19 @@ from __future__ import annotations
 import re
 import uuid
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import orjson
 from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 from joserfc.jws import JWSRegistry
+from joserfc.util import urlsafe_b64decode
 
 from charthouse.clock import now
 from charthouse.errors import ApiError
 from charthouse.linking import signing_keys
 from charthouse.settings import Settings, get_settings
-
-if TYPE_CHECKING:
-    from sqlalchemy.orm import Session
 
 ISSUER = "charthouse"
 PURPOSE = "service_token"
@@ -50,7 +49,6 @@ class Caller:
 
 
 def issue(
-    session: Session,
     *,
     person: str | None = None,
     operator: bool = False,
@@ -70,7 +68,7 @@ def issue(
     life = settings.api_token_minutes if minutes is None else minutes
     if not 1 <= life <= settings.api_token_minutes:
         raise ApiError("CH804", what=f"between 1 and {settings.api_token_minutes} minutes are permitted")
-    kid, key = signing_keys.current(session, PURPOSE)
+    kid, key = signing_keys.current(PURPOSE, settings=settings)
     at = int(now().timestamp())
     claims: dict[str, Any] = {
         "iss": ISSUER,
@@ -84,7 +82,7 @@ def issue(
     return jwt.encode({"alg": "ES256", "kid": kid, "typ": TYPES[0]}, claims, key, algorithms=list(_OURS))
 
 
-def caller_of(session: Session, token: str, *, settings: Settings | None = None) -> Caller:
+def caller_of(token: str, *, settings: Settings | None = None) -> Caller:
     """Who a token speaks for.
 
     Raises:
@@ -92,7 +90,7 @@ def caller_of(session: Session, token: str, *, settings: Settings | None = None)
             for one that claims more than the permitted minutes, CH824 when the back end's keys cannot be read.
     """
     settings = settings or get_settings()
-    claims = _verified(session, token, settings)
+    claims = _verified(token, settings)
     if settings.api_audience not in _texts(claims.get("aud")):
         raise ApiError("CH802", what="it is for another audience")
     _in_time(claims, settings)
@@ -105,11 +103,11 @@ def caller_of(session: Session, token: str, *, settings: Settings | None = None)
     return Caller(str(claims["iss"]), name, None if as_operator else str(person))
 
 
-def _verified(session: Session, token: str, settings: Settings) -> dict[str, Any]:
+def _verified(token: str, settings: Settings) -> dict[str, Any]:
     """The claims of a token whose signature holds under a key of the issuer that it names."""
     issuer = _claimed_issuer(token)
     if issuer == ISSUER:
-        keys, algorithms = signing_keys.public_jwks(session, PURPOSE), _OURS
+        keys, algorithms = signing_keys.public_jwks(PURPOSE, settings=settings), _OURS
     elif issuer == settings.api_backend_issuer and settings.api_backend_keys is not None:
         keys, algorithms = _backend_keys(settings), _ALGORITHMS
     else:
@@ -126,9 +124,6 @@ def _verified(session: Session, token: str, settings: Settings) -> dict[str, Any
 
 def _claimed_issuer(token: str) -> str:
     """The issuer that a token names, before anything of it is believed: it only chooses the keys."""
-    import orjson
-    from joserfc.util import urlsafe_b64decode
-
     try:
         if len(token) > LONGEST:
             raise ValueError
@@ -162,8 +157,6 @@ def _texts(value: object) -> list[str]:
 
 
 def _backend_keys(settings: Settings) -> dict[str, Any]:
-    import orjson
-
     try:
         keys = orjson.loads(settings.api_backend_keys.read_bytes())  # type: ignore[union-attr]
         keys["keys"] = [key for key in keys["keys"] if key.get("kty") in ("EC", "OKP", "RSA")]

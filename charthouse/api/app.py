@@ -1,0 +1,82 @@
+"""The app: routes, shields and the document in one place. It stands at `/charthouse/v1` wherever it is served."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from fastapi import FastAPI, Request, Response
+from starlette.applications import Starlette
+from starlette.routing import Match, Mount
+
+from charthouse.api import MOUNT, document, problems
+from charthouse.api.callers import Context
+from charthouse.api.limits import Limits
+from charthouse.api.routes import (
+    about,
+    consents,
+    links,
+    notices,
+    people,
+    preferences,
+    providers,
+    signing_in,
+    unsubscribe,
+)
+from charthouse.api.shields import BodyLimit, Shield
+from charthouse.errors import ApiError
+from charthouse.settings import Settings, get_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from starlette.types import ASGIApp
+
+ROUTERS = (people, consents, providers, links, notices, preferences, signing_in, unsubscribe, about)
+
+
+def make_app(settings: Settings | None = None) -> ASGIApp:
+    """The API, to be mounted at `/charthouse/v1`. Whatever it is mounted in asks for nothing: each route guards itself.
+
+    Raises:
+        SetupError: CH001 when requests cannot be counted where the settings say.
+    """
+    settings = settings or get_settings()
+    app = FastAPI(title="Charthouse", docs_url=None, redoc_url=None, openapi_url="/openapi.json", redirect_slashes=False)
+    app.state.context = Context(settings, Limits(settings))
+    app.root_path_in_servers = False
+    for module in ROUTERS:
+        app.include_router(module.router)
+    problems.install(app)
+    app.add_exception_handler(HTTPStatus.METHOD_NOT_ALLOWED, _not_allowed)
+    _set(app, "openapi", lambda: document.describe(app))
+    return Shield(BodyLimit(app), settings.public_url)
+
+
+def make_server_app(settings: Settings | None = None) -> ASGIApp:
+    """The API at its path, for a server of its own; everything beside it is a problem, too."""
+    made = make_app(settings)
+
+    async def elsewhere(request: Request, _error: Exception) -> Response:
+        return problems.answer(request, ApiError("CH806"))
+
+    return Starlette(routes=[Mount(MOUNT, made)], exception_handlers={404: elsewhere})
+
+
+async def _not_allowed(request: Request, _error: Exception) -> Response:
+    """What an address takes, of all the routes that share it; told at once to whoever asks with OPTIONS."""
+    methods = set()
+    for route in request.app.routes:
+        match, _ = route.matches(dict(request.scope))
+        if match != Match.NONE:
+            methods |= set(route.methods or ())
+    if "GET" in methods and not request.url.path.endswith("/callback"):
+        methods.add("HEAD")
+    allow = {"Allow": ", ".join(sorted({*methods, "OPTIONS"}))}
+    if request.method == "OPTIONS":
+        return Response(status_code=204, headers=allow)
+    return problems.answer(request, ApiError("CH807"), headers=allow)
+
+
+def _set(app: FastAPI, name: str, value: Callable[[], dict[str, Any]]) -> None:
+    setattr(app, name, value)  # FastAPI's own way to replace its document

@@ -1,0 +1,71 @@
+"""Pages of listings: a stable order, and a cursor that says where a page ended.
+
+A cursor is sealed: opaque, unforgeable, and good for the listing and the caller that it was made for.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Generic, TypeVar
+
+from fastapi import Query
+from pydantic import BaseModel, Field
+
+from charthouse.errors import ApiError, SetupError
+from charthouse.state.seals import sealer_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from starlette.requests import Request
+
+    from charthouse.settings import Settings
+
+MOST, USUAL = 200, 50
+Item = TypeVar("Item")
+
+Limit = Annotated[int, Query(ge=1, le=MOST, description=f"How many items to answer with, at most {MOST}.")]
+Cursor = Annotated[
+    str | None,
+    Query(max_length=2000, pattern="^[A-Za-z0-9_=-]+$", description="Where to go on: `next` of the page before."),
+]
+
+
+class Page(BaseModel, Generic[Item]):
+    """A part of a listing."""
+
+    items: list[Item]
+    next: str | None = Field(
+        default=None, description="The cursor of the next page; missing on the last one.", examples=[None]
+    )
+
+
+def place_of(request: Request) -> str:
+    """What a cursor belongs to: the caller, the listing and its filters."""
+    filters = sorted((name, value) for name, value in request.query_params.multi_items() if name not in ("cursor", "limit"))
+    return "\n".join((request.state.caller.identity, request.url.path, repr(filters)))
+
+
+def opened(settings: Settings, request: Request, cursor: str | None) -> str | None:
+    """Where the page before ended.
+
+    Raises:
+        ApiError: CH816 for a cursor that was not made for this listing.
+    """
+    if cursor is None:
+        return None
+    try:
+        return sealer_of(settings).open(cursor.encode("ascii"), f"cursor {place_of(request)}")
+    except (SetupError, ValueError):
+        raise ApiError("CH816") from None
+
+
+def sealed(settings: Settings, request: Request, last: str) -> str:
+    """The cursor of what comes after `last`."""
+    return sealer_of(settings).seal(last, f"cursor {place_of(request)}").decode("ascii")
+
+
+def cut(items: Sequence[Item], mark: Callable[[Item], str], after: str | None, limit: int) -> tuple[list[Item], str | None]:
+    """A page of a short listing that is sorted by `mark`, and the mark that it ended at where more follow."""
+    rest = [item for item in items if after is None or mark(item) > after]
+    page = rest[:limit]
+    return page, mark(page[-1]) if len(rest) > limit else None

@@ -1,0 +1,116 @@
+"""Consents: what a person agreed to, by kind and version of the text, and when they took it back."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Request
+from pydantic import BaseModel, Field
+
+from charthouse.api import paging
+from charthouse.api.callers import Calling, reach_person, settings_of
+from charthouse.api.guard import Guarded
+from charthouse.api.shapes import BODY, Body, PersonKey, Word, refusals
+from charthouse.errors import ApiError
+from charthouse.linking import consents
+from charthouse.state import session
+
+router = APIRouter(route_class=Guarded, tags=["consents"])
+Kind = Annotated[str, Path(pattern="^[a-z][a-z0-9_-]{0,63}$", description="What was agreed to, as a word.")]
+
+
+class ConsentGiven(Body):
+    """Which text the person agreed to."""
+
+    version: Word = Field(default="1", description="The version of the text.", examples=["2026-03"])
+
+
+class Consent(BaseModel):
+    """One agreement. It is in force until it is withdrawn."""
+
+    kind: str
+    version: str
+    given_at: datetime
+    withdrawn_at: datetime | None = None
+
+
+class Consents(paging.Page[Consent]):
+    """A page of consents, oldest first."""
+
+
+@router.get(
+    "/people/{person_key}/consents",
+    operation_id="listConsents",
+    summary="Everything a person agreed to",
+    response_model_exclude_none=True,
+    responses=refusals(404, 422),
+)
+def listing(
+    person_key: PersonKey, request: Request, caller: Calling, limit: paging.Limit = paging.USUAL, cursor: paging.Cursor = None
+) -> Consents:
+    """Oldest first, those withdrawn included."""
+    settings = settings_of(request)
+    with session(settings, read_only=True) as state:
+        reach_person(state, caller, person_key)
+        found = sorted(consents.list_consents(state, person_key), key=_mark)
+    after = paging.opened(settings, request, cursor)
+    page, last = paging.cut(found, _mark, after, limit)
+    return Consents(items=[_shown(row) for row in page], next=paging.sealed(settings, request, last) if last else None)
+
+
+@router.get(
+    "/people/{person_key}/consents/{kind}",
+    operation_id="getConsent",
+    summary="The consent of a kind that is in force",
+    response_model_exclude_none=True,
+    responses=refusals(404, 422),
+)
+def show(person_key: PersonKey, kind: Kind, request: Request, caller: Calling) -> Consent:
+    """404 where none is."""
+    with session(settings_of(request), read_only=True) as state:
+        reach_person(state, caller, person_key)
+        row = consents.in_force(state, person_key, kind)
+        if row is None:
+            raise ApiError("CH806")
+        return _shown(row)
+
+
+@router.put(
+    "/people/{person_key}/consents/{kind}",
+    operation_id="giveConsent",
+    summary="Note that a person agreed",
+    response_model_exclude_none=True,
+    responses=refusals(404, 409, *BODY),
+)
+def give(person_key: PersonKey, kind: Kind, body: ConsentGiven, request: Request, caller: Calling) -> Consent:
+    """Safe to repeat: the same version again changes nothing, another one takes the place of what is in force."""
+    with session(settings_of(request)) as state:
+        reach_person(state, caller, person_key)
+        consents.give(state, person_key, kind, body.version)
+        row = consents.in_force(state, person_key, kind)
+        if row is None:
+            raise ApiError("CH806")
+        return _shown(row)
+
+
+@router.delete(
+    "/people/{person_key}/consents/{kind}",
+    status_code=204,
+    operation_id="withdrawConsent",
+    summary="Note that a person took it back",
+    responses=refusals(404, 422),
+)
+def withdraw(person_key: PersonKey, kind: Kind, request: Request, caller: Calling) -> None:
+    """Safe to repeat."""
+    with session(settings_of(request)) as state:
+        reach_person(state, caller, person_key)
+        consents.withdraw(state, person_key, kind)
+
+
+def _mark(row: consents.ConsentView) -> str:
+    return f"{row.given_at.isoformat()} {row.kind}"
+
+
+def _shown(row: consents.ConsentView) -> Consent:
+    return Consent(kind=row.kind, version=row.version, given_at=row.given_at, withdrawn_at=row.withdrawn_at)

@@ -1,0 +1,246 @@
+"""Links: started, looked at, signed in again, asked for records, ended."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, Field
+
+from charthouse.api import paging
+from charthouse.api.callers import Calling, actor_of, context_of, reach_link, reach_person, settings_of
+from charthouse.api.guard import Guarded
+from charthouse.api.returning import callback_url, checked, start_url
+from charthouse.api.shapes import BODY, Body, Link, LinkId, PersonKey, Slug, refusals
+from charthouse.linking import links
+from charthouse.linking.disconnect import disconnect as end_link
+from charthouse.linking.permissions import permitted
+from charthouse.linking.refusals import message_for
+from charthouse.linking.sign_in import start_sign_in
+from charthouse.state import session
+from charthouse.state.models import Link as Row
+
+router = APIRouter(route_class=Guarded, tags=["links"])
+ReturnTo = Field(
+    default=None,
+    max_length=2000,
+    description="Where the last page leads back to: at an origin or of a scheme that the installation declares.",
+    examples=["https://app.example/linked"],
+)
+
+
+class LinkWanted(Body):
+    """Which provider, and where the person goes afterwards."""
+
+    provider: Slug
+    return_to: str | None = ReturnTo
+
+
+class Reconnected(Body):
+    """Where the person goes afterwards."""
+
+    return_to: str | None = ReturnTo
+
+
+class SignInStarted(BaseModel):
+    """A sign-in that waits for its person."""
+
+    link_id: str
+    authorize_url: str = Field(description="Open it in the person's browser: it is theirs, works once, and not for long.")
+
+
+class Links(paging.Page[Link]):
+    """A page of links, oldest first."""
+
+
+class Event(BaseModel):
+    """One move of a link."""
+
+    field: str = Field(description="status, sync_status, or watch (what a deadline found).")
+    before: str | None = None
+    after: str
+    reason: str
+    actor: str = Field(description="person, operator, sync or partner.")
+    at: datetime
+
+
+class Events(paging.Page[Event]):
+    """A page of events, oldest first."""
+
+
+class Disconnected(BaseModel):
+    """A link that ended. What was read stays until it is deleted."""
+
+    link: Link
+    revoked: bool = Field(description="Whether the provider has ended the grant too.")
+    portal_url: str | None = Field(
+        default=None, description="Where the person can end it themselves, where the provider was not told."
+    )
+
+
+@router.post(
+    "/people/{person_key}/links",
+    status_code=201,
+    operation_id="startLink",
+    summary="Start a link",
+    responses=refusals(404, 409, *BODY),
+)
+def start(person_key: PersonKey, body: LinkWanted, request: Request, caller: Calling) -> SignInStarted:
+    """Answers with an address for the person's browser, where they sign in at the provider."""
+    context = context_of(request)
+    return_to = checked(body.return_to, context.settings)
+    with session(context.settings, read_only=True) as state:
+        reach_person(state, caller, person_key)
+    started = start_sign_in(
+        person_key,
+        body.provider,
+        browser=None,
+        redirect_uri=callback_url(context.public_url),
+        return_to=return_to,
+        settings=context.settings,
+    )
+    return SignInStarted(link_id=started.link_id, authorize_url=start_url(context.public_url, started.state))
+
+
+@router.get(
+    "/people/{person_key}/links",
+    operation_id="listLinks",
+    summary="A person's links",
+    response_model_exclude_none=True,
+    responses=refusals(404, 422),
+)
+def listing(
+    person_key: PersonKey, request: Request, caller: Calling, limit: paging.Limit = paging.USUAL, cursor: paging.Cursor = None
+) -> Links:
+    """Oldest first; deleted ones are not there."""
+    settings = settings_of(request)
+    after = paging.opened(settings, request, cursor)
+    with session(settings, read_only=True) as state:
+        reach_person(state, caller, person_key)
+        rows = links.links_of(state, person_key)
+    page, last = paging.cut(sorted(rows, key=_mark), _mark, after, limit)
+    return Links(items=[shown(row) for row in page], next=paging.sealed(settings, request, last) if last else None)
+
+
+@router.get(
+    "/links/{link_id}",
+    operation_id="getLink",
+    summary="A link",
+    response_model_exclude_none=True,
+    responses=refusals(404),
+)
+def show(link_id: LinkId, request: Request, caller: Calling) -> Link:
+    """Its states, and what the person may do."""
+    with session(settings_of(request), read_only=True) as state:
+        return shown(reach_link(state, caller, link_id))
+
+
+@router.get(
+    "/links/{link_id}/events",
+    operation_id="listLinkEvents",
+    summary="What happened to a link",
+    response_model_exclude_none=True,
+    responses=refusals(404, 422),
+)
+def happened(
+    link_id: LinkId, request: Request, caller: Calling, limit: paging.Limit = paging.USUAL, cursor: paging.Cursor = None
+) -> Events:
+    """Every move that it made, oldest first."""
+    settings = settings_of(request)
+    after = int(paging.opened(settings, request, cursor) or 0)
+    with session(settings, read_only=True) as state:
+        reach_link(state, caller, link_id)
+        rows = links.list_events(state, link_id, after=after, limit=limit + 1)
+    page = rows[:limit]
+    last = str(page[-1].id) if len(rows) > limit else None
+    return Events(
+        items=[
+            Event(field=row.field, before=row.from_state, after=row.to_state, reason=row.reason, actor=row.actor, at=row.at)
+            for row in page
+        ],
+        next=paging.sealed(settings, request, last) if last else None,
+    )
+
+
+@router.post(
+    "/links/{link_id}/reconnect",
+    operation_id="reconnectLink",
+    summary="Sign in again",
+    responses=refusals(404, 409, *BODY),
+)
+def reconnect(link_id: LinkId, request: Request, caller: Calling, body: Reconnected | None = None) -> SignInStarted:
+    """The link keeps its id and what was read; the address is for the person's browser."""
+    context = context_of(request)
+    return_to = checked(body.return_to if body else None, context.settings)
+    with session(context.settings, read_only=True) as state:
+        link = reach_link(state, caller, link_id)
+    started = start_sign_in(
+        link.person_key,
+        link.provider,
+        link_id=link.id,
+        browser=None,
+        redirect_uri=callback_url(context.public_url),
+        return_to=return_to,
+        settings=context.settings,
+    )
+    return SignInStarted(link_id=started.link_id, authorize_url=start_url(context.public_url, started.state))
+
+
+@router.post(
+    "/links/{link_id}/disconnect",
+    operation_id="disconnectLink",
+    summary="End a link",
+    response_model_exclude_none=True,
+    responses=refusals(404, 409),
+)
+def disconnect(link_id: LinkId, request: Request, caller: Calling) -> Disconnected:
+    """Our access ends at once, and the provider is told where it can be. What was read stays."""
+    settings = settings_of(request)
+    with session(settings, read_only=True) as state:
+        reach_link(state, caller, link_id)
+    ended = end_link(link_id, actor=actor_of(caller), settings=settings)
+    with session(settings, read_only=True) as state:
+        link = shown(reach_link(state, caller, link_id))
+    return Disconnected(link=link, revoked=ended.revoked, portal_url=ended.portal_url)
+
+
+@router.post(
+    "/links/{link_id}/sync",
+    status_code=202,
+    operation_id="syncLink",
+    summary="Ask for new records",
+    response_model_exclude_none=True,
+    responses=refusals(404, 409),
+)
+def sync(link_id: LinkId, request: Request, caller: Calling) -> Link:
+    """The next run takes it up."""
+    with session(settings_of(request)) as state:
+        reach_link(state, caller, link_id)
+        links.request_sync(state, link_id)
+        return shown(reach_link(state, caller, link_id))
+
+
+def shown(row: Row) -> Link:
+    """A row as its person may see it: no patient id, no scopes."""
+    reason = row.failed_reason or ("authorization_ended" if row.status == "expired" else None)
+    told = message_for(reason) if reason else None
+    return Link(
+        link_id=row.id,
+        person_key=row.person_key,
+        provider=row.provider,
+        route=row.route,
+        status=row.status,
+        reason=reason,
+        message=told.text if told else None,
+        action=told.action if told else None,
+        sync_status=row.sync_status,
+        categories=dict(permitted(row.granted_scopes).categories),
+        created_at=row.created_at,
+        confirmed_at=row.confirmed_at,
+        last_synced_at=row.last_synced_at,
+        sync_requested_at=row.sync_requested_at,
+    )
+
+
+def _mark(row: Row) -> str:
+    return f"{row.created_at.isoformat()} {row.id}"

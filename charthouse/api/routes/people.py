@@ -1,0 +1,163 @@
+"""People: account holders, by their random keys. What an account tells of its person goes in and never comes out."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Request, Response
+from pydantic import Field
+
+from charthouse.api.callers import Calling, actor_of, must_be_operator, reach_person, settings_of
+from charthouse.api.guard import Guarded
+from charthouse.api.shapes import BODY, Body, Country, Name, PersonKey, Text, refusals
+from charthouse.linking import people
+from charthouse.linking.identity import HumanName, Identity
+from charthouse.state import session
+from charthouse.state.models import Person as Row
+from pydantic import BaseModel
+
+router = APIRouter(route_class=Guarded, tags=["people"])
+
+
+class NameGiven(Body):
+    """A name that a person has or had: by its parts, or as one text."""
+
+    family: Text = Field(default="", examples=["Okafor-Lindqvist"])
+    given: list[Name] = Field(default=[], max_length=12, examples=[["Adaeze", "Marie"]])
+    prefix: list[Name] = Field(default=[], max_length=12)
+    suffix: list[Name] = Field(default=[], max_length=12)
+    text: Text = Field(default="", description="The whole name, where its parts are not known.")
+
+
+class IdentityGiven(Body):
+    """Who the account says its person is: compared with the provider's Patient, and with nothing else."""
+
+    names: list[NameGiven] = Field(min_length=1, max_length=10)
+    birth_date: Annotated[date, Field(strict=False)] = Field(examples=["1984-02-29"])
+
+    def known(self) -> Identity:
+        """As the domain has it."""
+        return Identity(
+            names=tuple(
+                HumanName(name.family, tuple(name.given), tuple(name.prefix), tuple(name.suffix), name.text)
+                for name in self.names
+            ),
+            birth_date=self.birth_date,
+        )
+
+
+class PersonMade(Body):
+    """A new account holder."""
+
+    country: Country = "US"
+    subject: Name | None = Field(
+        default=None,
+        description="The back end's own id of the account. Kept as a keyed hash, so that no account is made twice.",
+        examples=["account-5e0c"],
+    )
+    identity: IdentityGiven | None = None
+    android_version: int | None = Field(default=None, ge=1, le=1000, examples=[15])
+    preview_member: bool = True
+
+
+class PersonChanged(Body):
+    """What changes of a person; what is left out stays."""
+
+    country: Country | None = None
+    identity: IdentityGiven | None = None
+    android_version: int | None = Field(default=None, ge=1, le=1000)
+    preview_member: bool | None = None
+
+
+class Person(BaseModel):
+    """An account holder, as anyone may see them: no name, no birth date."""
+
+    person_key: str
+    country: str
+    created_at: datetime
+    preview_member: bool
+    android_version: int | None = None
+    identity_known: bool = Field(description="Whether the account has told who its person is.")
+
+
+@router.post(
+    "/people",
+    status_code=201,
+    operation_id="createPerson",
+    summary="Make an account holder known",
+    response_model_exclude_none=True,
+    responses={
+        200: {"model": Person, "description": "The account was known already."},
+        201: {"headers": {"Location": {"schema": {"type": "string"}, "description": "Where the person is."}}},
+        **refusals(403, 409, *BODY),
+    },
+)
+def create(body: PersonMade, request: Request, response: Response, caller: Calling) -> Person:
+    """Operators alone. The same `subject` again answers with the person that there is."""
+    must_be_operator(caller)
+    settings = settings_of(request)
+    with session(settings) as state:
+        known = people.person_by_subject(state, body.subject) if body.subject is not None else None
+        row = known or people.create_person(
+            state,
+            body.country,
+            subject=body.subject,
+            identity=body.identity.known() if body.identity else None,
+            android_version=body.android_version,
+            preview_member=body.preview_member,
+        )
+    response.status_code = 200 if known else 201
+    response.headers["Location"] = str(request.url_for("showPerson", person_key=row.person_key).path)
+    return shown(row)
+
+
+@router.get(
+    "/people/{person_key}",
+    name="showPerson",
+    operation_id="getPerson",
+    summary="A person",
+    response_model_exclude_none=True,
+    responses=refusals(404),
+)
+def show(person_key: PersonKey, request: Request, caller: Calling) -> Person:
+    """Their key, country and what the app said of their phone; never who they are."""
+    with session(settings_of(request), read_only=True) as state:
+        return shown(reach_person(state, caller, person_key))
+
+
+@router.patch(
+    "/people/{person_key}",
+    operation_id="changePerson",
+    summary="Change what the account tells",
+    response_model_exclude_none=True,
+    responses=refusals(404, 409, *BODY),
+)
+def change(person_key: PersonKey, body: PersonChanged, request: Request, caller: Calling) -> Person:
+    """What is left out stays as it is. A new identity is compared at the next sign-in."""
+    changes: dict[str, Any] = {
+        name: getattr(body, name) for name in body.model_fields_set if getattr(body, name) is not None
+    }
+    if body.identity is not None:
+        changes["identity"] = body.identity.known()
+    with session(settings_of(request)) as state:
+        reach_person(state, caller, person_key)
+        if changes:
+            people.update_person(state, person_key, **changes)
+        state.flush()
+        return shown(reach_person(state, caller, person_key))
+
+
+def shown(row: Row) -> Person:
+    """A row as anyone may see it."""
+    return Person(
+        person_key=row.person_key,
+        country=row.country,
+        created_at=row.created_at,
+        preview_member=row.preview_member,
+        android_version=row.android_version,
+        identity_known=row.sealed_identity is not None,
+    )
+
+
+__all__ = ["actor_of", "router"]
