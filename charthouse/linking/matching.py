@@ -134,7 +134,7 @@ def _initial_of(word: str, name: str) -> bool:
 
 
 def _readings_of_name(name: HumanName) -> Iterator[Reading]:
-    if name.family and name.given or not name.text:
+    if (name.family and name.given) or not name.text:
         yield from read_parts(name.family, name.given, name.suffix)
     if name.text and not (name.family and name.given):
         yield from read_text(name.text)
@@ -149,7 +149,7 @@ def _readings_of_patient(patient: Mapping[str, Any]) -> Iterator[Reading]:
     for name in names:
         family, given, text = _text(name.get("family")), _texts(name.get("given")), _text(name.get("text"))
         suffix = _texts(name.get("suffix"))
-        if family and given or (not text and (given or (family and name.get("use") not in FORMER))):
+        if (family and given) or (not text and (given or (family and name.get("use") not in FORMER))):
             yield from read_parts(family, given, suffix)
         elif text:
             yield from read_text(text)

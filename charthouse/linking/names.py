@@ -20,8 +20,8 @@ FOLDINGS: Final[tuple[Folding, ...]] = ("plain", "written out")
 MOST_WORDS: Final = 16
 """Words of a text that are read as a name; a longer text is none."""
 
-TITLES: Final = frozenset("dr prof mr mrs ms miss mx rev".split())
-DEGREES: Final = frozenset("md phd dds dmd rn np esq jd mba dvm pharmd".split())
+TITLES: Final = frozenset(["dr", "prof", "mr", "mrs", "ms", "miss", "mx", "rev"])
+DEGREES: Final = frozenset(["md", "phd", "dds", "dmd", "rn", "np", "esq", "jd", "mba", "dvm", "pharmd"])
 GENERATIONS: Final = {
     "jr": "jr",
     "junior": "jr",
@@ -35,7 +35,7 @@ GENERATIONS: Final = {
     "4th": "iv",
 }
 ENDINGS: Final = DEGREES.union(GENERATIONS)
-PLACEHOLDERS: Final = frozenset("fnu lnu nfn nln nmn nmi".split())
+PLACEHOLDERS: Final = frozenset(["fnu", "lnu", "nfn", "nln", "nmn", "nmi"])
 """What systems write for a part that a person does not have: first, last or middle name unknown, none."""
 
 _LETTERS: Final = {
