@@ -120,7 +120,7 @@ def parse_identity(said: Mapping[str, Any]) -> Identity:
     Raises:
         LinkError: CH618 when it cannot be used; what is wrong is said, a value never.
     """
-    if "names" in said and "name" in said or "birth_date" in said and "birthDate" in said:
+    if ("names" in said and "name" in said) or ("birth_date" in said and "birthDate" in said):
         raise _unfit("it says the same thing twice, in our words and in FHIR's")
     names = said.get("names", said.get("name"))
     if isinstance(names, dict):

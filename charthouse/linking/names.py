@@ -20,8 +20,8 @@ FOLDINGS: Final[tuple[Folding, ...]] = ("plain", "written out")
 MOST_WORDS: Final = 16
 """Words of a text that are read as a name; a longer text is none."""
 
-TITLES: Final = frozenset("dr prof mr mrs ms miss mx rev".split())
-DEGREES: Final = frozenset("md phd dds dmd rn np esq jd mba dvm pharmd".split())
+TITLES: Final = frozenset(["dr", "prof", "mr", "mrs", "ms", "miss", "mx", "rev"])
+DEGREES: Final = frozenset(["md", "phd", "dds", "dmd", "rn", "np", "esq", "jd", "mba", "dvm", "pharmd"])
 GENERATIONS: Final = {
     "jr": "jr",
     "junior": "jr",
@@ -35,7 +35,7 @@ GENERATIONS: Final = {
     "4th": "iv",
 }
 ENDINGS: Final = DEGREES.union(GENERATIONS)
-PLACEHOLDERS: Final = frozenset("fnu lnu nfn nln nmn nmi".split())
+PLACEHOLDERS: Final = frozenset(["fnu", "lnu", "nfn", "nln", "nmn", "nmi"])
 """What systems write for a part that a person does not have: first, last or middle name unknown, none."""
 
 _LETTERS: Final = {
@@ -86,7 +86,8 @@ def read_parts(family: str, given: Sequence[str], suffix: Sequence[str]) -> Iter
 def read_text(text: str) -> Iterator[Reading]:
     """A name that came as one text: every way of taking it apart into given and family names."""
     for folding in FOLDINGS:
-        lists, endings = [], set()
+        lists: list[list[str]] = []
+        endings: set[str] = set()
         for part in text.split(","):
             words, behind = _without_endings(_without_titles(_words(part, folding)), ENDINGS)
             if lists and ENDINGS.issuperset(words):  # "Jane Smith, Jr., MD"
