@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import date
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from charthouse.linking.names import has_alphabet, is_initial, read_parts, read_text
@@ -81,10 +82,10 @@ def _reason(identity: Identity, patient: Mapping[str, Any]) -> Reason:
 
 
 def _agree(one: Reading, other: Reading) -> bool:
-    """Whether two readings are of one name: family and given names agree, or all words are the same in another order."""
+    """Whether two readings are of one name: family and given names agree, or all words are the same, out of order."""
     if one.generations and other.generations and one.generations != other.generations:
         return False
-    if one.words == other.words and len(one.words) > 1 and not any(is_initial(word) for word in one.words):
+    if one.words == other.words and len(one.words) > 1 and not _initials(one.words):
         return True
     if not (one.family and one.given and other.family and other.given):
         return bool(_undivided(one) & _undivided(other))
@@ -92,7 +93,7 @@ def _agree(one: Reading, other: Reading) -> bool:
 
 
 def _undivided(name: Reading) -> set[str]:
-    """A name as one word: of people who have but one, and in scripts that put no space between family and given name."""
+    """A name as one word: of people who have but one, and in scripts that put no space between its parts."""
     called = "".join(name.given)
     if not name.family or not called:
         whole = name.family or called
@@ -108,7 +109,7 @@ def _given_agree(one: Sequence[str], other: Sequence[str]) -> bool:
     short, long = sorted((one, other), key=len)
     if is_initial(short[0]) or is_initial(long[0]):
         return False
-    if "".join(short) in _leading(long) or "".join(long) in _leading(short):
+    if any("".join(some) in _leading(more) for some, more in ((short, long), (long, short)) if not _initials(some)):
         return True
     if short[0] not in long or long[0] not in short:
         return False
@@ -123,9 +124,14 @@ def _given_agree(one: Sequence[str], other: Sequence[str]) -> bool:
     return True
 
 
-def _leading(words: Sequence[str]) -> set[str]:
-    """What the first words give when they are written as one."""
-    return {"".join(words[:count]) for count in range(1, len(words) + 1)}
+def _leading(words: Sequence[str]) -> list[str]:
+    """What the first words give when they are written as one; an initial is no part of another word."""
+    whole = list(takewhile(lambda word: not is_initial(word), words))
+    return ["".join(whole[:count]) for count in range(1, len(whole) + 1)]
+
+
+def _initials(words: Sequence[str]) -> bool:
+    return any(is_initial(word) for word in words)
 
 
 def _initial_of(word: str, name: str) -> bool:

@@ -86,7 +86,8 @@ def read_parts(family: str, given: Sequence[str], suffix: Sequence[str]) -> Iter
 def read_text(text: str) -> Iterator[Reading]:
     """A name that came as one text: every way of taking it apart into given and family names."""
     for folding in FOLDINGS:
-        lists, endings = [], set()
+        lists: list[list[str]] = []
+        endings: set[str] = set()
         for part in text.split(","):
             words, behind = _without_endings(_without_titles(_words(part, folding)), ENDINGS)
             if lists and ENDINGS.issuperset(words):  # "Jane Smith, Jr., MD"

@@ -1,5 +1,5 @@
-"""Regions and countries as data (`data/regions.json`): where providers may be linked, by which ways and partner, and the
-age at which a country's people may link.
+"""Regions and countries as data (`data/regions.json`): where providers may be linked, by which ways and partner, and
+the age at which a country's people may link.
 
 A new region is a row. `routes` are the ways it is open to; `partner` connects us to its providers beside the direct
 sign-in. The time zone of a country is its westernmost: there a birthday comes last.
