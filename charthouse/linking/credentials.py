@@ -10,20 +10,18 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol
 
-from sqlalchemy import delete, inspect, select, update
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import delete, select, update
 
 from charthouse import faults
-from charthouse.errors import FetchError, SetupError, StateError
+from charthouse.errors import FetchError, StateError
 from charthouse.linking.links import clear_watermarks, get_link
 from charthouse.settings import Settings, get_settings
-from charthouse.state import audit, current_version
+from charthouse.state import audit
 from charthouse.state import session as state_session
 from charthouse.state.base import now
-from charthouse.state.engine import describe, engine
 from charthouse.state.locks import exclusive
 from charthouse.state.models import Credential
-from charthouse.state.seals import make_key, sealer_of
+from charthouse.state.seals import sealer_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,59 +50,6 @@ class IssuedTokens(Protocol):
     def scope(self) -> str | None: ...
     @property
     def patient(self) -> str | None: ...
-
-
-def ensure_key(settings: Settings | None = None) -> None:
-    """Make the key file on a new installation; otherwise look that it is usable.
-
-    Raises:
-        SetupError: CH006 when it is malformed, does not open what is stored, or is missing while something is stored.
-    """
-    settings = settings or get_settings()
-    file = settings.credentials_key
-    if not file.exists():
-        if _any_sealed(settings) is not None:
-            raise SetupError("CH006", where=str(file), what="there are sealed tokens, and no key to open them")
-        make_key(file)
-    check_key(settings)
-
-
-def check_key(settings: Settings | None = None) -> None:
-    """Look that the key file is usable and opens what is stored.
-
-    Raises:
-        SetupError: CH006 when it is missing, unreadable, malformed, or another than the tokens were sealed with.
-    """
-    settings = settings or get_settings()
-    sealer = sealer_of(settings)
-    stored = _any_sealed(settings)
-    if stored is not None:
-        link_id, sealed = stored
-        sealer.open(sealed, _owner(link_id, "access"))
-
-
-def key_is_needed(settings: Settings | None = None) -> bool:
-    """Whether anything is stored that only the key can open; what cannot be asked counts as yes."""
-    try:
-        return _any_sealed(settings or get_settings()) is not None
-    except StateError:
-        return True
-
-
-def reseal_all(settings: Settings | None = None) -> int:
-    """Seal every stored token anew under the key file's first key. Returns how many links that were.
-
-    To change the key: put a new one on the file's first line, run this, then take the old line out.
-    """
-    settings = settings or get_settings()
-    sealer = sealer_of(settings)
-    with state_session(settings) as state:
-        stored = state.scalars(select(Credential).with_for_update()).all()
-        for credential in stored:
-            credential.sealed_access = sealer.reseal(credential.sealed_access)
-            if credential.sealed_refresh is not None:
-                credential.sealed_refresh = sealer.reseal(credential.sealed_refresh)
-    return len(stored)
 
 
 def store_tokens(
@@ -315,20 +260,3 @@ def _grant(session: Session, link: Link, scope: str | None) -> None:
 
 def _owner(link_id: str, kind: str) -> str:
     return f"{kind} token of link {link_id}"
-
-
-def _any_sealed(settings: Settings) -> tuple[str, bytes] | None:
-    """The link and the sealed access token of some credential; None on a new installation.
-
-    The schema need not be this code's: the key is looked after before the database is migrated.
-    """
-    if current_version(settings) is None:
-        return None
-    try:
-        with engine(settings).execution_options(postgresql_readonly=True).connect() as connection:
-            if not inspect(connection).has_table(Credential.__tablename__):
-                return None
-            row = connection.execute(select(Credential.link_id, Credential.sealed_access).limit(1)).first()
-    except DBAPIError as error:
-        raise StateError("CH605", what=describe(error)) from None
-    return None if row is None else (row[0], row[1])

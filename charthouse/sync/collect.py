@@ -8,6 +8,7 @@ from charthouse import progress
 from charthouse.linking import links
 from charthouse.linking.credentials import Tokens
 from charthouse.partners import smart
+from charthouse.partners.client import Client
 from charthouse.settings import get_settings
 from charthouse.state import session
 from charthouse.sync import batches, runs
@@ -34,7 +35,7 @@ def collect_batch(name: str) -> str:
 
     def token(link_id: str, renew: bool) -> str:
         def exchange(refresh_token: str) -> TokenSet:
-            return smart.refresh(bases[link_id], refresh_token, client_id=settings.client_id)
+            return smart.refresh(bases[link_id], refresh_token, Client(settings.client_id))
 
         return tokens.access_token(link_id, exchange, force=renew)
 

@@ -1,0 +1,58 @@
+"""Partners: who connects us to the providers of a region beside the direct sign-in. A partner is a class.
+
+A class says by which ways it links and is declared with `@partner`. Which partner serves which region is data
+(`charthouse/linking/data/regions.json`); a region whose partner has no class is open to the direct sign-in alone.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from charthouse.errors import LinkError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from charthouse.settings import Settings
+
+
+class PartnerClient(Protocol):
+    """What linking asks of a partner."""
+
+    routes: frozenset[str]
+    """The ways of linking that it serves: `verified`, `phone`."""
+
+    def __init__(self, settings: Settings) -> None: ...
+
+
+Made = TypeVar("Made", bound=type[PartnerClient])
+
+_CLASSES: dict[str, type[PartnerClient]] = {}
+
+
+def partner(slug: str) -> Callable[[Made], Made]:
+    """Declare the class that speaks to the partner of this slug."""
+
+    def declare(made: Made) -> Made:
+        _CLASSES[slug] = made
+        return made
+
+    return declare
+
+
+def serves(slug: str, route: str) -> bool:
+    """Whether there is a class for the partner that links by this way."""
+    made = _CLASSES.get(slug)
+    return made is not None and route in made.routes
+
+
+def class_of(slug: str) -> type[PartnerClient]:
+    """The class that speaks to a partner.
+
+    Raises:
+        LinkError: CH624 where nobody has written one.
+    """
+    made = _CLASSES.get(slug)
+    if made is None:
+        raise LinkError("CH624", where=f"partner {slug}")
+    return made
