@@ -107,7 +107,7 @@ class Settings(BaseSettings):
     api_audience: str = Field(default="charthouse", description="The audience (`aud`) that service tokens must name.")
     api_token_minutes: Count = Field(default=15, le=60, description="Most minutes that a service token may live.")
     api_backend_keys: Path | None = Field(
-        default=None, description="A file with the JWK set of the app's back end, whose own service tokens are taken too."
+        default=None, description="A file with the JWK set of the back end, whose own service tokens are taken too."
     )
     api_backend_issuer: str = Field(default="app", description="The issuer (`iss`) of the back end's own tokens.")
     api_limit: RateLimit = Field(default="600/minute", description="Requests that one caller may make of the REST API.")
@@ -119,7 +119,7 @@ class Settings(BaseSettings):
     )
     api_proxies: str = Field(
         default="",
-        description="Addresses of reverse proxies, by commas, whose X-Forwarded-For and X-Forwarded-Proto are believed.",
+        description="Addresses of reverse proxies, by commas, whose X-Forwarded headers are believed.",
     )
     return_origins: str = Field(
         default="",

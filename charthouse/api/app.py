@@ -42,7 +42,9 @@ def make_app(settings: Settings | None = None) -> ASGIApp:
         SetupError: CH001 when requests cannot be counted where the settings say.
     """
     settings = settings or get_settings()
-    app = FastAPI(title="Charthouse", docs_url=None, redoc_url=None, openapi_url="/openapi.json", redirect_slashes=False)
+    app = FastAPI(
+        title="Charthouse", docs_url=None, redoc_url=None, openapi_url="/openapi.json", redirect_slashes=False
+    )
     app.state.context = Context(settings, Limits(settings))
     app.root_path_in_servers = False
     for module in ROUTERS:

@@ -29,7 +29,10 @@ token, which acts for one person or as operator (docs/api.md). What a token may 
 Errors are problems (RFC 9457) with the numbers of docs/errors.md."""
 
 _HEADER = {
-    "RateLimit": ("string", "What is left, and in how many seconds there is more (draft-ietf-httpapi-ratelimit-headers)."),
+    "RateLimit": (
+        "string",
+        "What is left, and in how many seconds there is more (draft-ietf-httpapi-ratelimit-headers).",
+    ),
     "RateLimit-Policy": ("string", "The limit itself."),
     "X-Request-Id": ("string", "The id under which the log knows the request."),
 }
@@ -42,7 +45,18 @@ _IDEMPOTENCY_KEY = {
     "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!#-~]+$"},
     "example": "8e03978e-40d5-43dd-bc93-6894a57f9324",
 }
-_EXAMPLES = {401: "CH801", 403: "CH805", 404: "CH806", 429: "CH812", 503: "CH819", 422: "CH811", 413: "CH808", 415: "CH809", 400: "CH810", 409: "CH813"}
+_EXAMPLES = {
+    401: "CH801",
+    403: "CH805",
+    404: "CH806",
+    429: "CH812",
+    503: "CH819",
+    422: "CH811",
+    413: "CH808",
+    415: "CH809",
+    400: "CH810",
+    409: "CH813",
+}
 
 
 def describe(app: FastAPI) -> dict[str, Any]:
@@ -107,7 +121,10 @@ def _headers(status: int, method: str, *, guarded: bool) -> dict[str, Any]:
     if status in (429, 503):
         told["Retry-After"] = {"description": "Seconds to wait.", "schema": {"type": "string"}}
     if status == 401:
-        told["WWW-Authenticate"] = {"description": "What is wrong with the token (RFC 6750).", "schema": {"type": "string"}}
+        told["WWW-Authenticate"] = {
+            "description": "What is wrong with the token (RFC 6750).",
+            "schema": {"type": "string"},
+        }
     if guarded and method == "post" and status < 500:
         told[REPLAYED] = {"description": "Present where the answer was given before.", "schema": {"type": "string"}}
     return told

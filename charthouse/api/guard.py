@@ -146,9 +146,7 @@ async def _once(request: Request, context: Context, caller: Caller, handle: Hand
     if key is None:
         return await _answered(request, handle)
     place = f"{request.url.path}?{request.url.query}"
-    taken = await run_in_threadpool(
-        idempotency.begin, context.settings, caller, place, key, await request.body()
-    )
+    taken = await run_in_threadpool(idempotency.begin, context.settings, caller, place, key, await request.body())
     if isinstance(taken, idempotency.Kept):
         return Response(taken.body, taken.status, headers={**taken.headers, REPLAYED: "true"})
     finished = False

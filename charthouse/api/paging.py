@@ -41,7 +41,9 @@ class Page(BaseModel, Generic[Item]):
 
 def place_of(request: Request) -> str:
     """What a cursor belongs to: the caller, the listing and its filters."""
-    filters = sorted((name, value) for name, value in request.query_params.multi_items() if name not in ("cursor", "limit"))
+    filters = sorted(
+        (name, value) for name, value in request.query_params.multi_items() if name not in ("cursor", "limit")
+    )
     return "\n".join((request.state.caller.identity, request.url.path, repr(filters)))
 
 
@@ -64,7 +66,9 @@ def sealed(settings: Settings, request: Request, last: str) -> str:
     return sealer_of(settings).seal(last, f"cursor {place_of(request)}").decode("ascii")
 
 
-def cut(items: Sequence[Item], mark: Callable[[Item], str], after: str | None, limit: int) -> tuple[list[Item], str | None]:
+def cut(
+    items: Sequence[Item], mark: Callable[[Item], str], after: str | None, limit: int
+) -> tuple[list[Item], str | None]:
     """A page of a short listing that is sorted by `mark`, and the mark that it ended at where more follow."""
     rest = [item for item in items if after is None or mark(item) > after]
     page = rest[:limit]

@@ -14,8 +14,8 @@ from fastapi.exceptions import RequestValidationError, ResponseValidationError
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
-from charthouse.errors import CATALOGUE, ApiError, CharthouseError, FetchError, StateError
-from charthouse.linking.refusals import message_for
+from charthouse.errors import CATALOGUE, ApiError, CharthouseError
+from charthouse.linking.refusals import has_message, message_for
 from charthouse.log import get_logger
 
 if TYPE_CHECKING:
@@ -57,6 +57,9 @@ STATUSES: dict[str, int] = {
     "CH606": 409,
     "CH607": 422,
     "CH608": 503,
+    "CH618": 422,
+    "CH701": 404,
+    "CH704": 404,
 }
 LINKING = range(610, 660)
 """Refusals of a person, a provider or a sign-in: the request was understood, and what it asks for cannot be (409)."""
@@ -106,7 +109,7 @@ def answer(
     status = status_of(shown.code)
     if shown is not error or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         _LOG.warning("request failed", error=error, request_id=request_id(request))
-    spoken = message_for(error.code) if _is_personal(error) else None
+    spoken = message_for(error.code) if has_message(error.code) and shown.code != "CH806" else None
     problem = Problem(
         type=f"urn:charthouse:error:{shown.code}",
         title=shown.entry.title,
@@ -125,9 +128,7 @@ def answer(
         extra["WWW-Authenticate"] = f'Bearer realm="charthouse"{told}'
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
         extra.setdefault("Retry-After", "30")
-    return Response(
-        orjson.dumps(problem.model_dump(exclude_none=True)), status, headers=extra, media_type=CONTENT_TYPE
-    )
+    return Response(orjson.dumps(problem.model_dump(exclude_none=True)), status, headers=extra, media_type=CONTENT_TYPE)
 
 
 def of_exception(request: Request, error: Exception) -> Response:
@@ -176,10 +177,6 @@ def _shown(error: CharthouseError) -> CharthouseError:
     if status_of(error.code) < HTTPStatus.INTERNAL_SERVER_ERROR or isinstance(error, ApiError):
         return error
     return ApiError("CH819")
-
-
-def _is_personal(error: CharthouseError) -> bool:
-    return isinstance(error, FetchError) or int(error.code[2:]) in LINKING or isinstance(error, StateError)
 
 
 def _cause(error: Exception) -> Exception:

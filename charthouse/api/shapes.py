@@ -27,9 +27,11 @@ def _not_blank(text: str) -> str:
 
 Text = Annotated[str, StringConstraints(max_length=200, pattern=PLAIN)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=PLAIN)]
-Country = Annotated[str, StringConstraints(pattern="^[A-Z]{2}$"), Field(description="ISO 3166-1 alpha-2.", examples=["US"])]
+Country = Annotated[
+    str, StringConstraints(pattern="^[A-Z]{2}$"), Field(description="ISO 3166-1 alpha-2.", examples=["US"])
+]
 Slug = Annotated[str, StringConstraints(max_length=64, pattern=SLUG), Field(examples=["mercy-clinic"])]
-Word = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+Word = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[a-z0-9][a-z0-9._-]*$")]
 
 # Ids in paths are not validated: what is no id is simply not there.
 PersonKey = Annotated[str, Path(max_length=200, description="The person's key.")]
@@ -90,9 +92,7 @@ BODY = (400, 413, 415, 422)
 
 def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The declared refusals of a route, beside those that every route of the service has."""
-    return {
-        status: {"model": Problem, "description": _TOLD[status]} for status in sorted({*SERVICE, *statuses})
-    }
+    return {status: {"model": Problem, "description": _TOLD[status]} for status in sorted({*SERVICE, *statuses})}
 
 
 def shown_as_pages(*statuses: int) -> dict[int | str, dict[str, Any]]:

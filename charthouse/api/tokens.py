@@ -153,7 +153,13 @@ def _is_instant(value: object) -> bool:
 
 
 def _texts(value: object) -> list[str]:
-    return [value] if isinstance(value, str) else [one for one in value if isinstance(one, str)] if isinstance(value, list) else []
+    return (
+        [value]
+        if isinstance(value, str)
+        else [one for one in value if isinstance(one, str)]
+        if isinstance(value, list)
+        else []
+    )
 
 
 def _backend_keys(settings: Settings) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from charthouse.api.pages import words
+from charthouse.linking.refusals import has_message, message_for
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -31,7 +32,11 @@ class Page(HTMLResponse):
 @cache
 def _environment() -> Environment:
     return Environment(
-        loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
 
 
@@ -58,10 +63,10 @@ def page(name: str, request: Request | None, *, status: int = 200, leaves: bool 
 def of_problem(problem: Response) -> Page:
     """A problem as a page: the person's words where it has some, the status and its headers kept."""
     told = orjson.loads(problem.body)
-    plain = words.problem(problem.status_code)
-    outcome = plain
-    if told.get("message"):
-        outcome = words.Outcome(told.get("heading") or plain.title, told["message"], told.get("action") or plain.action)
+    outcome = words.problem(problem.status_code)
+    if has_message(told["code"]):
+        said = message_for(told["code"])
+        outcome = words.Outcome(said.title, said.text, said.action)
     made = page(
         "told.html", None, status=problem.status_code, outcome=outcome, good=False, code=told["code"], way_back=None
     )

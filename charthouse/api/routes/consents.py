@@ -9,15 +9,16 @@ from fastapi import APIRouter, Path, Request
 from pydantic import BaseModel, Field
 
 from charthouse.api import paging
-from charthouse.api.callers import Calling, reach_person, settings_of
+from charthouse.api.callers import Calling, actor_of, reach_person, settings_of
 from charthouse.api.guard import Guarded
 from charthouse.api.shapes import BODY, Body, PersonKey, Word, refusals
 from charthouse.errors import ApiError
 from charthouse.linking import consents
 from charthouse.state import session
+from charthouse.state.linking import Consent as Row
 
 router = APIRouter(route_class=Guarded, tags=["consents"])
-Kind = Annotated[str, Path(pattern="^[a-z][a-z0-9_-]{0,63}$", description="What was agreed to, as a word.")]
+Kind = Annotated[str, Path(pattern="^[a-z0-9][a-z0-9._-]{0,63}$", description="What was agreed to, as a word.")]
 
 
 class ConsentGiven(Body):
@@ -47,7 +48,11 @@ class Consents(paging.Page[Consent]):
     responses=refusals(404, 422),
 )
 def listing(
-    person_key: PersonKey, request: Request, caller: Calling, limit: paging.Limit = paging.USUAL, cursor: paging.Cursor = None
+    person_key: PersonKey,
+    request: Request,
+    caller: Calling,
+    limit: paging.Limit = paging.USUAL,
+    cursor: paging.Cursor = None,
 ) -> Consents:
     """Oldest first, those withdrawn included."""
     settings = settings_of(request)
@@ -70,10 +75,10 @@ def show(person_key: PersonKey, kind: Kind, request: Request, caller: Calling) -
     """404 where none is."""
     with session(settings_of(request), read_only=True) as state:
         reach_person(state, caller, person_key)
-        row = consents.in_force(state, person_key, kind)
-        if row is None:
+        held = [row for row in consents.list_consents(state, person_key) if row.kind == kind and not row.withdrawn_at]
+        if not held:
             raise ApiError("CH806")
-        return _shown(row)
+        return _shown(held[-1])
 
 
 @router.put(
@@ -87,11 +92,7 @@ def give(person_key: PersonKey, kind: Kind, body: ConsentGiven, request: Request
     """Safe to repeat: the same version again changes nothing, another one takes the place of what is in force."""
     with session(settings_of(request)) as state:
         reach_person(state, caller, person_key)
-        consents.give(state, person_key, kind, body.version)
-        row = consents.in_force(state, person_key, kind)
-        if row is None:
-            raise ApiError("CH806")
-        return _shown(row)
+        return _shown(consents.give(state, person_key, kind, body.version, actor=actor_of(caller)))
 
 
 @router.delete(
@@ -105,12 +106,12 @@ def withdraw(person_key: PersonKey, kind: Kind, request: Request, caller: Callin
     """Safe to repeat."""
     with session(settings_of(request)) as state:
         reach_person(state, caller, person_key)
-        consents.withdraw(state, person_key, kind)
+        consents.withdraw(state, person_key, kind, actor=actor_of(caller))
 
 
 def _mark(row: consents.ConsentView) -> str:
     return f"{row.given_at.isoformat()} {row.kind}"
 
 
-def _shown(row: consents.ConsentView) -> Consent:
+def _shown(row: consents.ConsentView | Row) -> Consent:
     return Consent(kind=row.kind, version=row.version, given_at=row.given_at, withdrawn_at=row.withdrawn_at)

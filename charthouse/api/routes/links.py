@@ -6,6 +6,7 @@ from datetime import datetime
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
+from sqlalchemy import select
 
 from charthouse.api import paging
 from charthouse.api.callers import Calling, actor_of, context_of, reach_link, reach_person, settings_of
@@ -19,6 +20,7 @@ from charthouse.linking.refusals import message_for
 from charthouse.linking.sign_in import start_sign_in
 from charthouse.state import session
 from charthouse.state.models import Link as Row
+from charthouse.state.models import LinkEvent
 
 router = APIRouter(route_class=Guarded, tags=["links"])
 ReturnTo = Field(
@@ -46,7 +48,9 @@ class SignInStarted(BaseModel):
     """A sign-in that waits for its person."""
 
     link_id: str
-    authorize_url: str = Field(description="Open it in the person's browser: it is theirs, works once, and not for long.")
+    authorize_url: str = Field(
+        description="Open it in the person's browser: it is theirs, works once, and not for long."
+    )
 
 
 class Links(paging.Page[Link]):
@@ -110,15 +114,20 @@ def start(person_key: PersonKey, body: LinkWanted, request: Request, caller: Cal
     responses=refusals(404, 422),
 )
 def listing(
-    person_key: PersonKey, request: Request, caller: Calling, limit: paging.Limit = paging.USUAL, cursor: paging.Cursor = None
+    person_key: PersonKey,
+    request: Request,
+    caller: Calling,
+    limit: paging.Limit = paging.USUAL,
+    cursor: paging.Cursor = None,
 ) -> Links:
     """Oldest first; deleted ones are not there."""
     settings = settings_of(request)
     after = paging.opened(settings, request, cursor)
     with session(settings, read_only=True) as state:
         reach_person(state, caller, person_key)
-        rows = links.links_of(state, person_key)
-    page, last = paging.cut(sorted(rows, key=_mark), _mark, after, limit)
+        query = select(Row).where(Row.person_key == person_key, Row.status != "deleted")
+        rows = list(state.scalars(query.order_by(Row.created_at, Row.id)))
+    page, last = paging.cut(rows, _mark, after, limit)
     return Links(items=[shown(row) for row in page], next=paging.sealed(settings, request, last) if last else None)
 
 
@@ -150,12 +159,20 @@ def happened(
     after = int(paging.opened(settings, request, cursor) or 0)
     with session(settings, read_only=True) as state:
         reach_link(state, caller, link_id)
-        rows = links.list_events(state, link_id, after=after, limit=limit + 1)
+        query = select(LinkEvent).where(LinkEvent.link_id == link_id, LinkEvent.id > after)
+        rows = list(state.scalars(query.order_by(LinkEvent.id).limit(limit + 1)))
     page = rows[:limit]
     last = str(page[-1].id) if len(rows) > limit else None
     return Events(
         items=[
-            Event(field=row.field, before=row.from_state, after=row.to_state, reason=row.reason, actor=row.actor, at=row.at)
+            Event(
+                field=row.field,
+                before=row.from_state,
+                after=row.to_state,
+                reason=row.reason,
+                actor=row.actor,
+                at=row.at,
+            )
             for row in page
         ],
         next=paging.sealed(settings, request, last) if last else None,

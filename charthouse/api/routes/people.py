@@ -6,7 +6,7 @@ from datetime import date, datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Request, Response
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from charthouse.api.callers import Calling, actor_of, must_be_operator, reach_person, settings_of
 from charthouse.api.guard import Guarded
@@ -15,7 +15,6 @@ from charthouse.linking import people
 from charthouse.linking.identity import HumanName, Identity
 from charthouse.state import session
 from charthouse.state.models import Person as Row
-from pydantic import BaseModel
 
 router = APIRouter(route_class=Guarded, tags=["people"])
 
@@ -57,7 +56,7 @@ class PersonMade(Body):
         examples=["account-5e0c"],
     )
     identity: IdentityGiven | None = None
-    android_version: int | None = Field(default=None, ge=1, le=1000, examples=[15])
+    android_version: int | None = Field(default=None, ge=1, le=99, examples=[15])
     preview_member: bool = True
 
 
@@ -66,7 +65,7 @@ class PersonChanged(Body):
 
     country: Country | None = None
     identity: IdentityGiven | None = None
-    android_version: int | None = Field(default=None, ge=1, le=1000)
+    android_version: int | None = Field(default=None, ge=1, le=99)
     preview_member: bool | None = None
 
 
@@ -98,7 +97,7 @@ def create(body: PersonMade, request: Request, response: Response, caller: Calli
     must_be_operator(caller)
     settings = settings_of(request)
     with session(settings) as state:
-        known = people.person_by_subject(state, body.subject) if body.subject is not None else None
+        known = people.person_by_subject(state, body.subject, settings=settings) if body.subject is not None else None
         row = known or people.create_person(
             state,
             body.country,
@@ -106,6 +105,8 @@ def create(body: PersonMade, request: Request, response: Response, caller: Calli
             identity=body.identity.known() if body.identity else None,
             android_version=body.android_version,
             preview_member=body.preview_member,
+            actor=actor_of(caller),
+            settings=settings,
         )
     response.status_code = 200 if known else 201
     response.headers["Location"] = str(request.url_for("showPerson", person_key=row.person_key).path)
@@ -143,7 +144,7 @@ def change(person_key: PersonKey, body: PersonChanged, request: Request, caller:
     with session(settings_of(request)) as state:
         reach_person(state, caller, person_key)
         if changes:
-            people.update_person(state, person_key, **changes)
+            people.update_person(state, person_key, actor=actor_of(caller), **changes)
         state.flush()
         return shown(reach_person(state, caller, person_key))
 
@@ -158,6 +159,3 @@ def shown(row: Row) -> Person:
         android_version=row.android_version,
         identity_known=row.sealed_identity is not None,
     )
-
-
-__all__ = ["actor_of", "router"]

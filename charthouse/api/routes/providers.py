@@ -54,8 +54,12 @@ class Provider(BaseModel):
 def search(
     request: Request,
     caller: Calling,  # noqa: ARG001  # a token is asked for, whoever it is for
-    search: Annotated[str, Query(max_length=200, pattern=PLAIN, description="Words of a name.", examples=["mercy"])] = "",
-    place: Annotated[str | None, Query(max_length=100, pattern=PLAIN, description="A city, state or postal code.")] = None,
+    search: Annotated[
+        str, Query(max_length=200, pattern=PLAIN, description="Words of a name.", examples=["mercy"])
+    ] = "",
+    place: Annotated[
+        str | None, Query(max_length=100, pattern=PLAIN, description="A city, state or postal code.")
+    ] = None,
     region: Annotated[str | None, Query(pattern="^[A-Z]{2}$", description="ISO 3166-1 alpha-2.")] = None,
     limit: paging.Limit = paging.USUAL,
     cursor: paging.Cursor = None,
@@ -69,7 +73,13 @@ def search(
     last = page[-1].mark if len(found) > limit else None
     return FoundPage(
         items=[
-            Found(provider=one.provider, name=one.name, portal=one.portal or None, places=list(one.places), linkable=one.linkable)
+            Found(
+                provider=one.provider,
+                name=one.name,
+                portal=one.portal or None,
+                places=list(one.places),
+                linkable=one.linkable,
+            )
             for one in page
         ],
         next=paging.sealed(settings, request, last) if last else None,
@@ -93,4 +103,6 @@ def show(
         row = get_provider(state, slug)
         if row.retired_at is not None:
             raise ApiError("CH806")
-        return Provider(provider=row.slug, name=row.name, region=row.region, active=row.active, portal_url=row.portal_url)
+        return Provider(
+            provider=row.slug, name=row.name, region=row.region, active=row.active, portal_url=row.portal_url
+        )

@@ -33,7 +33,9 @@ PARAMETERS = ("code", "state", "iss", "error", "error_description", "error_uri")
 def show(state: State, request: Request) -> Response:
     """Says what will be read and of whom. Looking at it does nothing."""
     context = context_of(request)
-    waiting = waiting_sign_in(state, browser=browsers.browser_of(request, context.public_url), settings=context.settings)
+    waiting = waiting_sign_in(
+        state, browser=browsers.browser_of(request, context.public_url), settings=context.settings
+    )
     return pages.page(
         "start.html",
         request,

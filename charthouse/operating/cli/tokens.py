@@ -15,7 +15,9 @@ app = typer.Typer(help="Service tokens of the REST API, and the keys that sign t
 def issue(
     person: Annotated[str | None, typer.Option(metavar="KEY", help="Act for this one person.")] = None,
     operator: Annotated[bool, typer.Option("--operator", help="Act as operator.")] = False,
-    minutes: Annotated[int | None, typer.Option(min=1, help="How long it lives; otherwise as long as permitted.")] = None,
+    minutes: Annotated[
+        int | None, typer.Option(min=1, help="How long it lives; otherwise as long as permitted.")
+    ] = None,
     name: Annotated[str, typer.Option(help="Who calls: it stands in the token as `sub`.")] = "cli",
 ) -> None:
     """Print a token for trying: curl -H "Authorization: Bearer $(charthouse tokens issue --operator)" …"""
