@@ -38,8 +38,16 @@ StateUrl = Annotated[
 ]
 Catalog = Annotated[str, _shaped(r"(sqlite|postgres):.+", "it begins with sqlite: or postgres:")]
 KeyProvider = Annotated[str, _shaped(r"[a-z_][\w.]*:[a-z_]\w*", "it is module:function")]
+WebUrl = Annotated[str, _shaped(r"https?://[^\s/@]+(/\S*)?", "it begins with http:// or https:// and has no login")]
+MailUrl = Annotated[
+    str,
+    _shaped(
+        r"(smtp|smtps|smtp\+starttls)://\S+|folder:///.+",
+        "it begins with smtp://, smtps://, smtp+starttls:// or folder:///",
+    ),
+]
+Line = Annotated[str, _shaped(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]*", "it is one line of text")]
 Memory = Annotated[str, _shaped(r"\d+(\.\d+)? ?[KMGT]i?B", "it is an amount such as 512MB or 2GB")]
-PublicUrl = Annotated[str, _shaped(r"https?://[^\s?#@]+", "it is an http(s) address without a query or a login")]
 RateLimit = Annotated[
     str, _shaped(r"\d+ ?(/|per) ?(\d+ ?)?(second|minute|hour|day)s?", "it is a rate such as 600/minute")
 ]
@@ -100,8 +108,27 @@ class Settings(BaseSettings):
         default=0.5, ge=0, le=1, description="Share of links that may fail before the run itself fails."
     )
 
-    public_url: PublicUrl = Field(
-        default="", description="The address at which people's browsers reach the REST API."
+    public_url: WebUrl = Field(default="", description="The address at which people's browsers reach the REST API.")
+    service_name: Line = Field(default="Charthouse", description="What people know this service as; notices say it.")
+    app_url: WebUrl = Field(default="", description="Where the button of a mail leads: the app; empty = no button.")
+    webhook_url: WebUrl = Field(
+        default="", description="Where the app's push service takes notices; empty = no push notices."
+    )
+    smtp_url: MailUrl = Field(
+        default="",
+        description="How mail leaves: smtp://USER:PASSWORD@HOST:PORT, smtps://, smtp+starttls://, or folder:///PATH "
+        "that keeps .eml files; empty = no mail.",
+    )
+    mail_from: Line = Field(default="", description="Whom mails are from: `Name <address>`, or an address.")
+    apprise_services: Line = Field(
+        default="discord pbul pover slack tgram",
+        description="Apprise schemas that contacts may use: services whose host is fixed, so that no contact of a "
+        "person leads into your network.",
+    )
+    notice_timeout: float = Field(default=15.0, gt=0, description="Seconds for one answer of a notice's receiver.")
+    notice_threads: Count = Field(default=8, description="Notices on their way at once.")
+    notices_max_age: float = Field(
+        default=7 * 86400.0, gt=0, description="Seconds after which a notice that could not be sent is given up."
     )
     api_port: Port | None = Field(default=None, description="Port of `charthouse serve`; empty = a free one.")
     api_audience: str = Field(default="charthouse", description="The audience (`aud`) that service tokens must name.")
@@ -125,7 +152,7 @@ class Settings(BaseSettings):
         default="",
         description="Where people may be sent back to: origins (https://app.example) and schemes (myapp:), by commas.",
     )
-    terms_url: PublicUrl = Field(default="", description="The terms that the page before a sign-in leads to.")
+    terms_url: WebUrl = Field(default="", description="The terms that the page before a sign-in leads to.")
 
     airflow_port: Port | None = Field(default=None, description="Port of Airflow's web server; empty = a free one.")
     sandbox_port: Port | None = Field(default=None, description="Port of the sandbox; empty = a free one.")
