@@ -170,7 +170,7 @@ def test_a_person_at_the_page_chooses_and_may_say_no(app: App, patient: str) -> 
     assert decide(decision="allow", patient="nobody", granted=["patient/Goal.rs"]).status_code == 400
     code = redirected(decide(decision="allow", patient=patient, granted=["patient/Goal.rs", "patient/*.rs"]))["code"]
     granted = app.token(grant_type="authorization_code", code=code, redirect_uri=REDIRECT, code_verifier=verifier)
-    assert granted.json()["scope"] == "patient/Goal.rs"
+    assert granted.json()["scope"] == "launch/patient patient/Goal.rs"
 
 
 def test_nothing_on_the_page_is_markup_of_strangers(app: App, patient: str) -> None:
