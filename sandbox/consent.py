@@ -147,6 +147,11 @@ def offer(scope: str, types: Iterable[str], profile: Profile) -> Offer:
     return Offer(asked, tuple(choices.values()), "offline_access" in asked)
 
 
+def lasting(seconds: float) -> str:
+    """How a form names a length of time."""
+    return f"{seconds:.3f}".rstrip("0").rstrip(".")
+
+
 def _of_type(scope: str, kind: str) -> str:
     return scope.replace("patient/*.", f"patient/{kind}.", 1)
 

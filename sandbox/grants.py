@@ -86,12 +86,12 @@ def listed(store: Store, patient: str | None = None) -> list[dict[str, Any]]:
 
 
 def do(store: Store, deed: Deed, now: float, *, grant: str | None, patient: str | None, client_id: str | None) -> int:
-    """End, pause or resume the grants that fit all that is given. Returns how many."""
-    change = {"end": "ended = coalesce(ended, ?1)", "suspend": "suspended = 1", "resume": "suspended = 0"}[deed]
+    """End, pause or resume the grants that fit all that is given and have not ended. Returns how many."""
+    change = {"end": "ended = ?1", "suspend": "suspended = 1", "resume": "suspended = 0"}[deed]
     with store.writing() as db:
         done = db.execute(
             f"UPDATE access_grant SET {change} WHERE (?2 IS NULL OR id = ?2) AND (?3 IS NULL OR patient = ?3)"
-            " AND (?4 IS NULL OR client_id = ?4) AND ?1 IS NOT NULL",
+            " AND (?4 IS NULL OR client_id = ?4) AND ended IS NULL AND ?1 IS NOT NULL",
             (now, grant, patient, client_id),
         )
         return done.rowcount

@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 from sandbox import grants, tokens
 from sandbox.authorization import AuthorizationRequest, read_authorization, refusal
 from sandbox.configuration import endpoints, issuer_of, openid_configuration
-from sandbox.consent import Offer, offer
+from sandbox.consent import Offer, lasting, offer
 from sandbox.faults import spoil
 from sandbox.id_token import id_token, key_set
 from sandbox.oauth_error import OAuthError
@@ -114,6 +114,11 @@ def oauth_routes(chosen: Callable[[str], Provider]) -> APIRouter:
             return json_answer(openid_configuration(asked.origin, provider.name, provider.profile, provider.types()))
 
         return await answered(request, name, "openid-configuration", said)
+
+    @router.get("/{name}/oauth/errors/{code}")
+    async def told(request: Request, name: str, code: str) -> Response:
+        page = refusal_page(f"the server said {code[:64]}")
+        return await answered(request, name, "errors", lambda *_: html(page))
 
     return router
 
@@ -213,7 +218,7 @@ def _decide(provider: Provider, asked: Asked) -> Response:
 def _lasting(chosen: str, offered: tuple[float, ...], otherwise: float | None) -> float | None:
     if not offered:
         return otherwise
-    return next((seconds for seconds in offered if f"{seconds:g}" == chosen), offered[-1])
+    return next((seconds for seconds in offered if lasting(seconds) == chosen), offered[-1])
 
 
 def _with_code(

@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 
 import orjson
 
+from sandbox.consent import lasting
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
@@ -162,7 +164,7 @@ def _how_long(offer: Offer, profile: Profile, ticked: Collection[str]) -> str:
     for seconds in profile.lifetimes_offered:
         checked = " checked" if seconds == profile.lifetimes_offered[-1] else ""
         parts.append(
-            f'<label class="pick"><input type="radio" name="lasting" value="{seconds:g}"{checked}>'
+            f'<label class="pick"><input type="radio" name="lasting" value="{lasting(seconds)}"{checked}>'
             f"<span>{escape(length(seconds))}</span></label>"
         )
     return f"<fieldset><legend><h2>For how long?</h2></legend>{''.join(parts)}</fieldset>" if parts else ""
