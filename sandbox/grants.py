@@ -27,6 +27,14 @@ def access_by_token(store: Store, bearer: str, profile: Profile, now: float) -> 
     return None if is_over and not profile.access_runs_out else access_of(row[0], row[1].split())
 
 
+def patient_of(store: Store, text: str) -> str:
+    """Whose a code or token is, whatever has become of it; empty where it is unknown."""
+    row = store.db.execute(
+        "SELECT g.patient FROM credential c JOIN access_grant g ON g.id = c.grant_id WHERE c.hash = ?", [hashed(text)]
+    ).fetchone()
+    return str(row[0]) if row else ""
+
+
 def revoke(store: Store, text: str, client_id: str, now: float) -> None:
     """RFC 7009 §2.1: a refresh token ends its grant, an access token only itself. Unknown ones are no error."""
     row = store.db.execute(

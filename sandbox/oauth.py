@@ -210,7 +210,9 @@ def _decide(provider: Provider, asked: Asked) -> Response:
     if patient not in provider.store.people():
         kept = {name: value for name, value in parameters.items() if name not in _CHOSEN}
         said = "Choose who you are." if not patient else "There is no patient of that id: choose who you are."
-        page = consent_page(provider.store, provider.name, request, kept, offered, profile, ticked=ticked, said=said)
+        page = consent_page(
+            provider.store, provider.name, request, kept, offered, profile, ticked=ticked, patient=patient, said=said
+        )
         return html(page, 400, leads_to=request.redirect_uri)
     return _with_code(provider, request, patient, scope, seconds)
 

@@ -91,40 +91,47 @@ def consent_page(
     profile: Profile,
     *,
     ticked: Collection[str] | None = None,
+    patient: str = "",
     said: str = "",
 ) -> bytes:
     """The page on which a person says who they are, what the app may see, and for how long.
 
-    `ticked` are the boxes as a person left them, `said` what was wrong with what they sent.
+    `ticked` are the boxes as a person left them, `patient` whom they chose, `said` what was wrong with what they sent.
+    At first it is whom the app's `login_hint` names.
     """
     shown = set(offer.boxes if ticked is None else ticked)
     hidden = "".join(
         f'<input type="hidden" name="{escape(name)}" value="{escape(value)}">' for name, value in parameters.items()
     )
     alarm = f'<p class="alarm" role="alert">{escape(said)}</p>' if said else ""
+    who = _who(store, patient or request.login_hint)
     return _page(
         f"{request.client_name} asks for your records - {provider}",
         f"<h1>{escape(provider)}: share your records?</h1>"
         f"<p><b>{escape(request.client_name)}</b> asks to read your health records. You choose what it may see.</p>"
         f'<p class="soft">A sandbox: these people are made up, or yours. Afterwards you go to'
         f" {escape(_shown_address(request.redirect_uri))}.</p>{alarm}"
-        f'<form method="post" action="decide">{hidden}{_who(store)}{_what(offer, profile, shown)}'
+        f'<form method="post" action="decide">{hidden}{who}{_what(offer, profile, shown)}'
         f'{_how_long(offer, profile, shown)}<div class="deeds"><button name="decision" value="allow">Allow</button>'
         '<button class="plain" name="decision" value="deny">Deny</button></div></form>',
     )
 
 
-def _who(store: Store) -> str:
+def _who(store: Store, chosen: str) -> str:
+    shown = people_shown(store)
+    is_shown = chosen in (identity for identity, _ in shown)
+    typed = chosen if not is_shown and chosen in store.people() else ""
     people = "".join(
-        f'<label class="pick"><input type="radio" name="patient" value="{escape(identity)}">'
+        f'<label class="pick"><input type="radio" name="patient" value="{escape(identity)}"'
+        f"{' checked' if identity == chosen else ''}>"
         f"<span>{escape(name)}<br><small>{escape(identity)}</small></span></label>"
-        for identity, name in people_shown(store)
+        for identity, name in shown
     )
     return (
         f'<fieldset><legend><h2>Who are you?</h2></legend><div class="list">{people}</div>'
         '<label class="field">Or type a patient id'
-        '<input type="text" name="other" autocomplete="off" autocapitalize="none" spellcheck="false"></label>'
-        "</fieldset>"
+        f'<input type="text" name="other" value="{escape(typed)}" autocomplete="off" autocapitalize="none"'
+        ' spellcheck="false"></label></fieldset>'
     )
 
 

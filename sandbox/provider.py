@@ -23,6 +23,7 @@ from sandbox.faults import Act, Faults, outcome, spoil
 from sandbox.limits import MinuteWindow
 from sandbox.profiles import Profile
 from sandbox.query import RequestError, read_query
+from sandbox.scopes import access_of
 from sandbox.search import CURSOR, Place, read_cursor, read_resource, search_page
 from sandbox.store import Store, instant
 
@@ -203,8 +204,12 @@ class Provider:
         return access
 
     def fault_for(self, asked: Asked) -> Act | None:
-        """The fault for a request outside of the FHIR API (the token endpoint and its like)."""
-        return self._pick(asked, "", 1, None)
+        """The fault for a request outside of the FHIR API, whose patient is that of the token or code that it sends."""
+        if not self.faults.any:
+            return None
+        form = dict(parse_qsl(asked.form))
+        sent = form.get("refresh_token") or form.get("code") or form.get("token") or ""
+        return self._pick(asked, "", 1, access_of(grants.patient_of(self.store, sent), ()))
 
     def _pick(self, asked: Asked, kind: str, page: int, access: Access | None) -> Act | None:
         if not self.faults.any:

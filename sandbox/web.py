@@ -116,5 +116,6 @@ def redirect(url: str) -> Response:
 def oauth_error(error: OAuthError, *, uri: str | None = None) -> Response:
     """An error of the token endpoint and its like (RFC 6749 §5.2); 401 names Basic as the way to authenticate."""
     said = {"error": error.code, "error_description": error.description} | ({"error_uri": uri} if uri else {})
-    challenge = {"WWW-Authenticate": 'Basic realm="sandbox"'} if error.status == 401 else {}
+    scheme = "Bearer" if error.code == "invalid_token" else "Basic"
+    challenge = {"WWW-Authenticate": f'{scheme} realm="sandbox"'} if error.status == 401 else {}
     return json_answer(said, status=error.status, headers={**NO_STORE, **challenge})

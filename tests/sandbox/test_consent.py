@@ -136,6 +136,14 @@ def test_a_person_may_choose_for_how_long(vendor: Vendor, person: str) -> None:
     assert error_of(vendor.refresh(renewed["refresh_token"])) == (400, "invalid_grant")
 
 
+def test_the_person_whom_the_app_names_is_chosen_already(vendor: Vendor, person: str) -> None:
+    page = vendor.authorize(person, ASKED, prompt=None)[0].text
+    assert re.findall(r'type="radio" name="patient" value="([^"]*)" checked', page) == [person]
+    assert (
+        "checked" not in vendor.authorize("a@b.example", "patient/*.rs", prompt=None)[0].text.partition("<h2>What")[0]
+    )
+
+
 def test_what_went_wrong_is_said_on_the_same_page(vendor: Vendor) -> None:
     form = Form(vendor, ASKED)
     again = form.decide("nobody", without=(LABORATORY,))

@@ -1,4 +1,4 @@
-"""Trouble at the OAuth endpoints: answers lost after the work, errors on demand, counts that prove what a client did."""
+"""Trouble at the OAuth endpoints: answers lost after the work, errors on demand, and counts of what a client did."""
 
 from __future__ import annotations
 
@@ -72,6 +72,16 @@ def test_oauth_endpoints_break_as_asked(vendor: Vendor, person: str) -> None:
     broken("smart-configuration", lose_answer=True)
     with pytest.raises(requests.ConnectionError):
         vendor.get(".well-known/smart-configuration", None)
+
+
+def test_trouble_may_be_one_persons(vendor: Vendor) -> None:
+    mine, other = vendor.people()[:2]
+    tokens = {one: vendor.exchange(one).json()["refresh_token"] for one in (mine, other)}
+    vendor.fault({"match": {"path": "oauth/token", "patient": mine}, "act": {"error": "invalid_grant"}})
+    assert error_of(vendor.refresh(tokens[mine])) == (400, "invalid_grant")
+    assert vendor.refresh(tokens[other]).status_code == 200
+    vendor.mend()
+    assert vendor.refresh(tokens[mine]).status_code == 200
 
 
 def test_refreshes_are_counted_by_family(vendor: Vendor) -> None:
