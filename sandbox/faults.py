@@ -96,8 +96,13 @@ class Faults:
         """Whether there are rules at all."""
         return bool(self._rules)
 
-    def pick(self, *, type_name: str, patient: str, path: str, query: str, page: int) -> Act | None:
-        """The act for a request, counted; None where no rule is for it."""
+    def pick(
+        self, *, type_name: str, patient: str, path: str, query: str, page: int, is_record: bool = True
+    ) -> Act | None:
+        """The act for a request, counted; None where no rule is for it.
+
+        A rule that names a patient and no path is about their records (`is_record`), not about their tokens.
+        """
         with self._lock:
             for index, (rule, acted) in enumerate(self._rules):
                 match = rule.match
@@ -105,6 +110,7 @@ class Faults:
                     (rule.times is None or acted < rule.times)
                     and (match.type is None or match.type == type_name)
                     and (match.patient is None or match.patient == patient)
+                    and (match.patient is None or match.path is not None or is_record)
                     and (match.path is None or match.path in path)
                     and (match.query is None or match.query in query)
                     and (match.page is None or match.page == page)

@@ -209,14 +209,16 @@ class Provider:
             return None
         form = dict(parse_qsl(asked.form))
         sent = form.get("refresh_token") or form.get("code") or form.get("token") or ""
-        return self._pick(asked, "", 1, access_of(grants.patient_of(self.store, sent), ()))
+        return self._pick(asked, "", 1, access_of(grants.patient_of(self.store, sent), ()), is_record=False)
 
-    def _pick(self, asked: Asked, kind: str, page: int, access: Access | None) -> Act | None:
+    def _pick(self, asked: Asked, kind: str, page: int, access: Access | None, *, is_record: bool = True) -> Act | None:
         if not self.faults.any:
             return None
         query = unquote(asked.query + ("&" + asked.form if asked.form else ""))
         patient = access.patient if access else ""
-        return self.faults.pick(type_name=kind, patient=patient, path="/" + asked.path, query=query, page=page)
+        return self.faults.pick(
+            type_name=kind, patient=patient, path="/" + asked.path, query=query, page=page, is_record=is_record
+        )
 
     def _faulty(self, asked: Asked, kind: str, page: int, access: Access | None, answer: Answer) -> Answer:
         act = self._pick(asked, kind, page, access)

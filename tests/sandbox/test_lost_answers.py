@@ -80,8 +80,12 @@ def test_trouble_may_be_one_persons(vendor: Vendor) -> None:
     vendor.fault({"match": {"path": "oauth/token", "patient": mine}, "act": {"error": "invalid_grant"}})
     assert error_of(vendor.refresh(tokens[mine])) == (400, "invalid_grant")
     assert vendor.refresh(tokens[other]).status_code == 200
+    # Without a path the rule is about the person's records, and leaves their tokens alone.
     vendor.mend()
-    assert vendor.refresh(tokens[mine]).status_code == 200
+    vendor.fault({"match": {"patient": mine}, "act": {"status": 401}})
+    renewed = vendor.refresh(tokens[mine])
+    assert renewed.status_code == 200
+    assert vendor.get(f"Patient/{mine}", renewed.json()["access_token"]).status_code == 401
 
 
 def test_refreshes_are_counted_by_family(vendor: Vendor) -> None:
