@@ -144,7 +144,9 @@ def offer(scope: str, types: Iterable[str], profile: Profile) -> Offer:
                     for name, category in CATEGORIES.get(kind, ())
                 )
             choices.setdefault(own, Choice(own, kind, label, categories))
-    return Offer(asked, tuple(choices.values()), "offline_access" in asked)
+    # What is a part of a type that is asked for whole is among its categories already.
+    shown = [choice for text, choice in choices.items() if "?" not in text or text.partition("?")[0] not in choices]
+    return Offer(asked, tuple(shown), "offline_access" in asked)
 
 
 def lasting(seconds: float) -> str:

@@ -181,7 +181,7 @@ def _authorize(provider: Provider, asked: Asked) -> Response:
         return redirect(request.refused(problem))
     offered, profile = _offer(provider, request), provider.profile
     if request.prompt == "none":
-        if request.login_hint not in provider.store.people():
+        if not provider.store.has_person(request.login_hint):
             return redirect(request.refused(OAuthError("login_required", "login_hint names no patient")))
         scope = offered.granted(offered.boxes, profile)
         seconds = profile.lifetimes_offered[-1] if profile.lifetimes_offered else profile.grant_seconds
@@ -207,7 +207,7 @@ def _decide(provider: Provider, asked: Asked) -> Response:
         return redirect(request.refused(OAuthError("access_denied", "the person said no")))
     patient = parameters.get("other", "").strip() or parameters.get("patient", "")
     seconds = _lasting(parameters.get("lasting", ""), profile.lifetimes_offered, profile.grant_seconds)
-    if patient not in provider.store.people():
+    if not provider.store.has_person(patient):
         kept = {name: value for name, value in parameters.items() if name not in _CHOSEN}
         said = "Choose who you are." if not patient else "There is no patient of that id: choose who you are."
         page = consent_page(

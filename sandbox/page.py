@@ -39,7 +39,7 @@ p{margin:.5rem 0}small,.soft{color:var(--soft);font-size:.875rem}
 fieldset{border:0;padding:0;margin:1.5rem 0 0;min-width:0}
 fieldset fieldset{margin:0 0 .5rem 2.25rem;padding-left:.75rem;border-left:2px solid var(--faint)}
 legend{padding:0;font-weight:600}fieldset fieldset legend{font-weight:400;color:var(--soft);font-size:.875rem}
-.pick{display:flex;gap:.75rem;align-items:flex-start;padding:.6rem 0;overflow-wrap:anywhere}
+.pick{display:flex;gap:.75rem;align-items:flex-start;padding:.65rem 0;overflow-wrap:anywhere}
 .pick input{flex:none;width:1.25rem;height:1.25rem;margin:.125rem 0 0;accent-color:var(--deed)}
 .list{max-height:18rem;overflow:auto;border:1px solid var(--line);border-radius:.5rem;padding:.25rem .75rem;
 margin-top:.5rem}
@@ -120,7 +120,7 @@ def consent_page(
 def _who(store: Store, chosen: str) -> str:
     shown = people_shown(store)
     is_shown = chosen in (identity for identity, _ in shown)
-    typed = chosen if not is_shown and chosen in store.people() else ""
+    typed = chosen if not is_shown and store.has_person(chosen) else ""
     people = "".join(
         f'<label class="pick"><input type="radio" name="patient" value="{escape(identity)}"'
         f"{' checked' if identity == chosen else ''}>"

@@ -161,6 +161,13 @@ class Store:
         )
         return [row[0] for row in rows]
 
+    def has_person(self, identity: str) -> bool:
+        """Whether a patient of this id can sign in."""
+        row = self.db.execute(
+            "SELECT 1 FROM resource WHERE type = 'Patient' AND key = ? AND gone = 0 AND id IS NOT NULL", [identity]
+        )
+        return row.fetchone() is not None
+
     def types(self) -> list[str]:
         """The types of which the store holds resources, as the last load noted them."""
         said = self.setting("types")

@@ -119,6 +119,9 @@ def test_unticked_types_kinds_and_absence_of_the_person(vendor: Vendor, person: 
     narrow = f"launch/patient {LABORATORY}"
     assert Form(vendor, narrow).boxes == [LABORATORY]
     assert Form(vendor, narrow).granted(person)["scope"] == narrow
+    both = f"patient/Observation.rs {LABORATORY}"
+    assert Form(vendor, both).boxes.count(LABORATORY) == 1
+    assert "laboratory" not in Form(vendor, both).granted(person, without=(LABORATORY,))["scope"]
 
 
 def test_a_person_may_choose_for_how_long(vendor: Vendor, person: str) -> None:
