@@ -8,8 +8,8 @@ from urllib.parse import urljoin
 
 import pytest
 
-from sandbox.profiles import PROFILES
-from tests.sandbox.app import ALL, App, redirected, run, serving
+from sandbox.profiles import PROFILES, Profile
+from tests.sandbox.app import ALL, ROOT, App, redirected, run, serving
 from tests.sandbox.vendor import assertion, error_of, key_set, new_key
 
 if TYPE_CHECKING:
@@ -225,6 +225,12 @@ def test_rotation_can_be_off_and_tokens_live_for_minutes_or_months(vendor: Vendo
     assert "refresh_token" not in granted(vendor, person)
     wrong = vendor.http.post(f"{vendor.admin}/profile", json={"nonsense": 1}, timeout=10)
     assert (wrong.status_code, "nonsense" in wrong.json()["error"]) == (400, True)
+
+
+def test_every_profile_and_field_is_documented() -> None:
+    text = (ROOT / "docs" / "sandbox.md").read_text()
+    missing = [name for name in [*PROFILES, *Profile.__struct_fields__] if f"`{name}`" not in text]
+    assert missing == []
 
 
 def test_profiles_are_chosen_at_the_start(generated: Path) -> None:
