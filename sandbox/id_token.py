@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from functools import lru_cache
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
@@ -48,4 +49,10 @@ def _key(store: Store) -> jwk.RSAKey:
             made = jwk.RSAKey.generate_key(2048, {"use": "sig", "alg": "RS256"}, private=True, auto_kid=True)
             held = orjson.dumps(made.as_dict(private=True)).decode()
             store.set(_SETTING, held)
-    return jwk.RSAKey.import_key(orjson.loads(held))
+    return _read(held)
+
+
+@lru_cache(maxsize=64)
+def _read(text: str) -> jwk.RSAKey:
+    """A key from its text; kept, because checking that its numbers are primes takes longer than everything else."""
+    return jwk.RSAKey.import_key(orjson.loads(text))
