@@ -1,4 +1,4 @@
-"""`charthouse link`: the whole way of a direct link from a terminal, over a callback on this machine (RFC 8252 §7.3)."""
+"""`charthouse link`: a direct link from a terminal, over a callback on this machine (RFC 8252 §7.3)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from charthouse.operating.cli.tables import AsJson
+from charthouse.operating.cli.tables import AsJson  # noqa: TC001 - typer reads the annotations
 
 if TYPE_CHECKING:
     from charthouse.linking.sign_in import Finished
@@ -21,9 +21,7 @@ TIMED_OUT = 3
 def link(
     person: Annotated[str, typer.Argument(help="The person's key.")],
     provider: Annotated[str, typer.Argument(help="The provider's slug.")],
-    link_id: Annotated[
-        str | None, typer.Option("--link", help="Sign in again for this link; it keeps its data.")
-    ] = None,
+    link_id: Annotated[str | None, typer.Option("--link", help="Sign in again for this link.")] = None,
     browser: Annotated[bool, typer.Option(help="Open the address in a browser of this machine.")] = True,
     timeout: Annotated[float, typer.Option(min=1, help="Seconds to wait for the person to come back.")] = 900.0,
     port: Annotated[int, typer.Option(min=0, max=65535, help="The callback's port; 0 is a free one.")] = 0,
