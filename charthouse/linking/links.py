@@ -45,6 +45,7 @@ TRANSITIONS: tuple[Transition, ...] = (
     Transition("pending", "failed", "same_patient_linked"),
     Transition("pending", "failed", "not_confirmed_in_time"),
     Transition("pending", "disconnected", "access_removed"),
+    Transition("pending", "disconnected", "provider_retired"),
     Transition("pending", "deleted", "deletion_asked"),
     Transition("confirmed", "expired", "authorization_ended"),
     Transition("confirmed", "failed", "patient_not_readable"),
@@ -54,11 +55,13 @@ TRANSITIONS: tuple[Transition, ...] = (
     Transition("confirmed", "deleted", "deletion_asked"),
     Transition("expired", "pending", "signed_in_again"),
     Transition("expired", "disconnected", "access_removed"),
+    Transition("expired", "disconnected", "provider_retired"),
     Transition("expired", "deleted", "deletion_asked"),
     Transition("disconnected", "pending", "signed_in_again"),
     Transition("disconnected", "deleted", "deletion_asked"),
     Transition("failed", "pending", "signed_in_again"),
     Transition("failed", "disconnected", "access_removed"),
+    Transition("failed", "disconnected", "provider_retired"),
     Transition("failed", "deleted", "deletion_asked"),
 )
 
