@@ -1,4 +1,8 @@
-"""Providers: who holds the records, at which FHIR endpoint, and which partner connects us to a region."""
+"""Providers: who holds the records, at which FHIR endpoint, and which partner connects us to a region.
+
+A provider is closed (`active` is false: nobody starts a link, nights leave it out) or retired (its links have ended).
+Tokens are sent to its FHIR base, so every change of one is in the audit trail.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +13,25 @@ from urllib.parse import urlsplit
 
 from sqlalchemy import func, select
 
-from charthouse.errors import StateError
+from charthouse.errors import LinkError, StateError
+from charthouse.linking.regions import ensure_partner
+from charthouse.partners.addresses import origin
 from charthouse.state import audit
-from charthouse.state.models import Link, Partner, Provider
+from charthouse.state.base import now
+from charthouse.state.linking import ClientRegistration
+from charthouse.state.models import Credential, Link, Partner, Provider
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from sqlalchemy.orm import Session
 
-    from charthouse.state.models import Actor
+    from charthouse.state.models import Actor, Status
 
+LONGEST_NAME = 200
+LONGEST_URL = 2_000
 _SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?")
+_REGION = re.compile(r"[A-Z]{2}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +45,17 @@ class ProviderView:
     partner: str | None
     active: bool
     links: int
+    registration: str | None = None
+    portal_url: str | None = None
+    retired_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Retired:
+    """How many links of a retired provider were disconnected, and how many could not be."""
+
+    disconnected: int
+    left: int
 
 
 def register_provider(
@@ -47,16 +71,13 @@ def register_provider(
 ) -> Provider:
     """Make a provider known, or bring the one of that slug up to date. Safe to repeat.
 
-    Tokens are sent to `fhir_base_url`, so its coming and every change of it is in the audit trail.
-
     Raises:
         StateError: CH602 for an unknown partner, CH607 for a slug or an address that cannot be used.
     """
     if not _SLUG.fullmatch(slug):
         raise StateError("CH607", where="slug", what="it is 1 to 64 lower-case letters, digits and inner hyphens")
     base = _base_url(fhir_base_url, slug)
-    if partner is not None and session.get(Partner, partner) is None:
-        raise StateError("CH602", where=f"partner {partner}")
+    _partner(session, partner)
     provider = session.get(Provider, slug, with_for_update=True)
     if provider is None:
         provider = Provider(slug=slug)
@@ -71,13 +92,153 @@ def register_provider(
     return provider
 
 
-def get_provider(session: Session, slug: str) -> Provider:
-    """A provider by its slug.
+def add_provider(
+    session: Session,
+    *,
+    slug: str,
+    name: str,
+    fhir_base_url: str,
+    region: str = "US",
+    partner: str | None = None,
+    registration: str | None = None,
+    portal_url: str | None = None,
+    active: bool = True,
+    actor: Actor = "operator",
+) -> Provider:
+    """A provider that is not known yet.
+
+    Raises:
+        LinkError: CH623 when the slug, or the FHIR base, is another provider's; CH620 for an unknown registration.
+        StateError: CH602, CH607 as `register_provider`.
+    """
+    if session.get(Provider, slug) is not None:
+        raise LinkError("CH623", where=f"provider {slug}")
+    same = provider_at(session, fhir_base_url)
+    if same is not None:
+        raise LinkError("CH623", where=f"provider {same.slug}", what="it has that address")
+    register_provider(
+        session,
+        slug=slug,
+        name=_name(name, slug),
+        fhir_base_url=fhir_base_url,
+        region=_region(region, slug),
+        partner=partner,
+        active=active,
+        actor=actor,
+    )
+    return edit_provider(session, slug, registration=registration, portal_url=portal_url, actor=actor)
+
+
+def edit_provider(
+    session: Session,
+    slug: str,
+    *,
+    name: str | None = None,
+    fhir_base_url: str | None = None,
+    region: str | None = None,
+    partner: str | None = None,
+    registration: str | None = None,
+    portal_url: str | None = None,
+    active: bool | None = None,
+    with_links: bool = False,
+    actor: Actor = "operator",
+) -> Provider:
+    """Change what is given; what is None stays, and an empty text takes a partner, registration or portal away.
+
+    To open (`active`) a retired provider brings it back: people sign in again.
+
+    Raises:
+        StateError: CH602 for an unknown provider or partner, CH607 for a value that cannot be used.
+        LinkError: CH620 for an unknown registration; CH622 for a FHIR base on another server while links hold tokens,
+            unless `with_links`; CH623 for one that is another provider's.
+    """
+    provider = get_provider(session, slug, lock=True)
+    changes: dict[str, object] = {}
+    if name is not None:
+        changes["name"] = _name(name, slug)
+    if region is not None:
+        changes["region"] = _region(region, slug)
+    if partner is not None:
+        _partner(session, partner or None)
+        changes["partner"] = partner or None
+    if registration is not None:
+        if registration and session.get(ClientRegistration, registration) is None:
+            raise LinkError("CH620", where=f"registration {registration}")
+        changes["registration"] = registration or None
+    if portal_url is not None:
+        changes["portal_url"] = _web_address(portal_url, slug) if portal_url else None
+    if active is not None:
+        changes["active"] = active
+        if active:
+            changes["retired_at"] = None
+    if fhir_base_url is not None:
+        changes["fhir_base_url"] = _moved(session, provider, _base_url(fhir_base_url, slug), with_links=with_links)
+    changed = {field: value for field, value in changes.items() if getattr(provider, field) != value}
+    if "fhir_base_url" in changed:
+        before, after = provider.fhir_base_url, str(changed["fhir_base_url"])
+        audit.record(session, actor, "provider.endpoint_changed", "provider", slug, {"before": before, "after": after})
+    for field, value in changed.items():
+        setattr(provider, field, value)
+    if others := ",".join(sorted(changed.keys() - {"fhir_base_url"})):
+        audit.record(session, actor, "provider.changed", "provider", slug, {"fields": others})
+    session.flush()
+    return provider
+
+
+def retire_provider(session: Session, slug: str, *, actor: Actor = "operator") -> Retired:
+    """Take a provider out of service: nobody links it any more, and its links are disconnected. Safe to repeat.
+
+    What was read stays the person's, as it does when they disconnect.
+
+    Raises:
+        StateError: CH602 when there is no such provider.
+    """
+    from charthouse.linking import links  # it stands above this module: links know providers
+
+    provider = get_provider(session, slug, lock=True)
+    if provider.retired_at is None:
+        provider.retired_at, provider.active = now(), False
+        audit.record(session, actor, "provider.retired", "provider", slug)
+    over: tuple[Status, ...] = ("disconnected", "deleted")
+    live = session.execute(
+        select(Link.id, Link.status).where(Link.provider == slug, Link.status.not_in(over)).order_by(Link.id)
+    ).all()
+    moved = 0
+    for link_id, status in live:
+        if links.Transition(status, "disconnected", "provider_retired") in links.TRANSITIONS:
+            links.transition(session, link_id, "disconnected", "provider_retired", actor)
+            moved += 1
+    session.flush()
+    return Retired(moved, len(live) - moved)
+
+
+def provider_at(session: Session, fhir_base_url: str) -> Provider | None:
+    """The provider at a FHIR base, however its address is written; None where there is none."""
+    key = address_key(fhir_base_url)
+    rows = session.execute(select(Provider.slug, Provider.fhir_base_url).order_by(Provider.slug))
+    slug = next((slug for slug, base in rows if address_key(base) == key), None)
+    return None if slug is None else session.get(Provider, slug)
+
+
+def address_key(url: str) -> str:
+    """An address as it is compared: without case, trailing slashes and a port that goes without saying.
+
+    Servers differ in whether they mind the case of a path; no two endpoints were found that differ in it alone.
+    """
+    parts = urlsplit(url.strip())
+    home = origin(url.strip())
+    if home is None:
+        return url.strip().rstrip("/").lower()
+    return f"{home[0]}://{home[1]}:{home[2]}{parts.path.rstrip('/').lower()}"
+
+
+def get_provider(session: Session, slug: str, *, lock: bool = False) -> Provider:
+    """A provider by its slug; with `lock`, held until the transaction ends.
 
     Raises:
         StateError: CH602 when there is none.
     """
-    provider = session.get(Provider, slug)
+    provider = session.get(Provider, slug, with_for_update=True if lock else None)
     if provider is None:
         raise StateError("CH602", where=f"provider {slug}")
     return provider
@@ -96,6 +257,9 @@ def list_providers(session: Session) -> list[ProviderView]:
             partner=provider.partner,
             active=provider.active,
             links=count,
+            registration=provider.registration,
+            portal_url=provider.portal_url,
+            retired_at=provider.retired_at,
         )
         for provider, count in session.execute(query)
     ]
@@ -116,9 +280,57 @@ def partners_of(session: Session, region: str) -> list[Partner]:
 
 
 def _base_url(given: str, slug: str) -> str:
-    parts = urlsplit(given)
+    try:
+        parts = urlsplit(given)
+    except ValueError:
+        raise StateError("CH607", where=f"provider {slug}", what="its FHIR base is no address") from None
+    if not given.isprintable() or " " in given or len(given) > LONGEST_URL or origin(given) is None:
+        raise StateError("CH607", where=f"provider {slug}", what="its FHIR base is no address")
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
         raise StateError("CH607", where=f"provider {slug}", what="its FHIR base is an http(s) address without a query")
     if parts.username or parts.password:
         raise StateError("CH607", where=f"provider {slug}", what="its FHIR base carries a login")
     return given.rstrip("/")
+
+
+def _moved(session: Session, provider: Provider, base: str, *, with_links: bool) -> str:
+    """The new FHIR base, if tokens may be sent there."""
+    same = provider_at(session, base)
+    if same is not None and same.slug != provider.slug:
+        raise LinkError("CH623", where=f"provider {same.slug}", what="it has that address")
+    if origin(base) != origin(provider.fhir_base_url) and not with_links:
+        held = (
+            select(Credential.link_id).join(Link, Link.id == Credential.link_id).where(Link.provider == provider.slug)
+        )
+        if session.scalar(held.limit(1)) is not None:
+            raise LinkError("CH622", where=f"provider {provider.slug}")
+    return base
+
+
+def _partner(session: Session, partner: str | None) -> None:
+    if partner is None:
+        return
+    ensure_partner(session, partner)
+    if session.get(Partner, partner) is None:
+        raise StateError("CH602", where=f"partner {partner}")
+
+
+def _name(given: str, slug: str) -> str:
+    name = given.strip()
+    if not 1 <= len(name) <= LONGEST_NAME or not name.isprintable():
+        raise StateError(
+            "CH607", where=f"provider {slug}", what=f"its name is 1 to {LONGEST_NAME} printable characters"
+        )
+    return name
+
+
+def _region(given: str, slug: str) -> str:
+    if not _REGION.fullmatch(given):
+        raise StateError("CH607", where=f"provider {slug}", what="its region is two capital letters, like US")
+    return given
+
+
+def _web_address(given: str, slug: str) -> str:
+    if origin(given) is None or not given.isprintable() or " " in given or len(given) > LONGEST_URL:
+        raise StateError("CH607", where=f"provider {slug}", what="its portal is an http(s) address")
+    return given

@@ -16,9 +16,9 @@ from charthouse.state.models import Credential, Link
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from types import TracebackType
+    from typing import Self
 
     from sqlalchemy.orm import Session
-    from typing_extensions import Self
 
     from charthouse.linking.credentials import IssuedTokens
     from charthouse.settings import Settings
@@ -95,4 +95,6 @@ def _update(session: Session, fixed: dict[str, Any], entries: Iterable[_Entry]) 
     if not rows:
         return
     values = fixed or {name.removeprefix("to_"): bindparam(name) for name in rows[0] if name != "of_link"}
-    session.connection().execute(update(Credential).where(Credential.link_id == bindparam("of_link")).values(values), rows)
+    session.connection().execute(
+        update(Credential).where(Credential.link_id == bindparam("of_link")).values(values), rows
+    )

@@ -16,9 +16,9 @@ from charthouse.state.transactions import session
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from types import TracebackType
+    from typing import Self
 
     from sqlalchemy.orm import Session
-    from typing_extensions import Self
 
     from charthouse.settings import Settings
 

@@ -12,7 +12,7 @@ from charthouse.state.base import Base, Key, new_key, now, one_of
 from charthouse.state.models import Slug, Word
 
 ClientAuth = Literal["none", "client_secret_basic", "client_secret_post", "private_key_jwt"]
-KeyPurpose = Literal["client_assertion", "service_token"]
+KeyPurpose = Literal["client_assertion", "service_token", "account_subject"]
 
 CLIENT_AUTHS: tuple[ClientAuth, ...] = get_args(ClientAuth)
 KEY_PURPOSES: tuple[KeyPurpose, ...] = get_args(KeyPurpose)
@@ -52,7 +52,10 @@ class ClientRegistration(Base):
 
 
 class BrandBundle(Base):
-    """A list of brands that was read (SMART User-access Brands): where from, and its ETag."""
+    """A list of brands that was read (SMART User-access Brands): where from, and its ETag.
+
+    `provider` is the slug of the provider whose own configuration links to it: of that one, it goes before other lists.
+    """
 
     __tablename__ = "brand_bundle"
 
@@ -60,6 +63,7 @@ class BrandBundle(Base):
     etag: Mapped[str | None] = mapped_column(String(512))
     updated: Mapped[str | None] = mapped_column(String(64))
     read_at: Mapped[datetime] = mapped_column(default=now)
+    provider: Mapped[str | None] = mapped_column(Slug)
 
 
 class Brand(Base):
@@ -160,7 +164,10 @@ class OperatorAlarm(Base):
 
 
 class SigningKey(Base):
-    """A key pair of ours, sealed. Its public half is published until `ends_at`; the newest one that has begun signs."""
+    """A key pair of ours, sealed. Its public half is published until `ends_at`; the newest one that has begun signs.
+
+    The key of `account_subject` has no public half and never changes: it hashes the back end's ids of accounts.
+    """
 
     __tablename__ = "signing_key"
     __table_args__ = (one_of("purpose", KEY_PURPOSES),)

@@ -23,6 +23,7 @@ def upgrade() -> None:
         sa.Column("etag", sa.String(length=512), nullable=True),
         sa.Column("updated", sa.String(length=64), nullable=True),
         sa.Column("read_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("provider", sa.String(length=64), nullable=True),
         sa.PrimaryKeyConstraint("source", name="pk_brand_bundle"),
     )
     op.create_table(
@@ -71,7 +72,9 @@ def upgrade() -> None:
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("begins_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("ends_at", sa.DateTime(timezone=True), nullable=True),
-        sa.CheckConstraint("purpose IN ('client_assertion', 'service_token')", name=op.f("ck_signing_key_purpose")),
+        sa.CheckConstraint(
+            "purpose IN ('client_assertion', 'service_token', 'account_subject')", name=op.f("ck_signing_key_purpose")
+        ),
         sa.PrimaryKeyConstraint("kid", name="pk_signing_key"),
     )
     op.create_table(
