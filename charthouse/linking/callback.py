@@ -16,6 +16,7 @@ from charthouse.linking import credentials, links
 from charthouse.linking.permissions import permitted
 from charthouse.linking.providers import get_provider
 from charthouse.linking.registrations import client_of
+from charthouse.linking.states import DUE
 from charthouse.partners import smart
 from charthouse.partners.discovery import host
 from charthouse.partners.id_token import check_id_token, is_issuer, patient_of
@@ -169,7 +170,7 @@ def _store(row: SignIn, tokens: TokenSet, granted: str, patient: str, settings: 
             raise StateError("CH602", where=f"link {link.id}", what="it was deleted meanwhile")
         if link.patient_id not in (None, patient):
             raise StateError("CH606", where=f"link {link.id}")
-        if link.status not in links.DUE:
+        if link.status not in DUE:
             link = links.transition(state, link.id, "pending", "signed_in_again", "person")
         link = links.identify(state, link.id, patient)
         credentials.store_tokens(

@@ -24,6 +24,7 @@ from charthouse.linking.matching import matches
 from charthouse.linking.people import get_person
 from charthouse.linking.providers import get_provider
 from charthouse.linking.registrations import client_of
+from charthouse.linking.states import DUE
 from charthouse.partners import smart
 from charthouse.partners.discovery import read_object
 from charthouse.partners.http import HttpClient
@@ -83,7 +84,7 @@ def unmatched(state: Session) -> list[str]:
         select(Link.id)
         .join(Person, Person.person_key == Link.person_key)
         .where(
-            Link.status.in_(links.DUE),
+            Link.status.in_(DUE),
             Link.identity_matched_at.is_(None),
             Link.patient_id.is_not(None),
             Person.sealed_identity.is_not(None),
@@ -110,7 +111,7 @@ def match_patient(link_id: str, *, settings: Settings | None = None) -> Confirma
         link = links.get_link(state, link_id)
         person = get_person(state, link.person_key)
         identity = identity_of(person, settings)
-        if link.status not in links.DUE or link.patient_id is None or identity is None:
+        if link.status not in DUE or link.patient_id is None or identity is None:
             return Confirmation(link_id, "not_needed")
         base = get_provider(state, link.provider).fhir_base_url
         whom = _Whom(base, client_of(state, link.provider, settings), link.patient_id)
@@ -131,7 +132,7 @@ def match_patient(link_id: str, *, settings: Settings | None = None) -> Confirma
         return Confirmation(link_id, "identity_not_matched", match.reason)
     with session(settings) as state:
         link = links.get_link(state, link_id, lock=True)
-        if link.patient_id == whom.patient_id and link.status in links.DUE:
+        if link.patient_id == whom.patient_id and link.status in DUE:
             link.identity_matched_at = now()
             if link.status == "pending":
                 link.sync_requested_at = link.identity_matched_at
@@ -164,7 +165,7 @@ def _unread(link_id: str, error: FetchError, settings: Settings) -> Confirmation
     if error.code == "CH113":
         with session(settings) as state:
             link = links.get_link(state, link_id, lock=True)
-            if link.status in links.DUE:
+            if link.status in DUE:
                 links.transition(state, link_id, "expired", "authorization_ended", "sync")
         return Confirmation(link_id, "expired", error.code)
     _log.info("the Patient could not be read yet", link_id=link_id, code=error.code, where=error.where)
@@ -175,7 +176,7 @@ def _fail(link_id: str, reason: str, settings: Settings) -> None:
     """Let a link fail; what was read under one that turns out to be somebody else's is to be removed."""
     with session(settings) as state:
         link = links.get_link(state, link_id, lock=True)
-        if link.status not in links.DUE:
+        if link.status not in DUE:
             return
         links.transition(state, link_id, "failed", reason, "sync")
         if reason == "identity_not_matched":
