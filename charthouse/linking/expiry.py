@@ -65,7 +65,7 @@ def ends_at(
     """The end that a link may expect: what the provider told, or what its other grants teach, whichever is earlier.
 
     `told_since` is when this end was told first. A refresh token that lives a day and is renewed every hour has an end
-    that moves on, and a life of a day; a grant that ends on a date keeps telling that date, and lives from its beginning.
+    that moves on, and a life of a day; a grant that ends on a date keeps telling it, and lives from its beginning.
     """
     known = []
     if told is not None:
@@ -82,22 +82,19 @@ def warning_lead(life: timedelta) -> timedelta | None:
 
 
 def warn_now(end: End | None, now: datetime) -> bool:
-    """Whether this look is the last that is still the whole lead before the end; later, but before the end, it is, too."""
+    """Whether this look is the last that is still the whole lead before the end, or a later one before the end."""
     lead = None if end is None else warning_lead(end.life)
     return end is not None and lead is not None and end.at - lead - TICK < now < end.at
 
 
-def next_look(now: datetime, granted_at: datetime | None, end: End | None, told: datetime | None) -> datetime:
-    """When a grant is used next so that its end is noticed and a refresh token that runs out unused does not.
+def next_look(now: datetime, granted_at: datetime | None, told: datetime | None) -> datetime:
+    """When a grant is used next so that its end is noticed, and a refresh token does not run out unused.
 
-    After a quarter of its age, or half of what is left of a told life, but within the day and not within the hour; each
-    hour where the end is expected within a day.
+    After a quarter of its age, or half of what is left of a told life, but within the day and not within the hour.
     """
     wait = RARELY
     if granted_at is not None:
         wait = min(wait, (now - granted_at) / 4)
     if told is not None:
         wait = min(wait, (told - now) / 2)
-    if end is not None and end.at - now < RARELY:
-        wait = OFTEN
     return now + max(wait, OFTEN)

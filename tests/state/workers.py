@@ -32,6 +32,7 @@ class Issued:
     expires_at: datetime | None
     scope: str | None = None
     patient: str | None = None
+    refresh_expires_at: datetime | None = None
 
 
 class Rotating:
