@@ -318,9 +318,7 @@ def _partner(session: Session, partner: str | None) -> None:
 def _name(given: str, slug: str) -> str:
     name = given.strip()
     if not 1 <= len(name) <= LONGEST_NAME or not name.isprintable():
-        raise StateError(
-            "CH607", where=f"provider {slug}", what=f"its name is 1 to {LONGEST_NAME} printable characters"
-        )
+        raise StateError("CH607", where=f"provider {slug}", what=f"its name has 1 to {LONGEST_NAME} printable signs")
     return name
 
 
