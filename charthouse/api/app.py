@@ -6,8 +6,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Request, Response
-from starlette.applications import Starlette
-from starlette.routing import Match, Mount
+from starlette.routing import Match
 
 from charthouse.api import MOUNT, document, problems
 from charthouse.api.callers import Context
@@ -30,7 +29,7 @@ from charthouse.settings import Settings, get_settings
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from starlette.types import ASGIApp
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
 ROUTERS = (people, consents, providers, links, notices, preferences, signing_in, unsubscribe, about)
 
@@ -49,6 +48,7 @@ def make_app(settings: Settings | None = None) -> ASGIApp:
     app.root_path_in_servers = False
     for module in ROUTERS:
         app.include_router(module.router)
+    app.include_router(about.probes)
     problems.install(app)
     app.add_exception_handler(HTTPStatus.METHOD_NOT_ALLOWED, _not_allowed)
     _set(app, "openapi", lambda: document.describe(app))
@@ -57,12 +57,23 @@ def make_app(settings: Settings | None = None) -> ASGIApp:
 
 def make_server_app(settings: Settings | None = None) -> ASGIApp:
     """The API at its path, for a server of its own; everything beside it is a problem, too."""
+    settings = settings or get_settings()
     made = make_app(settings)
 
-    async def elsewhere(request: Request, _error: Exception) -> Response:
-        return problems.answer(request, ApiError("CH806"))
+    async def elsewhere(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await problems.answer(Request(scope), ApiError("CH806"))(scope, receive, send)
 
-    return Starlette(routes=[Mount(MOUNT, made)], exception_handlers={404: elsewhere})
+    beside = Shield(elsewhere, settings.public_url)
+
+    async def server(scope: Scope, receive: Receive, send: Send) -> None:
+        # Not Starlette's Mount, which does not know of line breaks in paths.
+        inside = scope["type"] == "http" and f"{scope['path']}/".startswith(f"{MOUNT}/")
+        if inside:
+            scope["root_path"] = scope.get("root_path", "") + MOUNT
+        await (made if inside else beside)(scope, receive, send)
+
+    return server
 
 
 async def _not_allowed(request: Request, _error: Exception) -> Response:

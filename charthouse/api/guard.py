@@ -85,6 +85,18 @@ class Open(APIRoute):
         return problems.of_exception(request, error)
 
 
+class Probed(APIRoute):
+    """A route that anybody may ask as often as they like."""
+
+    def get_route_handler(self) -> Handler:
+        handle = super().get_route_handler()
+
+        async def probed(request: Request) -> Response:
+            return await _answered(request, handle)
+
+        return probed
+
+
 class Shown(Open):
     """A page for people, refusals included."""
 

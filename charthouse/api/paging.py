@@ -26,7 +26,7 @@ Item = TypeVar("Item")
 Limit = Annotated[int, Query(ge=1, le=MOST, description=f"How many items to answer with, at most {MOST}.")]
 Cursor = Annotated[
     str | None,
-    Query(max_length=2000, pattern="^[A-Za-z0-9_=-]+$", description="Where to go on: `next` of the page before."),
+    Query(max_length=8000, pattern="^[A-Za-z0-9_=-]+$", description="Where to go on: `next` of the page before."),
 ]
 
 

@@ -58,6 +58,9 @@ STATUSES: dict[str, int] = {
     "CH607": 422,
     "CH608": 503,
     "CH618": 422,
+    "CH630": 404,
+    "CH631": 403,
+    "CH632": 410,
     "CH701": 404,
     "CH704": 404,
 }
@@ -107,7 +110,7 @@ def answer(
     """The problem that tells of `error`."""
     shown = _shown(error)
     status = status_of(shown.code)
-    if shown is not error or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         _LOG.warning("request failed", error=error, request_id=request_id(request))
     spoken = message_for(error.code) if has_message(error.code) and shown.code != "CH806" else None
     problem = Problem(
@@ -126,7 +129,7 @@ def answer(
     if status == HTTPStatus.UNAUTHORIZED:
         told = "" if shown.code == "CH801" else f', error="invalid_token", error_description="{shown.entry.title}"'
         extra["WWW-Authenticate"] = f'Bearer realm="charthouse"{told}'
-    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+    if status == HTTPStatus.SERVICE_UNAVAILABLE or shown.code == "CH642":
         extra.setdefault("Retry-After", "30")
     return Response(orjson.dumps(problem.model_dump(exclude_none=True)), status, headers=extra, media_type=CONTENT_TYPE)
 

@@ -31,6 +31,16 @@ Country = Annotated[
     str, StringConstraints(pattern="^[A-Z]{2}$"), Field(description="ISO 3166-1 alpha-2.", examples=["US"])
 ]
 Slug = Annotated[str, StringConstraints(max_length=64, pattern=SLUG), Field(examples=["mercy-clinic"])]
+Day = Annotated[
+    str,
+    StringConstraints(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"),
+    Field(description="A whole date.", examples=["1984-02-29"]),
+]
+LocalTime = Annotated[
+    str,
+    StringConstraints(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9])?$"),
+    Field(description="A time on the person's own clock.", examples=["22:00"]),
+]
 Word = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[a-z0-9][a-z0-9._-]*$")]
 
 # Ids in paths are not validated: what is no id is simply not there.
@@ -98,4 +108,4 @@ def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
 def shown_as_pages(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The declared refusals of a page, which are pages."""
     page = {"text/html": {"schema": {"type": "string"}}}
-    return {status: {"description": _TOLD[status], "content": page} for status in sorted({429, 503, *statuses})}
+    return {status: {"description": _TOLD[status], "content": page} for status in sorted({422, 429, 503, *statuses})}

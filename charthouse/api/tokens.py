@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import uuid
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import orjson
 from joserfc import jwt
@@ -16,14 +16,17 @@ from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 from joserfc.jws import JWSRegistry
 from joserfc.util import urlsafe_b64decode
+from sqlalchemy import update
 
 from charthouse.clock import now
 from charthouse.errors import ApiError
 from charthouse.linking import signing_keys
 from charthouse.settings import Settings, get_settings
+from charthouse.state import audit, session
+from charthouse.state.linking import SigningKey
 
 ISSUER = "charthouse"
-PURPOSE = "service_token"
+PURPOSE: Final = "service_token"
 TYPES = ("at+jwt", "application/at+jwt")
 OPERATOR = "operator"
 LEEWAY = 60
@@ -80,6 +83,20 @@ def issue(
     }
     claims |= {"scope": OPERATOR} if operator else {"person": person}
     return jwt.encode({"alg": "ES256", "kid": kid, "typ": TYPES[0]}, claims, key, algorithms=list(_OURS))
+
+
+def rotate(*, at_once: bool = False, settings: Settings | None = None) -> str:
+    """Sign with a new key from now on. Returns its id.
+
+    Tokens of older keys are believed until their time is over; with `at_once` no longer, for a key that got about.
+    """
+    kid = signing_keys.rotate(PURPOSE, settings=settings)
+    if at_once:
+        with session(settings) as state:
+            older = update(SigningKey).where(SigningKey.purpose == PURPOSE, SigningKey.kid != kid)
+            state.execute(older.values(ends_at=now()))
+            audit.record(state, "operator", "signing_key.ended", "signing_key", kid, {"purpose": PURPOSE})
+    return kid
 
 
 def caller_of(token: str, *, settings: Settings | None = None) -> Caller:

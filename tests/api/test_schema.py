@@ -25,7 +25,9 @@ def document(api: Api) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("who", ["operator", "own"])
-def test_every_answer_is_declared(api: Api, who: str, person: str, link: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+def test_every_answer_is_declared(
+    api: Api, who: str, person: str, link: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
     token = request.getfixturevalue(who)
     config = tmp_path / "schemathesis.toml"
     config.write_text(f'[parameters]\n"path.person_key" = "{person}"\n"path.link_id" = "{link}"\n')

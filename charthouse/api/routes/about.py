@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 from sqlalchemy import text
 
 from charthouse.api.callers import settings_of
-from charthouse.api.guard import Open
+from charthouse.api.guard import Open, Probed
 from charthouse.api.problems import Problem
 from charthouse.linking import signing_keys
 from charthouse.state import session
@@ -33,7 +33,10 @@ class KeySet(BaseModel):
     keys: list[dict[str, Any]]
 
 
-@router.get("/health", operation_id="getHealth", summary="Whether the API can answer", responses=_PUBLIC)
+probes = APIRouter(route_class=Probed, tags=["about"])
+
+
+@probes.get("/health", operation_id="getHealth", summary="Whether the API can answer", responses=_PUBLIC)
 def health(request: Request) -> Health:
     """Asks the state database; 503 where it does not answer."""
     with session(settings_of(request), read_only=True) as state:

@@ -13,6 +13,7 @@ from charthouse.api.callers import Calling, actor_of, context_of, reach_link, re
 from charthouse.api.guard import Guarded
 from charthouse.api.returning import callback_url, checked, start_url
 from charthouse.api.shapes import BODY, Body, Link, LinkId, PersonKey, Slug, refusals
+from charthouse.errors import LinkError
 from charthouse.linking import links
 from charthouse.linking.disconnect import disconnect as end_link
 from charthouse.linking.permissions import permitted
@@ -20,7 +21,7 @@ from charthouse.linking.refusals import message_for
 from charthouse.linking.sign_in import start_sign_in
 from charthouse.state import session
 from charthouse.state.models import Link as Row
-from charthouse.state.models import LinkEvent
+from charthouse.state.models import LinkEvent, Provider
 
 router = APIRouter(route_class=Guarded, tags=["links"])
 ReturnTo = Field(
@@ -95,6 +96,8 @@ def start(person_key: PersonKey, body: LinkWanted, request: Request, caller: Cal
     return_to = checked(body.return_to, context.settings)
     with session(context.settings, read_only=True) as state:
         reach_person(state, caller, person_key)
+        if state.get(Provider, body.provider) is None:
+            raise LinkError("CH613")
     started = start_sign_in(
         person_key,
         body.provider,

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
-from typing import Annotated, Any
+from datetime import datetime
+from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
+from charthouse.api import MOUNT
 from charthouse.api.callers import Calling, actor_of, must_be_operator, reach_person, settings_of
 from charthouse.api.guard import Guarded
-from charthouse.api.shapes import BODY, Body, Country, Name, PersonKey, Text, refusals
+from charthouse.api.shapes import BODY, Body, Country, Day, Name, PersonKey, Text, refusals
 from charthouse.linking import people
-from charthouse.linking.identity import HumanName, Identity
+from charthouse.linking.identity import Identity, parse_identity
 from charthouse.state import session
 from charthouse.state.models import Person as Row
 
@@ -33,17 +34,15 @@ class IdentityGiven(Body):
     """Who the account says its person is: compared with the provider's Patient, and with nothing else."""
 
     names: list[NameGiven] = Field(min_length=1, max_length=10)
-    birth_date: Annotated[date, Field(strict=False)] = Field(examples=["1984-02-29"])
+    birth_date: Day
 
     def known(self) -> Identity:
-        """As the domain has it."""
-        return Identity(
-            names=tuple(
-                HumanName(name.family, tuple(name.given), tuple(name.prefix), tuple(name.suffix), name.text)
-                for name in self.names
-            ),
-            birth_date=self.birth_date,
-        )
+        """As the domain has it.
+
+        Raises:
+            LinkError: CH618 when it cannot be used: a name without a word in it, a day that is none.
+        """
+        return parse_identity(self.model_dump())
 
 
 class PersonMade(Body):
@@ -109,13 +108,12 @@ def create(body: PersonMade, request: Request, response: Response, caller: Calli
             settings=settings,
         )
     response.status_code = 200 if known else 201
-    response.headers["Location"] = str(request.url_for("showPerson", person_key=row.person_key).path)
+    response.headers["Location"] = f"{MOUNT}/people/{row.person_key}"
     return shown(row)
 
 
 @router.get(
     "/people/{person_key}",
-    name="showPerson",
     operation_id="getPerson",
     summary="A person",
     response_model_exclude_none=True,

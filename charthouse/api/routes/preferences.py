@@ -10,14 +10,12 @@ from pydantic import BaseModel, Field, StringConstraints
 
 from charthouse.api.callers import Calling, reach_person, settings_of
 from charthouse.api.guard import Guarded
-from charthouse.api.shapes import BODY, PLAIN, Body, PersonKey, refusals
+from charthouse.api.shapes import BODY, PLAIN, Body, LocalTime, PersonKey, refusals
 from charthouse.notify import contacts, preferences
 from charthouse.state import session
 from charthouse.state.notices import Channel, Digest, NoticeKind
 
 router = APIRouter(route_class=Guarded, tags=["preferences"])
-
-Local = Annotated[time, Field(strict=False, description="A local time without a zone.", examples=["22:00:00"])]
 
 
 class Unwanted(Body):
@@ -46,8 +44,8 @@ class Preferences(BaseModel):
 
     language: str
     time_zone: str = Field(description="A name of the IANA database.", examples=["America/New_York"])
-    quiet_from: time | None = None
-    quiet_until: time | None = None
+    quiet_from: str | None = Field(default=None, examples=["22:00"])
+    quiet_until: str | None = Field(default=None, examples=["07:00"])
     digest: Digest
     provider_in_push: bool = Field(description="Whether push texts may name the provider.")
     unsubscribed: list[Unwanted]
@@ -59,8 +57,8 @@ class PreferencesChanged(Body):
 
     language: Annotated[str, StringConstraints(max_length=16, pattern="^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$")] = "en"
     time_zone: Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_+/-]+$")] = "UTC"
-    quiet_from: Local | None = None
-    quiet_until: Local | None = None
+    quiet_from: LocalTime | None = None
+    quiet_until: LocalTime | None = None
     digest: Digest = "none"
     provider_in_push: bool = False
     unsubscribed: list[Unwanted] = Field(default=[], max_length=100)
@@ -90,7 +88,10 @@ def show(person_key: PersonKey, request: Request, caller: Calling) -> Preference
 def change(person_key: PersonKey, body: PreferencesChanged, request: Request, caller: Calling) -> Preferences:
     """What is left out stays as it is; `unsubscribed` is replaced as a whole."""
     changes: dict[str, Any] = {name: getattr(body, name) for name in body.model_fields_set}
-    if body.unsubscribed and "unsubscribed" in changes:
+    for name in ("quiet_from", "quiet_until"):
+        if changes.get(name) is not None:
+            changes[name] = time.fromisoformat(changes[name])
+    if "unsubscribed" in changes:
         changes["unsubscribed"] = frozenset((one.channel, one.kind) for one in body.unsubscribed)
     with session(settings_of(request)) as state:
         reach_person(state, caller, person_key)
@@ -136,8 +137,8 @@ def _shown(state: Any, person_key: str) -> Preferences:
     return Preferences(
         language=now.language,
         time_zone=now.time_zone,
-        quiet_from=now.quiet_from,
-        quiet_until=now.quiet_until,
+        quiet_from=now.quiet_from.strftime("%H:%M:%S") if now.quiet_from else None,
+        quiet_until=now.quiet_until.strftime("%H:%M:%S") if now.quiet_until else None,
         digest=now.digest,
         provider_in_push=now.provider_in_push,
         unsubscribed=[Unwanted(channel=channel, kind=kind) for channel, kind in sorted(now.unsubscribed)],

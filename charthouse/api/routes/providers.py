@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request
@@ -10,22 +11,24 @@ from pydantic import BaseModel, Field
 from charthouse.api import paging
 from charthouse.api.callers import Calling, settings_of
 from charthouse.api.guard import Guarded
-from charthouse.api.shapes import PLAIN, refusals
+from charthouse.api.shapes import PLAIN, SLUG, refusals
 from charthouse.errors import ApiError
 from charthouse.linking import directory
-from charthouse.linking.providers import get_provider
 from charthouse.state import session
+from charthouse.state.models import Provider as Row
 
 router = APIRouter(route_class=Guarded, tags=["providers"])
-SEPARATOR = "\x1f"
+LONGEST = 64
 
 
 class Found(BaseModel):
     """A provider as a person knows it: a brand, one of its portals, and the endpoint behind it."""
 
-    provider: str = Field(description="The slug to link with.")
+    provider: str | None = Field(default=None, description="The slug to link with; missing where there is no way yet.")
     name: str
     portal: str | None = Field(default=None, description="What its portal is called.")
+    website: str | None = None
+    region: str | None = Field(default=None, description="ISO 3166-1 alpha-2.")
     places: list[str]
     linkable: bool = Field(description="Whether a person may link it now.")
 
@@ -70,13 +73,15 @@ def search(
     with session(settings, read_only=True) as state:
         found = directory.search(state, search, place=place, region=region, after=after, limit=limit + 1)
     page = found[:limit]
-    last = page[-1].mark if len(found) > limit else None
+    last = page[-1].cursor if len(found) > limit else None
     return FoundPage(
         items=[
             Found(
                 provider=one.provider,
-                name=one.name,
+                name=one.brand,
                 portal=one.portal or None,
+                website=one.website,
+                region=one.region,
                 places=list(one.places),
                 linkable=one.linkable,
             )
@@ -100,8 +105,8 @@ def show(
 ) -> Provider:
     """Its name, region, and whether it can be linked."""
     with session(settings_of(request), read_only=True) as state:
-        row = get_provider(state, slug)
-        if row.retired_at is not None:
+        row = state.get(Row, slug) if len(slug) <= LONGEST and re.fullmatch(SLUG, slug) else None
+        if row is None or row.retired_at is not None:
             raise ApiError("CH806")
         return Provider(
             provider=row.slug, name=row.name, region=row.region, active=row.active, portal_url=row.portal_url

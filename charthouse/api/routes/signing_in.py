@@ -14,9 +14,10 @@ from charthouse.api.pages import words
 from charthouse.api.problems import status_of
 from charthouse.api.returning import is_permitted, with_outcome
 from charthouse.api.shapes import shown_as_pages
+from charthouse.api.waiting import waiting_sign_in
 from charthouse.errors import ApiError, CharthouseError, LinkError
 from charthouse.linking.refusals import message_for
-from charthouse.linking.sign_in import bind_browser, finish_sign_in, waiting_sign_in
+from charthouse.linking.sign_in import bind_browser, finish_sign_in
 
 router = APIRouter(route_class=Shown, tags=["pages"])
 State = Annotated[str, Path(max_length=500, description="The sign-in, as `authorize_url` names it.")]
@@ -28,7 +29,7 @@ PARAMETERS = ("code", "state", "iss", "error", "error_description", "error_uri")
     operation_id="showStart",
     summary="The page where a person begins to sign in",
     response_class=pages.Page,
-    responses=shown_as_pages(404, 410),
+    responses=shown_as_pages(403, 404, 410),
 )
 def show(state: State, request: Request) -> Response:
     """Says what will be read and of whom. Looking at it does nothing."""

@@ -46,6 +46,6 @@ def rotate(
     now: Annotated[bool, typer.Option("--now", help="End the old keys at once: their tokens are refused.")] = False,
 ) -> None:
     """Sign with a new key from now on. Tokens of the old one are believed until their time is over."""
-    from charthouse.linking import signing_keys
+    from charthouse.api import tokens
 
-    typer.echo(f"signing with {signing_keys.rotate('service_token')}")
+    typer.echo(f"signing with {tokens.rotate(at_once=now)}")
