@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from charthouse.errors import SetupError
@@ -37,6 +37,7 @@ StateUrl = Annotated[
     _shaped(r"sqlite:///.+|postgresql(\+psycopg2?)?://.+", "it begins with sqlite:/// or postgresql+psycopg://"),
 ]
 Catalog = Annotated[str, _shaped(r"(sqlite|postgres):.+", "it begins with sqlite: or postgres:")]
+KeyProvider = Annotated[str, _shaped(r"[a-z_][\w.]*:[a-z_]\w*", "it is module:function")]
 Memory = Annotated[str, _shaped(r"\d+(\.\d+)? ?[KMGT]i?B", "it is an amount such as 512MB or 2GB")]
 
 
@@ -60,6 +61,14 @@ class Settings(BaseSettings):
     records_data: str = Field(default="", description="Folder or object-store prefix of the records' files.")
     key_file: Path | None = Field(
         default=None, description="The key that seals credentials; empty = home/keys/credentials.key."
+    )
+    keys: SecretStr = Field(
+        default=SecretStr(""), description="Keys that seal, newest first, separated by commas; empty = from key_file."
+    )
+    key_provider: KeyProvider = Field(
+        default="",
+        description="A function that gives the keys, as module:name (plugins.sealing_keys:of_connection for Airflow's "
+        "connection charthouse_keys); empty = from key_file.",
     )
 
     client_id: str = Field(default="charthouse", description="OAuth 2.0 client id that providers know us by.")

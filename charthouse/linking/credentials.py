@@ -10,20 +10,20 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol
 
-from sqlalchemy import delete, inspect, select, update
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import delete, select, update
 
 from charthouse import faults
-from charthouse.errors import FetchError, SetupError, StateError
+from charthouse.errors import FetchError, StateError
+from charthouse.linking.expiry import SAME, next_look
 from charthouse.linking.links import clear_watermarks, get_link
+from charthouse.linking.states import DUE
 from charthouse.settings import Settings, get_settings
-from charthouse.state import audit, current_version
+from charthouse.state import audit
 from charthouse.state import session as state_session
 from charthouse.state.base import now
-from charthouse.state.engine import describe, engine
 from charthouse.state.locks import exclusive
 from charthouse.state.models import Credential
-from charthouse.state.seals import Sealer, make_key
+from charthouse.state.seals import sealer_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from charthouse.state.models import Actor, Link
+    from charthouse.state.seals import Sealer
 
 MARGIN = timedelta(seconds=60)
 REFUSED = ("CH111", "CH113", "CH123")
@@ -52,59 +53,8 @@ class IssuedTokens(Protocol):
     def scope(self) -> str | None: ...
     @property
     def patient(self) -> str | None: ...
-
-
-def ensure_key(settings: Settings | None = None) -> None:
-    """Make the key file on a new installation; otherwise look that it is usable.
-
-    Raises:
-        SetupError: CH006 when it is malformed, does not open what is stored, or is missing while something is stored.
-    """
-    settings = settings or get_settings()
-    file = settings.credentials_key
-    if not file.exists():
-        if _any_sealed(settings) is not None:
-            raise SetupError("CH006", where=str(file), what="there are sealed tokens, and no key to open them")
-        make_key(file)
-    check_key(settings)
-
-
-def check_key(settings: Settings | None = None) -> None:
-    """Look that the key file is usable and opens what is stored.
-
-    Raises:
-        SetupError: CH006 when it is missing, unreadable, malformed, or another than the tokens were sealed with.
-    """
-    settings = settings or get_settings()
-    sealer = Sealer(settings.credentials_key)
-    stored = _any_sealed(settings)
-    if stored is not None:
-        link_id, sealed = stored
-        sealer.open(sealed, _owner(link_id, "access"))
-
-
-def key_is_needed(settings: Settings | None = None) -> bool:
-    """Whether anything is stored that only the key can open; what cannot be asked counts as yes."""
-    try:
-        return _any_sealed(settings or get_settings()) is not None
-    except StateError:
-        return True
-
-
-def reseal_all(settings: Settings | None = None) -> int:
-    """Seal every stored token anew under the key file's first key. Returns how many links that were.
-
-    To change the key: put a new one on the file's first line, run this, then take the old line out.
-    """
-    settings = settings or get_settings()
-    sealer = Sealer(settings.credentials_key)
-    with state_session(settings) as state:
-        stored = state.scalars(select(Credential).with_for_update()).all()
-        for credential in stored:
-            credential.sealed_access = sealer.reseal(credential.sealed_access)
-            if credential.sealed_refresh is not None:
-                credential.sealed_refresh = sealer.reseal(credential.sealed_refresh)
-    return len(stored)
+    @property
+    def refresh_expires_at(self) -> datetime | None: ...
 
 
 def store_tokens(
@@ -117,13 +67,17 @@ def store_tokens(
 ) -> None:
     """Keep the tokens of a new sign-in, sealed, in place of any older ones; and what was granted, at the link.
 
+    A new grant begins: its age counts from now, and its person may be warned of its end once more.
+    `refresh_expires_at` is an end that the provider told elsewhere than with the tokens.
+
     Raises:
-        StateError: CH602 for an unknown link, CH606 when the sign-in was for another patient than the link's.
+        StateError: CH601 for a link that has ended, CH602 for an unknown one, CH606 when the sign-in was for another
+            patient than the link's.
         SetupError: CH006 when there is no usable key.
     """
-    sealer = Sealer((settings or get_settings()).credentials_key)
+    sealer = sealer_of(settings)
     link = get_link(session, link_id, lock=True)
-    if link.status not in ("pending", "confirmed"):
+    if link.status not in DUE:
         raise StateError("CH601", where=f"link {link_id}", what=f"tokens for a link that is {link.status}")
     if tokens.patient is not None:
         if link.patient_id not in (None, tokens.patient):
@@ -131,6 +85,7 @@ def store_tokens(
         link.patient_id = tokens.patient
     _grant(session, link, tokens.scope)
     at = now()
+    told = min(filter(None, (refresh_expires_at, tokens.refresh_expires_at)), default=None)
     stored = session.get(Credential, link_id, with_for_update=True)
     if stored is None:
         stored = Credential(link_id=link_id, version=0)
@@ -138,11 +93,13 @@ def store_tokens(
     stored.version += 1
     stored.sealed_access = sealer.seal(tokens.access_token, _owner(link_id, "access"))
     stored.access_seen_at, stored.access_expires_at = at, tokens.expires_at
-    stored.sealed_refresh = stored.refresh_seen_at = None
+    stored.sealed_refresh = stored.refresh_seen_at = stored.next_refresh_at = None
+    stored.granted_at = at
+    stored.refresh_expires_at, stored.told_since = told, at if told is not None else None
     if tokens.refresh_token:
         stored.sealed_refresh = sealer.seal(tokens.refresh_token, _owner(link_id, "refresh"))
         stored.refresh_seen_at = at
-    stored.refresh_expires_at = refresh_expires_at
+        stored.next_refresh_at = next_look(at, at, told)
     stored.renewal_started_at, stored.renewal_tries = None, 0
     session.flush()
 
@@ -163,19 +120,53 @@ def refresh_token(session: Session, link_id: str, *, settings: Settings | None =
     stored = session.get(Credential, link_id)
     if stored is None or stored.sealed_refresh is None:
         return None
-    return Sealer((settings or get_settings()).credentials_key).open(stored.sealed_refresh, _owner(link_id, "refresh"))
+    return sealer_of(settings).open(stored.sealed_refresh, _owner(link_id, "refresh"))
 
 
 @dataclass(frozen=True, slots=True)
-class _Held:
-    """The tokens of a link at one moment."""
+class Held:
+    """The tokens of a link at one moment, still sealed."""
 
-    access: str = field(repr=False)
-    refresh: str | None = field(repr=False)
+    link_id: str
+    sealed_access: bytes = field(repr=False)
+    sealed_refresh: bytes | None = field(repr=False)
     seen_at: datetime
     expires_at: datetime | None
     version: int
     in_doubt: bool
+    granted_at: datetime | None
+    told: datetime | None
+    told_since: datetime | None
+
+    @classmethod
+    def of(cls, stored: Credential) -> Held:
+        """What a row holds."""
+        return cls(
+            link_id=stored.link_id,
+            sealed_access=stored.sealed_access,
+            sealed_refresh=stored.sealed_refresh,
+            seen_at=stored.access_seen_at,
+            expires_at=stored.access_expires_at,
+            version=stored.version,
+            in_doubt=stored.renewal_started_at is not None,
+            granted_at=stored.granted_at,
+            told=stored.refresh_expires_at,
+            told_since=stored.told_since,
+        )
+
+    def access(self, sealer: Sealer) -> str:
+        """The access token."""
+        return sealer.open(self.sealed_access, _owner(self.link_id, "access"))
+
+    def refresh(self, sealer: Sealer) -> str:
+        """The refresh token.
+
+        Raises:
+            FetchError: CH113 where there is none.
+        """
+        if self.sealed_refresh is None:
+            raise FetchError("CH113", where=f"link {self.link_id}", what="there is no refresh token")
+        return sealer.open(self.sealed_refresh, _owner(self.link_id, "refresh"))
 
     def fresh(self) -> bool:
         """Whether the access token may still be used: 60 s are left, or half of a life shorter than two minutes."""
@@ -184,18 +175,97 @@ class _Held:
         return self.expires_at - now() > min(MARGIN, (self.expires_at - self.seen_at) / 2)
 
 
+class Ledger(Protocol):
+    """Where a renewal is written down. Each answers whether the stored tokens still were those of `held`."""
+
+    def mark(self, held: Held, *, begun: bool) -> bool: ...
+    def keep(self, held: Held, issued: IssuedTokens) -> bool: ...
+
+
+def renew(held: Held, ask: Callable[[str], IssuedTokens], ledger: Ledger, sealer: Sealer) -> IssuedTokens | None:
+    """Renew tokens whose link this process holds alone: marked, asked for, kept, and only then returned.
+
+    None where the stored tokens have become others meanwhile: a new sign-in, or none because access was removed. Where
+    no answer came, the same refresh token is tried once more at once; after that the renewal stays in doubt, and the
+    next one begins with the same token again, within the provider's grace if it has one.
+
+    Raises:
+        FetchError: what `ask` raised; CH113 where there is no refresh token.
+    """
+    refresh, in_doubt = held.refresh(sealer), held.in_doubt
+    while True:
+        if not ledger.mark(held, begun=True):
+            return None
+        faults.point("credentials.marked")
+        try:
+            issued = ask(refresh)
+            break
+        except FetchError as error:
+            if error.code in REFUSED:
+                ledger.mark(held, begun=False)
+                if in_doubt:
+                    what = "a renewal was cut off before, and its refresh token is spent"
+                    raise FetchError(error.code, where=f"link {held.link_id}", what=what) from None
+                raise
+            if error.code != UNANSWERED or in_doubt:
+                raise
+            in_doubt = True  # only the answer may be lost: the same token is tried once more, at once
+    faults.point("credentials.renewed")
+    if not ledger.keep(held, issued):
+        return None
+    faults.point("credentials.kept")
+    return issued
+
+
+def marked(begun: bool) -> dict[str, object]:
+    """The columns of a credential whose renewal is in flight, or is not."""
+    if begun:
+        return {"renewal_started_at": now(), "renewal_tries": Credential.renewal_tries + 1}
+    return {"renewal_started_at": None, "renewal_tries": 0}
+
+
+def renewed(held: Held, issued: IssuedTokens, sealer: Sealer) -> dict[str, object]:
+    """The columns of a credential after a renewal.
+
+    An end that was told stays told until the provider tells another, or the grant outlives it.
+    """
+    at, link_id = now(), held.link_id
+    told, since = held.told, held.told_since
+    if issued.refresh_expires_at is not None:
+        if told is None or abs(issued.refresh_expires_at - told) > SAME:
+            since = at
+        told = issued.refresh_expires_at
+    elif told is not None and told <= at:
+        told = since = None
+    values: dict[str, object] = {
+        "sealed_access": sealer.seal(issued.access_token, _owner(link_id, "access")),
+        "access_seen_at": at,
+        "access_expires_at": issued.expires_at,
+        "version": held.version + 1,
+        "refresh_expires_at": told,
+        "told_since": since,
+        "next_refresh_at": next_look(at, held.granted_at, told),
+        "renewal_started_at": None,
+        "renewal_tries": 0,
+    }
+    if issued.refresh_token is not None:
+        values["sealed_refresh"] = sealer.seal(issued.refresh_token, _owner(link_id, "refresh"))
+        values["refresh_seen_at"] = at
+    return values
+
+
 class Tokens:
     """Where fetching gets its access tokens from. Safe to share between threads; processes need not know each other."""
 
     def __init__(self, settings: Settings | None = None) -> None:
         self._settings = settings or get_settings()
-        self._sealer = Sealer(self._settings.credentials_key)
+        self._sealer = sealer_of(self._settings)
 
-    def access_token(self, link_id: str, renew: Callable[[str], IssuedTokens], *, force: bool = False) -> str:
+    def access_token(self, link_id: str, ask: Callable[[str], IssuedTokens], *, force: bool = False) -> str:
         """An access token that will last; renewed first where less than 60 s are left.
 
-        `renew` trades a refresh token for new tokens at the provider. `force` renews in any case, for a token that the
-        provider refused (401) before its time. What `renew` raises goes through; where the provider did not answer, the
+        `ask` trades a refresh token for new tokens at the provider. `force` renews in any case, for a token that the
+        provider refused (401) before its time. What `ask` raises goes through; where the provider did not answer, the
         renewal stays marked as in doubt, and the next call tries the same refresh token again: if the provider rotated
         it meanwhile, its answer (CH113) says so, and only then need the person sign in again.
 
@@ -206,75 +276,34 @@ class Tokens:
         """
         seen = self._held(link_id)
         if seen.fresh() and not force:
-            return seen.access
-        if seen.refresh is None:
-            if not force and seen.expires_at is not None and seen.expires_at > now():
-                return seen.access
-            raise FetchError("CH113", where=f"link {link_id}", what="there is no refresh token")
+            return seen.access(self._sealer)
+        if seen.sealed_refresh is None and not force and seen.expires_at is not None and seen.expires_at > now():
+            return seen.access(self._sealer)
+        seen.refresh(self._sealer)
         with exclusive(f"credential of link {link_id}", self._settings):
             held = self._held(link_id)
             if held.version != seen.version and held.fresh():
-                return held.access  # another renewed them while this one waited
-            return self._renew(link_id, held, renew)
-
-    def _renew(self, link_id: str, held: _Held, renew: Callable[[str], IssuedTokens]) -> str:
-        if held.refresh is None:
-            raise FetchError("CH113", where=f"link {link_id}", what="there is no refresh token")
-        in_doubt = held.in_doubt
-        while True:
-            if not self._mark(link_id, held, begun=True):
-                return self._held(link_id).access
-            faults.point("credentials.marked")
-            try:
-                issued = renew(held.refresh)
-                break
-            except FetchError as error:
-                if error.code in REFUSED:
-                    self._mark(link_id, held, begun=False)
-                    if in_doubt:
-                        what = "a renewal was cut off before, and its refresh token is spent"
-                        raise FetchError(error.code, where=f"link {link_id}", what=what) from None
-                    raise
-                if error.code != UNANSWERED or in_doubt:
-                    raise
-                in_doubt = True  # only the answer may be lost: the same token is tried once more, at once
-        faults.point("credentials.renewed")
-        if not self._keep(link_id, held, issued):
-            return self._held(link_id).access  # a new sign-in came between, or CH113 when they were taken away
-        faults.point("credentials.kept")
+                return held.access(self._sealer)  # another renewed them while this one waited
+            issued = renew(held, ask, self, self._sealer)
+        if issued is None:
+            return self._held(link_id).access(self._sealer)
         return issued.access_token
 
-    def _mark(self, link_id: str, held: _Held, *, begun: bool) -> bool:
+    def mark(self, held: Held, *, begun: bool) -> bool:
         """Note that a renewal of these tokens is in flight, or that it is not; False when they are others by now."""
-        values: dict[str, object] = {"renewal_started_at": None, "renewal_tries": 0}
-        if begun:
-            values = {"renewal_started_at": now(), "renewal_tries": Credential.renewal_tries + 1}
-        return self._change(link_id, held, values)
+        return self._change(held, marked(begun))
 
-    def _keep(self, link_id: str, held: _Held, issued: IssuedTokens) -> bool:
+    def keep(self, held: Held, issued: IssuedTokens) -> bool:
         """Store what was issued unless the stored tokens are others by now; whether it was stored."""
-        at = now()
-        values: dict[str, object] = {
-            "sealed_access": self._sealer.seal(issued.access_token, _owner(link_id, "access")),
-            "access_seen_at": at,
-            "access_expires_at": issued.expires_at,
-            "version": held.version + 1,
-            "renewal_started_at": None,
-            "renewal_tries": 0,
-        }
-        if issued.refresh_token is not None and issued.refresh_token != held.refresh:
-            values["sealed_refresh"] = self._sealer.seal(issued.refresh_token, _owner(link_id, "refresh"))
-            values["refresh_seen_at"] = at
-            values["refresh_expires_at"] = None
-        return self._change(link_id, held, values, scope=issued.scope)
+        return self._change(held, renewed(held, issued, self._sealer), scope=issued.scope)
 
-    def _change(self, link_id: str, held: _Held, values: dict[str, object], scope: str | None = None) -> bool:
+    def _change(self, held: Held, values: dict[str, object], scope: str | None = None) -> bool:
         """Change the stored tokens (and the link's granted scopes) unless they are others than `held` by now."""
         with state_session(self._settings) as state:
-            link = get_link(state, link_id, lock=True)
+            link = get_link(state, held.link_id, lock=True)
             changed = state.execute(
                 update(Credential)
-                .where(Credential.link_id == link_id, Credential.version == held.version)
+                .where(Credential.link_id == held.link_id, Credential.version == held.version)
                 .values(values)
                 .returning(Credential.link_id)
             ).all()
@@ -282,20 +311,12 @@ class Tokens:
                 link.granted_scopes = scope
         return bool(changed)
 
-    def _held(self, link_id: str) -> _Held:
+    def _held(self, link_id: str) -> Held:
         with state_session(self._settings, read_only=True) as state:
             stored = state.get(Credential, link_id)
         if stored is None:
             raise FetchError("CH113", where=f"link {link_id}", what="there are no tokens")
-        sealed = stored.sealed_refresh
-        return _Held(
-            access=self._sealer.open(stored.sealed_access, _owner(link_id, "access")),
-            refresh=None if sealed is None else self._sealer.open(sealed, _owner(link_id, "refresh")),
-            seen_at=stored.access_seen_at,
-            expires_at=stored.access_expires_at,
-            version=stored.version,
-            in_doubt=stored.renewal_started_at is not None,
-        )
+        return Held.of(stored)
 
 
 def in_doubt(session: Session) -> list[str]:
@@ -315,20 +336,3 @@ def _grant(session: Session, link: Link, scope: str | None) -> None:
 
 def _owner(link_id: str, kind: str) -> str:
     return f"{kind} token of link {link_id}"
-
-
-def _any_sealed(settings: Settings) -> tuple[str, bytes] | None:
-    """The link and the sealed access token of some credential; None on a new installation.
-
-    The schema need not be this code's: the key is looked after before the database is migrated.
-    """
-    if current_version(settings) is None:
-        return None
-    try:
-        with engine(settings).execution_options(postgresql_readonly=True).connect() as connection:
-            if not inspect(connection).has_table(Credential.__tablename__):
-                return None
-            row = connection.execute(select(Credential.link_id, Credential.sealed_access).limit(1)).first()
-    except DBAPIError as error:
-        raise StateError("CH605", what=describe(error)) from None
-    return None if row is None else (row[0], row[1])

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from charthouse.clock import now
 from charthouse.errors import LinkError
-from charthouse.settings import Settings, get_settings
-from charthouse.state.seals import Sealer
+from charthouse.settings import Settings
+from charthouse.state.seals import Sealer, sealer_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,7 +61,7 @@ def sealer(settings: Settings | None = None) -> Sealer:
     Raises:
         SetupError: CH006 when there is no usable key.
     """
-    return Sealer((settings or get_settings()).credentials_key)
+    return sealer_of(settings)
 
 
 def seal(identity: Identity, person_key: str, settings: Settings | None = None) -> bytes:

@@ -8,15 +8,19 @@ makes it and the other is refused.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, cast
 
-from sqlalchemy import delete, exists, func, insert, select
+from sqlalchemy import delete, exists, func, insert, or_, select
 
 from charthouse.errors import StateError
+from charthouse.linking import ends
 from charthouse.linking.people import get_person
 from charthouse.linking.providers import get_provider
+from charthouse.linking.states import DUE, SYNC_TRANSITIONS, TRANSITIONS, Transition, told
+from charthouse.notify.outbox import tell
+from charthouse.state import audit
 from charthouse.state.base import now
-from charthouse.state.models import Credential, Link, LinkEvent, Provider, Watermark
+from charthouse.state.models import Credential, Link, LinkEvent, Person, Provider, Watermark
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -25,61 +29,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Select
     from sqlalchemy.orm import Session
 
-    from charthouse.state.models import Actor, Route, Status, SyncStatus
-
-
-class Transition(NamedTuple):
-    """One permitted move of a field, and the reason code that its event carries."""
-
-    before: str
-    after: str
-    reason: str
-
-
-TRANSITIONS: tuple[Transition, ...] = (
-    Transition("pending", "confirmed", "records_received"),
-    Transition("pending", "expired", "authorization_ended"),
-    Transition("pending", "failed", "sign_in_refused"),
-    Transition("pending", "failed", "patient_not_readable"),
-    Transition("pending", "failed", "identity_not_matched"),
-    Transition("pending", "failed", "same_patient_linked"),
-    Transition("pending", "failed", "not_confirmed_in_time"),
-    Transition("pending", "disconnected", "access_removed"),
-    Transition("pending", "disconnected", "provider_retired"),
-    Transition("pending", "deleted", "deletion_asked"),
-    Transition("confirmed", "expired", "authorization_ended"),
-    Transition("confirmed", "failed", "patient_not_readable"),
-    Transition("confirmed", "disconnected", "access_removed"),
-    Transition("confirmed", "disconnected", "consent_withdrawn"),
-    Transition("confirmed", "disconnected", "provider_retired"),
-    Transition("confirmed", "deleted", "deletion_asked"),
-    Transition("expired", "pending", "signed_in_again"),
-    Transition("expired", "disconnected", "access_removed"),
-    Transition("expired", "disconnected", "provider_retired"),
-    Transition("expired", "deleted", "deletion_asked"),
-    Transition("disconnected", "pending", "signed_in_again"),
-    Transition("disconnected", "deleted", "deletion_asked"),
-    Transition("failed", "pending", "signed_in_again"),
-    Transition("failed", "disconnected", "access_removed"),
-    Transition("failed", "disconnected", "provider_retired"),
-    Transition("failed", "deleted", "deletion_asked"),
-)
-
-SYNC_TRANSITIONS: tuple[Transition, ...] = (
-    Transition("never", "waiting", "planned"),
-    Transition("complete", "waiting", "planned"),
-    Transition("partial", "waiting", "planned"),
-    Transition("failed", "waiting", "planned"),
-    Transition("waiting", "running", "started"),
-    Transition("waiting", "failed", "not_started"),
-    Transition("running", "waiting", "resumed"),
-    Transition("running", "complete", "everything_received"),
-    Transition("running", "partial", "something_missing"),
-    Transition("running", "failed", "nothing_received"),
-)
-
-DUE: tuple[Status, ...] = ("pending", "confirmed")
-"""The statuses of a link that a night asks for records: the first ones that come confirm a pending link."""
+    from charthouse.state.models import Actor, Field, Route, Status, SyncStatus
+    from charthouse.state.notices import NoticeKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,10 +130,10 @@ def identify(session: Session, link_id: str, patient_id: str, *, actor: Actor = 
 
 
 def transition(session: Session, link_id: str, to: Status, reason: str, actor: Actor) -> Link:
-    """Move a link's status, with its event.
+    """Move a link's status, with its event and what its person is told of it (`states.told`).
 
     The tokens of a link that is disconnected or deleted go in the same transaction; a deleted link also forgets whose
-    records it was about and what it had read.
+    records it was about and what it had read. Those of an expired one stay a while: `charthouse.linking.refresh`.
 
     Raises:
         StateError: CH601 when the move is not declared, CH602 when there is no such link.
@@ -190,7 +141,11 @@ def transition(session: Session, link_id: str, to: Status, reason: str, actor: A
     link = get_link(session, link_id, lock=True)
     if Transition(link.status, to, reason) not in TRANSITIONS:
         raise StateError("CH601", where=f"link {link_id}", what=f"{link.status} → {to} ({reason})")
-    session.add(_event(link_id, "status", link.status, to, reason, actor))
+    event = _event(link_id, "status", link.status, to, reason, actor)
+    session.add(event)
+    kind = told(to, reason, confirmed_before=link.confirmed_at is not None)
+    if to == "expired":
+        ends.note(session, link, learn=reason == "authorization_ended")
     link.status = to
     link.status_at = now()
     link.failed_reason = reason if to == "failed" else None
@@ -201,6 +156,34 @@ def transition(session: Session, link_id: str, to: Status, reason: str, actor: A
     if to == "deleted":
         link.patient_id = link.granted_scopes = None
         clear_watermarks(session, link_id)
+    session.flush()
+    if kind is not None:
+        tell(session, link.person_key, kind, link_id=link_id, reason=reason, dedupe=f"{link_id}:{event.id}")
+    return link
+
+
+def note_watch(session: Session, link_id: str, found: str, reason: str, *, kind: NoticeKind | None) -> None:
+    """Write down what a deadline found out about a link, and tell its person."""
+    link = get_link(session, link_id)
+    event = _event(link_id, "watch", None, found, reason, "sync")
+    session.add(event)
+    session.flush()
+    if kind is not None:
+        tell(session, link.person_key, kind, link_id=link_id, reason=reason, dedupe=f"{link_id}:{event.id}")
+
+
+def request_sync(session: Session, link_id: str, *, actor: Actor = "person") -> Link:
+    """Ask for a link's records soon: the next hourly look starts a night for the links that wait.
+
+    Raises:
+        StateError: CH601 when the link's status is not one that is asked for records, CH602 when there is none.
+    """
+    link = get_link(session, link_id, lock=True)
+    if link.status not in DUE:
+        raise StateError("CH601", where=f"link {link_id}", what=f"records of a link that is {link.status}")
+    if link.sync_requested_at is None:
+        link.sync_requested_at = now()
+        audit.record(session, actor, "link.sync_requested", "link", link_id)
     session.flush()
     return link
 
@@ -254,10 +237,12 @@ def get_link(session: Session, link_id: str, *, lock: bool = False) -> Link:
     return link
 
 
-def due_links(session: Session, providers: Sequence[str] | None = None) -> list[LinkWork]:
+def due_links(session: Session, providers: Sequence[str] | None = None, *, waiting: bool = False) -> list[LinkWork]:
     """The links that a night asks for records, in a stable order; of the named providers, or of all when none is named.
 
-    Due is a pending or confirmed link of an active provider, with a known patient and with tokens.
+    Due is a pending or confirmed link of an active provider, with a known patient and with tokens, and matched with the
+    person where the account says who that is. `waiting` are those of them that no night has been asked for since they
+    were linked, and those for which somebody asked.
 
     Raises:
         StateError: CH602 for a provider that is not registered.
@@ -268,10 +253,17 @@ def due_links(session: Session, providers: Sequence[str] | None = None) -> list[
         _work()
         .where(Link.status.in_(DUE), Provider.active)
         .where(exists().where(Credential.link_id == Link.id))
+        .join(Person, Person.person_key == Link.person_key)
+        .where(or_(Person.sealed_identity.is_(None), Link.identity_matched_at.is_not(None)))
         .order_by(Link.provider, Link.created_at, Link.id)
     )
     if providers:
         query = query.where(Link.provider.in_(providers))
+    if waiting:
+        planned = exists().where(
+            LinkEvent.link_id == Link.id, LinkEvent.field == "sync_status", LinkEvent.at >= Link.status_at
+        )
+        query = query.where(or_(Link.sync_requested_at.is_not(None), (Link.status == "pending") & ~planned))
     return _with_watermarks(session, [(link, base) for link, base in session.execute(query)])
 
 
@@ -324,9 +316,14 @@ def count_by_status(session: Session) -> dict[str, int]:
     return {row[0]: row[1] for row in rows}
 
 
-def events(session: Session, link_id: str) -> list[LinkEvent]:
-    """Every move that a link made, oldest first."""
-    return list(session.scalars(select(LinkEvent).where(LinkEvent.link_id == link_id).order_by(LinkEvent.id)))
+def list_events(
+    session: Session, link_id: str, *, after: int | None = None, limit: int | None = None
+) -> list[LinkEvent]:
+    """Every move that a link made and what deadlines found, oldest first; a page of them, after an event's id."""
+    query = select(LinkEvent).where(LinkEvent.link_id == link_id).order_by(LinkEvent.id)
+    if after is not None:
+        query = query.where(LinkEvent.id > after)
+    return list(session.scalars(query if limit is None else query.limit(limit)))
 
 
 def set_watermarks(
@@ -346,21 +343,6 @@ def set_watermarks(
 def clear_watermarks(session: Session, link_id: str) -> None:
     """Forget how far a link has been read: its next night asks for everything."""
     session.execute(delete(Watermark).where(Watermark.link_id == link_id))
-
-
-def diagram() -> str:
-    """Both state machines as Mermaid state diagrams, drawn from the declared transitions."""
-    return "\n\n".join(
-        f"```mermaid\nstateDiagram-v2\n    [*] --> {start}\n{_edges(table)}\n```"
-        for start, table in (("pending", TRANSITIONS), ("never", SYNC_TRANSITIONS))
-    )
-
-
-def _edges(table: Iterable[Transition]) -> str:
-    reasons: dict[tuple[str, str], list[str]] = {}
-    for step in table:
-        reasons.setdefault((step.before, step.after), []).append(step.reason)
-    return "\n".join(f"    {before} --> {after}: {'<br/>'.join(codes)}" for (before, after), codes in reasons.items())
 
 
 def _work() -> Select[Link, str]:
@@ -393,5 +375,5 @@ def _chunks(ids: Sequence[str], size: int = 1_000) -> Iterable[Sequence[str]]:
     return (ids[start : start + size] for start in range(0, len(ids), size))
 
 
-def _event(link_id: str, what: str, before: str | None, after: str, reason: str, actor: Actor) -> LinkEvent:
+def _event(link_id: str, what: Field, before: str | None, after: str, reason: str, actor: Actor) -> LinkEvent:
     return LinkEvent(link_id=link_id, field=what, from_state=before, to_state=after, reason=reason, actor=actor)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from charthouse.linking import links
+from charthouse.linking import states
 from charthouse.settings import PROJECT_ROOT
 from charthouse.state.tables import Base
 
@@ -28,7 +28,7 @@ def entities() -> str:
 
 def render(page: str) -> str:
     """`page` with each part between `<!-- drawn: NAME -->` and `<!-- end -->` drawn anew."""
-    for name, text in (("links", links.diagram()), ("tables", entities())):
+    for name, text in (("links", f"{states.diagram()}\n\n{states.table()}"), ("tables", entities())):
         pattern = rf"<!-- drawn: {name} -->\n.*?<!-- end -->"
         before, after = re.split(pattern, page, flags=re.DOTALL)
         page = f"{before}<!-- drawn: {name} -->\n{text}\n<!-- end -->{after}"

@@ -13,10 +13,11 @@ from sqlalchemy import text
 
 from charthouse.errors import CharthouseError, LakeError
 from charthouse.lake.session import EXTENSIONS, connect, open_records, open_vault
-from charthouse.linking.credentials import check_key, key_is_needed
+from charthouse.linking.keys import check_key, key_is_needed
 from charthouse.linking.providers import list_providers
 from charthouse.settings import PROJECT_ROOT, get_settings
 from charthouse.state import current_version, head_version, session
+from charthouse.state.key_sources import KeyFile, source_of
 from charthouse.sync import footing
 from transforms.sql_on_fhir.run import FAILURES
 from transforms.tables import tables
@@ -99,14 +100,14 @@ def _folders() -> Iterator[Finding]:
 
 
 def _key() -> Iterator[Finding]:
-    file = get_settings().credentials_key
+    source = source_of()
 
     def look() -> str:
         check_key()
-        return str(file)
+        return source.where
 
     finding = _guard("credentials key", look)
-    if not file.exists() and not key_is_needed():
+    if isinstance(source, KeyFile) and not source.file.exists() and not key_is_needed():
         finding = replace(finding, mend="Run: charthouse init (nothing is sealed yet)")
     yield finding
 

@@ -10,7 +10,7 @@ from filelock import FileLock, Timeout
 from charthouse.errors import SetupError
 from charthouse.lake import records, vault
 from charthouse.lake.session import open_records, open_vault, sweep_spilled
-from charthouse.linking.credentials import ensure_key
+from charthouse.linking.keys import ensure_key
 from charthouse.settings import get_settings
 from charthouse.state import migrate
 from charthouse.sync import footing

@@ -21,6 +21,7 @@ import requests
 from charthouse.errors import SetupError
 from charthouse.linking import credentials, links, people, providers
 from charthouse.partners import smart
+from charthouse.partners.client import Client
 from charthouse.settings import PROJECT_ROOT, get_settings
 from charthouse.state import session
 
@@ -148,11 +149,13 @@ def link_everyone(sandbox: Sandbox, provider: str, on_linked: Callable[[], None]
         if patient["patient"] in linked:
             continue
         tokens = smart.sign_in_unattended(
-            base, login_hint=patient["patient"], client_id=get_settings().client_id, redirect_uri=REDIRECT_URI
+            base, login_hint=patient["patient"], client=Client(get_settings().client_id), redirect_uri=REDIRECT_URI
         )
         with session() as state:
             person = people.create_person(state)
-            link = links.start_link(state, person.person_key, provider, "direct", patient_id=tokens.patient)
+            link = links.start_link(
+                state, person.person_key, provider, "direct", patient_id=tokens.patient, actor="operator"
+            )
             credentials.store_tokens(state, link.id, tokens)
         new += 1
         on_linked()

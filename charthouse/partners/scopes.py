@@ -20,30 +20,46 @@ _MALFORMED: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """What may be done with one type. `categories` narrows a search to `system|code` values; None: no narrowing."""
+    """What may be done with one type. `categories` narrows a search to `system|code` values; None: no narrowing.
+
+    With `filtered` there is no search that is not narrowed by something else than a category as well: a code, a status.
+    """
 
     search: bool
     read: bool
     categories: frozenset[str] | None = None
+    filtered: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """One scope: its type or `*`, whether that may be searched and read, and what narrows it."""
+
+    type: str
+    search: bool
+    read: bool
+    categories: frozenset[str] | None = None
+    filtered: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Scopes:
     """A granted scope string, understood. One that names no resource at all says nothing, so everything is asked."""
 
-    grants: tuple[tuple[str, bool, bool, str | None], ...]
+    grants: tuple[Grant, ...]
 
     def access(self, resource_type: str) -> Access:
         """What is permitted for a type."""
         if not self.grants:
             return Access(search=True, read=True)
-        mine = [grant for grant in self.grants if grant[0] in {"*", resource_type}]
-        searches = [grant[3] for grant in mine if grant[1]]
-        narrowed = {category for category in searches if category is not None}
+        mine = [grant for grant in self.grants if grant.type in {"*", resource_type}]
+        searches = [grant for grant in mine if grant.search]
+        narrowed = [grant.categories for grant in searches if grant.categories is not None]
         return Access(
             search=bool(searches),
-            read=any(grant[2] for grant in mine),
-            categories=frozenset(narrowed) if searches and None not in searches else None,
+            read=any(grant.read for grant in mine),
+            categories=frozenset().union(*narrowed) if searches and len(narrowed) == len(searches) else None,
+            filtered=bool(searches) and all(grant.filtered for grant in searches),
         )
 
 
@@ -56,8 +72,18 @@ def parse_scopes(granted: str) -> Scopes:
             continue
         access = {"*": "rs", "read": "rs", "write": ""}.get(match["access"], match["access"])
         # A scope narrowed by anything but a category is asked for whole: the server leaves out what it must.
-        category = dict(parse_qsl(match["query"] or "")).get("category")
-        grants.append((match["type"], "s" in access, "r" in access, _normalised(category) if category else None))
+        query = parse_qsl(match["query"] or "")
+        named = [value for name, value in query if name == "category" and value]
+        grants.append(
+            Grant(
+                match["type"],
+                search="s" in access,
+                read="r" in access,
+                # Values with a comma between them are alternatives (FHIR R4 §3.2.1.5.7).
+                categories=frozenset(_normalised(word) for word in named[-1].split(",")) if named else None,
+                filtered=any(name != "category" for name, _ in query),
+            )
+        )
     return Scopes(tuple(grants))
 
 

@@ -1,7 +1,7 @@
 """Signing in at a provider: SMART App Launch 2.2, standalone patient launch, read-only scopes.
 
-Authorization code with PKCE (S256), refresh and revocation. Configurations in the field lack fields that the standard
-requires, so every address but two is optional. Nothing here logs, and no error quotes what a server or a person sent.
+Authorization code with PKCE (S256), refresh, revocation (RFC 7009) and introspection (RFC 7662), as whichever client we
+are there. Nothing here logs, and no error quotes what a server or a person sent.
 """
 
 from __future__ import annotations
@@ -9,27 +9,29 @@ from __future__ import annotations
 import hmac
 import secrets
 import time
-from dataclasses import dataclass, field
-from typing import Final
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
-import msgspec
 import requests
 from authlib.common.errors import AuthlibBaseError
 from authlib.integrations.requests_client import OAuth2Session
 
-from charthouse.errors import FetchError, StateError
-from charthouse.partners.addresses import host_of, join, origin
-from charthouse.partners.capability import fetch_capability
-from charthouse.partners.http import BearerToken, HttpClient, ReadOnlySession
+from charthouse.errors import FetchError, LinkError, StateError
+from charthouse.partners.addresses import join
+from charthouse.partners.client import Client
+from charthouse.partners.discovery import SmartConfiguration, discover, host
+from charthouse.partners.http import BearerToken, ReadOnlySession
 from charthouse.partners.pacing import pause
-from charthouse.partners.search import REFERENCED_TYPES, compartment_types
+from charthouse.partners.scope_request import read_only, scopes_to_request
 from charthouse.partners.token_endpoint import (
     BusyError,
     RefusedError,
     TokenSession,
     TokenSet,
     conversation,
+    introducing,
     look_at,
     named,
     sending,
@@ -37,94 +39,74 @@ from charthouse.partners.token_endpoint import (
 )
 from charthouse.settings import get_settings
 
-WELL_KNOWN: Final = ".well-known/smart-configuration"
-LAUNCH_SCOPES: Final = ("launch/patient", "openid", "fhirUser", "offline_access")
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
-
-@dataclass(frozen=True, slots=True)
-class SmartConfiguration:
-    """Where a provider's OAuth endpoints are, absolute, and what it says it supports (SMART App Launch §8)."""
-
-    authorization_endpoint: str
-    token_endpoint: str
-    revocation_endpoint: str | None = None
-    introspection_endpoint: str | None = None
-    management_endpoint: str | None = None
-    scopes_supported: frozenset[str] = frozenset()
-    capabilities: frozenset[str] = frozenset()
+__all__ = [
+    "Client",
+    "Introspection",
+    "SignIn",
+    "SmartConfiguration",
+    "TokenSet",
+    "begin_sign_in",
+    "discover",
+    "exchange_code",
+    "introspect",
+    "refresh",
+    "revoke",
+    "scopes_to_request",
+    "sign_in_unattended",
+]
 
 
 @dataclass(frozen=True, slots=True)
 class SignIn:
-    """A sign-in under way: where to send the person's browser, and the two secrets that its return must match."""
+    """A sign-in under way: where to send the person's browser, and the secrets that its return must match."""
 
     url: str = field(repr=False)
     state: str = field(repr=False)
     code_verifier: str = field(repr=False)
+    nonce: str | None = field(repr=False)
+    scope: str
 
 
-def discover(base_url: str) -> SmartConfiguration:
-    """Find the OAuth endpoints of a FHIR base: its smart-configuration, else what its CapabilityStatement names.
+@dataclass(frozen=True, slots=True)
+class Introspection:
+    """What a provider says of a token (RFC 7662 §2.2). `expires_at` is aware UTC."""
 
-    Raises:
-        FetchError: the base cannot be read at all (CH101, CH109, …).
-        StateError: CH604 when it names no place to sign in.
-    """
-    base = base_url.rstrip("/")
-    with HttpClient(get_settings()) as client:
-        try:
-            found = _configuration(client.get(f"{base}/{WELL_KNOWN}", accept="application/json").body, base)
-        except FetchError as error:
-            if error.code in {"CH101", "CH109"}:
-                raise
-            found = None
-        if found is not None:
-            return found
-        oauth = fetch_capability(client, base).oauth
-    named = {name: _address(base, value) for name, value in oauth.items()}
-    authorization, token = named.get("authorize"), named.get("token")
-    if authorization is None or token is None:
-        raise StateError("CH604", where=_host(base), what="it names no address at which a person could sign in")
-    return SmartConfiguration(
-        authorization_endpoint=authorization,
-        token_endpoint=token,
-        revocation_endpoint=named.get("revoke"),
-        introspection_endpoint=named.get("introspect"),
-        management_endpoint=named.get("manage"),
-    )
-
-
-def scopes_to_request(configuration: SmartConfiguration) -> str:
-    """The read-only scopes to ask for: v2 `.rs` where the provider says it knows them, else v1 `.read`.
-
-    The wildcard where the provider lists it; otherwise type by type, of those it lists if it lists any.
-    """
-    listed = configuration.scopes_supported
-    second = "permission-v2" in configuration.capabilities or any(scope.endswith(".rs") for scope in listed)
-    access = "rs" if second else "read"
-    if f"patient/*.{access}" in listed:
-        return " ".join([*LAUNCH_SCOPES, f"patient/*.{access}"])
-    wanted = [f"patient/{kind}.{access}" for kind in sorted({*compartment_types(), *REFERENCED_TYPES})]
-    return " ".join([*LAUNCH_SCOPES, *([scope for scope in wanted if scope in listed] or wanted)])
+    active: bool
+    expires_at: datetime | None = None
+    scope: str | None = None
+    patient: str | None = field(default=None, repr=False)
+    client_id: str | None = None
 
 
 def begin_sign_in(
     configuration: SmartConfiguration,
     base_url: str,
+    client: Client,
     *,
-    client_id: str,
     redirect_uri: str,
     scope: str | None = None,
     login_hint: str | None = None,
     prompt: str | None = None,
 ) -> SignIn:
-    """Make the address at which a person signs in, with fresh secrets of 256 bits and more."""
-    state, verifier = secrets.token_urlsafe(32), secrets.token_urlsafe(64)
-    asked = {"aud": base_url.rstrip("/"), "login_hint": login_hint, "prompt": prompt}
+    """Make the address at which a person signs in, with fresh secrets of 256 bits and more.
+
+    A `scope` of the caller's own is asked for as far as it reads.
+    """
+    state, verifier, nonce = secrets.token_urlsafe(32), secrets.token_urlsafe(64), secrets.token_urlsafe(32)
+    scope = read_only(scope) if scope else scopes_to_request(configuration)
+    asked = {
+        "aud": base_url.rstrip("/"),
+        "login_hint": login_hint,
+        "prompt": prompt,
+        "nonce": nonce if "openid" in scope.split() else None,
+    }
     session = OAuth2Session(
-        client_id,
+        client.client_id,
         redirect_uri=redirect_uri,
-        scope=scope or scopes_to_request(configuration),
+        scope=scope,
         code_challenge_method="S256",
     )
     url, _ = session.create_authorization_url(
@@ -133,52 +115,46 @@ def begin_sign_in(
         code_verifier=verifier,
         **{name: value for name, value in asked.items() if value is not None},
     )
-    return SignIn(url, state, verifier)
+    return SignIn(url, state, verifier, asked["nonce"], scope)
 
 
-def complete_sign_in(
-    configuration: SmartConfiguration,
-    sign_in: SignIn,
-    callback_url: str,
-    *,
-    client_id: str,
-    redirect_uri: str,
-    client_secret: str | None = None,
+def exchange_code(
+    configuration: SmartConfiguration, code: str, code_verifier: str, client: Client, *, redirect_uri: str
 ) -> TokenSet:
-    """Trade the code that the person's browser came back with for tokens.
+    """Trade the code that a person's browser came back with for tokens.
 
     Raises:
-        StateError: CH604 when the provider refused, or the answer is not one to this sign-in.
-        FetchError: CH101, CH109 when the token endpoint does not answer.
+        LinkError: CH636 when the provider refused the code, CH637 when it refused us as a client.
+        StateError: CH604 for another refusal.
+        FetchError: CH101, CH105, CH109, CH121 when the token endpoint does not answer, or with no OAuth answer.
     """
-    where = _host(configuration.token_endpoint)
-    given = {name: values[0] for name, values in parse_qs(urlsplit(callback_url).query).items()}
-    if not hmac.compare_digest(given.get("state", "").encode(), sign_in.state.encode()):
-        raise StateError("CH604", where=where, what="the answer belongs to another sign-in")
-    if "code" not in given:
-        raise StateError("CH604", where=where, what=named(given.get("error")))
-    session = TokenSession(client_id, client_secret, redirect_uri=redirect_uri)
-    with conversation(session, where):
-        try:
+    endpoint = configuration.token_endpoint
+    where = host(endpoint)
+
+    def talk(session: TokenSession) -> TokenSet:
+        session.redirect_uri = redirect_uri
+        with conversation(session, where):
             issued = session.fetch_token(
-                configuration.token_endpoint,
-                grant_type="authorization_code",
-                code=given["code"],
-                code_verifier=sign_in.code_verifier,
-                **sending(configuration.token_endpoint),
+                endpoint, grant_type="authorization_code", code=code, code_verifier=code_verifier, **sending(endpoint)
             )
             return token_set(issued)
-        except AuthlibBaseError as error:
-            raise StateError("CH604", where=where, what=named(error.error)) from None
+
+    try:
+        return introducing(client, endpoint, talk)
+    except RefusedError as error:
+        if error.is_passing:
+            raise FetchError("CH109", where=where, what=named(error.error)) from None
+        if error.is_the_clients:
+            raise LinkError("CH637", where=where, what=named(error.error)) from None
+        if error.error == "invalid_grant":
+            raise LinkError("CH636", where=where, what=named(error.error)) from None
+        raise StateError("CH604", where=where, what=named(error.error)) from None
+    except AuthlibBaseError:
+        raise StateError("CH604", where=where, what="its answer holds no access token") from None
 
 
 def refresh(
-    base_url: str,
-    refresh_token: str,
-    *,
-    client_id: str,
-    client_secret: str | None = None,
-    configuration: SmartConfiguration | None = None,
+    base_url: str, refresh_token: str, client: Client, *, configuration: SmartConfiguration | None = None
 ) -> TokenSet:
     """Trade a refresh token for new tokens. One that returns no new refresh token leaves the old one in force.
 
@@ -197,7 +173,7 @@ def refresh(
     attempt = 1
     while True:
         try:
-            return _refresh_once(configuration, TokenSession(client_id, client_secret), refresh_token)
+            return _refresh_once(configuration, client, refresh_token)
         except BusyError as busy:
             if attempt == settings.request_tries:
                 raise FetchError(busy.code, where=busy.where, what=busy.what) from None
@@ -208,9 +184,8 @@ def refresh(
 def revoke(
     base_url: str,
     token: str,
+    client: Client,
     *,
-    client_id: str,
-    client_secret: str | None = None,
     hint: str = "refresh_token",
     configuration: SmartConfiguration | None = None,
 ) -> bool:
@@ -218,103 +193,148 @@ def revoke(
 
     Raises:
         FetchError: CH101, CH109 when the endpoint does not answer; CH111 when it refuses.
+        LinkError: CH637 when the registration lacks its secret or key.
+        StateError: CH604 when the provider names no endpoints at all.
     """
     configuration = configuration or discover(base_url)
     endpoint = configuration.revocation_endpoint
     if endpoint is None:
         return False
-    where = _host(endpoint)
-    session = TokenSession(client_id, client_secret)
-    with conversation(session, where):
-        answer = session.revoke_token(endpoint, token=token, token_type_hint=hint, **sending(endpoint))
-        look_at(answer, where)
-        if answer.status_code >= 400:
-            raise FetchError("CH111", where=where, what=f"HTTP {answer.status_code}")
+    where = host(endpoint)
+
+    def talk(session: TokenSession) -> None:
+        with conversation(session, where):
+            answer = session.revoke_token(endpoint, token=token, token_type_hint=hint, **sending(endpoint))
+            look_at(answer, where)
+            if answer.status_code == 401:
+                raise RefusedError("invalid_client", 401)
+            if answer.status_code >= 400:
+                raise FetchError("CH111", where=where, what=f"HTTP {answer.status_code}")
+
+    try:
+        introducing(client, configuration.token_endpoint, talk)
+    except RefusedError as error:
+        raise FetchError("CH111", where=where, what=f"HTTP {error.status}") from None
     return True
 
 
+def introspect(
+    base_url: str,
+    token: str,
+    client: Client,
+    *,
+    hint: str = "access_token",
+    bearer: str | None = None,
+    configuration: SmartConfiguration | None = None,
+) -> Introspection | None:
+    """What the provider says of a token (RFC 7662, SMART App Launch 2.2 §introspection); None where it offers none.
+
+    With `bearer`, an access token authorizes the question (RFC 7662 §2.1) in place of the client's own proof: public
+    clients have none.
+
+    Raises:
+        FetchError: CH101, CH105, CH109 when no usable answer came; CH111 when the provider refuses.
+        LinkError: CH637 when the registration lacks its secret or key.
+        StateError: CH604 when the provider names no endpoints at all.
+    """
+    configuration = configuration or discover(base_url)
+    endpoint = configuration.introspection_endpoint
+    if endpoint is None:
+        return None
+    where = host(endpoint)
+
+    def talk(session: TokenSession) -> Mapping[str, Any]:
+        with conversation(session, where):
+            auth = {"auth": BearerToken(bearer)} if bearer is not None else {}
+            answer = session.introspect_token(endpoint, token=token, token_type_hint=hint, **auth, **sending(endpoint))
+            look_at(answer, where)
+            if answer.status_code == 401:
+                raise RefusedError("invalid_client", 401)
+            if answer.status_code >= 400:
+                raise FetchError("CH111", where=where, what=f"HTTP {answer.status_code}")
+            said: Mapping[str, Any] = answer.json()
+            if not isinstance(said.get("active"), bool):
+                raise TypeError
+            return said
+
+    try:
+        said = introducing(client, configuration.token_endpoint, talk)
+    except RefusedError as error:
+        raise FetchError("CH111", where=where, what=f"HTTP {error.status}") from None
+    return _introspection(said)
+
+
 def sign_in_unattended(
-    base_url: str, login_hint: str, client_id: str, redirect_uri: str, scope: str | None = None
+    base_url: str, login_hint: str, client: Client, redirect_uri: str, scope: str | None = None
 ) -> TokenSet:
     """The whole code flow without a person at a browser, for providers that allow it (`prompt=none`, OIDC Core §3.1.2).
 
     Raises:
         StateError: CH604 when the provider refuses or wants to show a page.
-        FetchError: the provider cannot be read.
+        LinkError, FetchError: as `exchange_code`.
     """
     configuration = discover(base_url)
     sign_in = begin_sign_in(
         configuration,
         base_url,
-        client_id=client_id,
+        client,
         redirect_uri=redirect_uri,
         scope=scope,
         login_hint=login_hint,
         prompt="none",
     )
+    where = host(configuration.token_endpoint)
     callback = _redirected_to(sign_in.url, redirect_uri)
-    return complete_sign_in(configuration, sign_in, callback, client_id=client_id, redirect_uri=redirect_uri)
+    given = {name: values[0] for name, values in parse_qs(urlsplit(callback).query).items()}
+    if not hmac.compare_digest(given.get("state", "").encode(), sign_in.state.encode()):
+        raise StateError("CH604", where=where, what="the answer belongs to another sign-in")
+    if "code" not in given:
+        raise StateError("CH604", where=where, what=named(given.get("error")))
+    return exchange_code(configuration, given["code"], sign_in.code_verifier, client, redirect_uri=redirect_uri)
 
 
-def _refresh_once(configuration: SmartConfiguration, session: TokenSession, refresh_token: str) -> TokenSet:
-    where = _host(configuration.token_endpoint)
-    with conversation(session, where):
-        try:
-            issued = session.refresh_token(
-                configuration.token_endpoint, refresh_token=refresh_token, **sending(configuration.token_endpoint)
-            )
-            return token_set(issued)
-        except RefusedError as error:
-            code = "CH109" if error.is_passing else "CH113" if error.is_the_grants else "CH123"
-            raise FetchError(code, where=where, what=named(error.error)) from None
-        except AuthlibBaseError:
-            raise FetchError("CH105", where=where) from None
+def _refresh_once(configuration: SmartConfiguration, client: Client, refresh_token: str) -> TokenSet:
+    endpoint = configuration.token_endpoint
+    where = host(endpoint)
 
+    def talk(session: TokenSession) -> TokenSet:
+        with conversation(session, where):
+            issued = token_set(session.refresh_token(endpoint, refresh_token=refresh_token, **sending(endpoint)))
+            return replace(issued, scope=issued.scope or None)  # an empty one takes back nothing
 
-def _configuration(body: bytes, base: str) -> SmartConfiguration | None:
     try:
-        said = msgspec.json.decode(body.removeprefix(b"\xef\xbb\xbf"))
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
-    if not isinstance(said, dict):
-        return None
+        return introducing(client, endpoint, talk)
+    except RefusedError as error:
+        code = "CH109" if error.is_passing else "CH113" if error.is_the_grants else "CH123"
+        raise FetchError(code, where=where, what=named(error.error)) from None
+    except LinkError as error:
+        raise FetchError("CH123", where=where, what=error.what) from None
+    except AuthlibBaseError:
+        raise FetchError("CH105", where=where) from None
 
-    def address(name: str) -> str | None:
-        return _address(base, said.get(name))
 
-    def words(name: str) -> frozenset[str]:
+def _introspection(said: Mapping[str, Any]) -> Introspection:
+    def text(name: str) -> str | None:
         value = said.get(name)
-        return frozenset(word for word in value if isinstance(word, str)) if isinstance(value, list) else frozenset()
+        return value if isinstance(value, str) and value else None
 
-    authorization, token = address("authorization_endpoint"), address("token_endpoint")
-    if authorization is None or token is None:
-        return None
-    return SmartConfiguration(
-        authorization_endpoint=authorization,
-        token_endpoint=token,
-        revocation_endpoint=address("revocation_endpoint"),
-        introspection_endpoint=address("introspection_endpoint"),
-        management_endpoint=address("management_endpoint"),
-        scopes_supported=words("scopes_supported"),
-        capabilities=words("capabilities"),
+    ends = said.get("exp")
+    try:
+        expires_at = datetime.fromtimestamp(float(ends), UTC) if ends else None
+    except (TypeError, ValueError, OverflowError, OSError):
+        expires_at = None
+    return Introspection(
+        active=said["active"],
+        expires_at=expires_at,
+        scope=text("scope"),
+        patient=text("patient"),
+        client_id=text("client_id"),
     )
-
-
-def _address(base: str, named: object) -> str | None:
-    """An endpoint made absolute: relative to the FHIR base, as SMART App Launch §8.2 permits; None for no web address.
-
-    Neither is one that would send secrets in clear text although the base is encrypted.
-    """
-    target = join(f"{base}/", named) if isinstance(named, str) and named else None
-    home, there = origin(base), origin(target) if target else None
-    if there is None or (home is not None and home[0] == "https" and there[0] != "https"):
-        return None
-    return target
 
 
 def _redirected_to(url: str, redirect_uri: str) -> str:
     """Ask the authorization endpoint as a browser would, and say where it sends the browser: to us, or nowhere."""
-    where = _host(url)
+    where = host(url)
     with ReadOnlySession() as session:
         for _ in range(5):
             try:
@@ -328,8 +348,3 @@ def _redirected_to(url: str, redirect_uri: str) -> str:
                 return target
             url = target
     raise StateError("CH604", where=where, what="it does not sign in without a person")
-
-
-def _host(url: str) -> str:
-    home = origin(url)
-    return host_of(home) if home else "no URL"

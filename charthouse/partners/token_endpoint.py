@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 import requests
@@ -17,18 +17,25 @@ from authlib.integrations.requests_client import OAuth2Session
 from charthouse.clock import now
 from charthouse.errors import FetchError
 from charthouse.partners.addresses import proxies_for
+from charthouse.partners.client_auth import has_another_form, proof
 from charthouse.partners.pacing import retry_after
 from charthouse.partners.transport import AnswerTooLargeError, BoundedAdapter
 from charthouse.settings import get_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from typing import TypeVar
+
+    from charthouse.partners.client import Client
+
+    Said = TypeVar("Said")
 
 MAX_TOKEN_ANSWER: Final = 2**20
 """Most bytes of a token endpoint's answer."""
 _GRANT_ERRORS: Final = frozenset(
     {"access_denied", "consent_required", "interaction_required", "invalid_grant", "login_required"}
 )
+_CLIENT_ERRORS: Final = frozenset({"invalid_client", "unauthorized_client"})
 _PASSING_ERRORS: Final = frozenset({"server_error", "temporarily_unavailable"})
 BUSY: Final = frozenset({429, 503})
 """Statuses of an endpoint that did nothing."""
@@ -37,11 +44,13 @@ _KNOWN_ERRORS: Final = frozenset(
         "access_denied",
         "consent_required",
         "insufficient_scope",
+        "account_selection_required",
         "interaction_required",
         "invalid_client",
         "invalid_grant",
         "invalid_request",
         "invalid_scope",
+        "invalid_target",
         "login_required",
         "server_error",
         "temporarily_unavailable",
@@ -54,13 +63,21 @@ _KNOWN_ERRORS: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class TokenSet:
-    """What a token endpoint issued. `expires_at` is aware UTC; `patient` the Patient id that the launch is about."""
+    """What a token endpoint issued. Instants are aware UTC.
+
+    `scope` is as sent: None where the answer had none, which means "as asked" (RFC 6749 §5.1), and "" where it granted
+    nothing. `patient` is the Patient id that the launch is about, `fhir_user` whoever signed in, as the answer itself
+    says. `refresh_expires_at` is the earliest end of the grant that the answer names.
+    """
 
     access_token: str = field(repr=False)
     refresh_token: str | None = field(repr=False)
     expires_at: datetime | None
     scope: str | None
     patient: str | None = field(repr=False)
+    id_token: str | None = field(default=None, repr=False)
+    fhir_user: str | None = field(default=None, repr=False)
+    refresh_expires_at: datetime | None = None
 
 
 class TokenSession(OAuth2Session):  # type: ignore[misc]
@@ -69,8 +86,16 @@ class TokenSession(OAuth2Session):  # type: ignore[misc]
     The library itself gives a token up, a rotated refresh token with it, for an `expires_in` that is no number.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(
+        self, client: Client, token_endpoint: str, *, encoded: bool = True, redirect_uri: str | None = None
+    ) -> None:
+        carry = proof(client, token_endpoint, encoded=encoded)
+        super().__init__(
+            client.client_id,
+            token_endpoint_auth_method=carry,
+            revocation_endpoint_auth_method=carry,
+            redirect_uri=redirect_uri,
+        )
         for scheme in ("http://", "https://"):
             self.mount(scheme, BoundedAdapter(most=MAX_TOKEN_ANSWER))
 
@@ -104,6 +129,11 @@ class RefusedError(AuthlibBaseError):  # type: ignore[misc]
         return self.error in _PASSING_ERRORS
 
     @property
+    def is_the_clients(self) -> bool:
+        """Whether it does not take us for who we are, or does not let us do this."""
+        return self.error in _CLIENT_ERRORS or (self.error not in _KNOWN_ERRORS and self.status == 401)
+
+    @property
     def is_the_grants(self) -> bool:
         """Whether the person's grant has ended: anything else is between the provider and us.
 
@@ -121,6 +151,19 @@ class BusyError(FetchError):
         super().__init__("CH109", where=where, what=f"HTTP {answer.status_code}")
         self.status = answer.status_code
         self.wait = retry_after(answer.headers.get("Retry-After"), answer.headers.get("Date"))
+
+
+def introducing(client: Client, token_endpoint: str, talk: Callable[[TokenSession], Said]) -> Said:
+    """Talk as a client. One whose Basic secret is refused talks once more, with the secret as it is (`client_auth`).
+
+    Nothing was granted or spent by a request that was refused as `invalid_client`.
+    """
+    try:
+        return talk(TokenSession(client, token_endpoint))
+    except RefusedError as error:
+        if error.error != "invalid_client" or not has_another_form(client):
+            raise
+        return talk(TokenSession(client, token_endpoint, encoded=False))
 
 
 @contextmanager
@@ -155,12 +198,20 @@ def token_set(issued: dict[str, Any]) -> TokenSet:
         value = issued.get(name)
         return value if isinstance(value, str) and value else None
 
+    scope, patient = issued.get("scope"), issued.get("patient")
+    if isinstance(scope, list):
+        scope = " ".join(word for word in scope if isinstance(word, str))
+    ends = [_end(issued.get(name)) for name in ("refresh_expires_in", "refresh_token_expires_in")]
+    ends.append(_instant(issued.get("access_grant_expiration")))
     return TokenSet(
         access_token=access,
         refresh_token=text("refresh_token"),
         expires_at=issued.get("ends_at"),
-        scope=text("scope"),
-        patient=text("patient"),
+        scope=scope if isinstance(scope, str) else None,
+        patient=str(patient) if isinstance(patient, int) and not isinstance(patient, bool) else text("patient"),
+        id_token=text("id_token"),
+        fhir_user=text("fhirUser"),
+        refresh_expires_at=min((end for end in ends if end is not None), default=None),
     )
 
 
@@ -187,6 +238,16 @@ def look_at(answer: requests.Response, where: str) -> requests.Response:
     if 300 <= answer.status_code < 400:
         raise FetchError("CH121", where=where)
     return answer
+
+
+def _instant(text: object) -> datetime | None:
+    """The end of a grant as an instant (Blue Button's `access_grant_expiration`); None for none to come."""
+    try:
+        end = datetime.fromisoformat(text)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return None
+    end = end.replace(tzinfo=UTC) if end.tzinfo is None else end.astimezone(UTC)
+    return end if end > now() else None
 
 
 def _end(seconds: object) -> datetime | None:

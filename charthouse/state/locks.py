@@ -21,12 +21,12 @@ from charthouse.state.engine import engine, sqlite_file
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-STRIPES = 256  # lock files; two names on one of them wait for each other, and nothing worse
+STRIPES = 4096  # lock files; two names on one of them wait for each other, and nothing worse
 
 
 @contextmanager
 def exclusive(name: str, settings: Settings | None = None, *, wait: float = 300.0) -> Iterator[None]:
-    """Hold `name` alone among all threads, processes and (on PostgreSQL) machines. `wait` is in seconds.
+    """Hold `name` alone among all threads, processes and (on PostgreSQL) machines. `wait` is in seconds; 0 asks once.
 
     Raises:
         StateError: CH608 when it is not free in time.
@@ -37,7 +37,7 @@ def exclusive(name: str, settings: Settings | None = None, *, wait: float = 300.
     if file is not None:
         folder = file.with_name(file.name + ".locks")
         folder.mkdir(exist_ok=True, mode=0o700)
-        lock = FileLock(folder / f"{digest[0] % STRIPES:02x}.lock", timeout=wait)
+        lock = FileLock(folder / f"{int.from_bytes(digest[:2], 'big') % STRIPES:03x}.lock", timeout=wait)
         try:
             lock.acquire()
         except Timeout:
@@ -49,6 +49,11 @@ def exclusive(name: str, settings: Settings | None = None, *, wait: float = 300.
         return
     key = int.from_bytes(digest[:8], "big", signed=True)
     with engine(settings).connect() as connection, connection.begin():
+        if wait <= 0:
+            if not connection.execute(text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": key}).scalar():
+                raise StateError("CH608", where=name)
+            yield
+            return
         connection.execute(text(f"SET LOCAL lock_timeout = '{int(wait * 1000)}ms'"))
         try:
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})

@@ -131,7 +131,8 @@ class Credential(Base):
     """The tokens of a link, sealed. `version` counts what was stored; `renewal_started_at` marks a renewal in flight.
 
     `granted_at` is when the person signed in. `refresh_expires_at` is when the grant ends where a provider tells it,
-    and otherwise unknown (never assumed). `next_refresh_at` is when the hourly refresh takes the link up.
+    and otherwise unknown (never assumed); `told_since` is when that end was told first. `next_refresh_at` is when the
+    hourly refresh takes the link up.
     """
 
     __tablename__ = "credential"
@@ -143,6 +144,7 @@ class Credential(Base):
     access_expires_at: Mapped[datetime | None]
     refresh_seen_at: Mapped[datetime | None]
     refresh_expires_at: Mapped[datetime | None]
+    told_since: Mapped[datetime | None]
     version: Mapped[int] = mapped_column(default=1)
     granted_at: Mapped[datetime | None]
     next_refresh_at: Mapped[datetime | None] = mapped_column(index=True)

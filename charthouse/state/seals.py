@@ -1,85 +1,126 @@
 """Sealing: what is secret stands in the database only encrypted (Fernet: AES-128-CBC with HMAC-SHA256).
 
-The key file holds one Fernet key a line. The first seals; all of them open, so that a new key can be put on top. What
-is sealed names what it belongs to, so that it opens in its own row and in no other.
+The first of several keys seals; all of them open, so that a new key can be put in front. What is sealed names what it
+belongs to, so that it opens in its own row and in no other. The keys come from one of three places
+(`charthouse.state.key_sources`); a sealer notices that they have changed.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import secrets
-import stat
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
 from charthouse.errors import SetupError
+from charthouse.state.key_sources import KeyFile, make_key, source_of
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable
+
+    from charthouse.settings import Settings
+    from charthouse.state.key_sources import KeySource
+
+__all__ = ["Sealer", "make_key", "sealer_of"]
+
+
+def sealer_of(settings: Settings | None = None) -> Sealer:
+    """The sealer of this installation, with the keys of the place that the settings name.
+
+    Raises:
+        SetupError: CH006 when there are no usable keys there.
+    """
+    return Sealer(source_of(settings))
 
 
 class Sealer:
-    """Seals and opens texts with the keys of one file. Its repr shows none.
+    """Seals and opens texts with the keys of one place, a file or another. Its repr shows none. Safe between threads.
 
     Raises:
-        SetupError: CH006 when the file is missing, unreadable, malformed, or readable by everyone.
+        SetupError: CH006 when the keys are missing, unreadable, malformed, or a file that everyone can read.
     """
 
-    def __init__(self, file: Path) -> None:
-        self._file = file
-        try:
-            mode = file.stat().st_mode
-            lines = file.read_text(encoding="ascii").split()
-        except (OSError, UnicodeDecodeError) as error:
-            raise SetupError("CH006", where=str(file), what=type(error).__name__) from None
-        if mode & stat.S_IRWXO:
-            raise SetupError("CH006", where=str(file), what="others may read it: chmod 600")
-        try:
-            self._keys = MultiFernet([Fernet(line) for line in lines])
-        except ValueError:
-            raise SetupError("CH006", where=str(file), what="it does not hold Fernet keys, one a line") from None
+    def __init__(self, source: KeySource | Path) -> None:
+        self._source: KeySource = KeyFile(source) if isinstance(source, Path) else source
+        self._held = self._read(self._source.mark())
 
     def __repr__(self) -> str:
-        return f"Sealer({self._file})"
+        return f"Sealer({self._source.where})"
+
+    @property
+    def where(self) -> str:
+        """Where the keys are: a file, a variable, a connection."""
+        return self._source.where
 
     def seal(self, text: str, owner: str) -> bytes:
-        """`text` encrypted, bound to `owner`."""
-        return self._keys.encrypt(json.dumps([owner, text]).encode())
+        """`text` encrypted under the newest key, bound to `owner`."""
+        return self._now().newest.encrypt(json.dumps([owner, text]).encode())
 
     def open(self, sealed: bytes, owner: str) -> str:
         """What was sealed for `owner`.
 
         Raises:
-            SetupError: CH006 when no key of the file opens it, or it was sealed for another.
+            SetupError: CH006 when no key opens it, or it was sealed for another.
         """
-        try:
-            sealed_for, text = json.loads(self._keys.decrypt(sealed))
-        except InvalidToken:
-            raise SetupError("CH006", where=str(self._file), what="it does not open what is stored") from None
+        sealed_for, text = json.loads(self._tried(lambda keys: keys.all.decrypt(sealed)))
         if sealed_for != owner:
             raise SetupError("CH006", where=owner, what="a sealed text stands in a row that is not its own")
         return str(text)
 
     def reseal(self, sealed: bytes) -> bytes:
-        """The same text under the file's first key."""
-        return self._keys.rotate(sealed)
+        """The same text under the newest key; whose it is stays as it is.
+
+        Raises:
+            SetupError: CH006 when no key opens it.
+        """
+        return self._tried(lambda keys: keys.all.rotate(sealed))
+
+    def opens(self, sealed: bytes) -> bool:
+        """Whether some key opens it."""
+        try:
+            self._tried(lambda keys: keys.all.decrypt(sealed))
+        except SetupError:
+            return False
+        return True
+
+    def is_newest(self, sealed: bytes) -> bool:
+        """Whether it was sealed under the newest key."""
+        try:
+            self._now().newest.decrypt(sealed)
+        except InvalidToken:
+            return False
+        return True
+
+    def _tried(self, deed: Callable[[_Keys], bytes]) -> bytes:
+        """Do it with the keys at hand; where none of them fits, with those that are at the source by now."""
+        keys = self._now()
+        try:
+            return deed(keys)
+        except InvalidToken:
+            self._held = self._read(keys.mark, again=True)
+        try:
+            return deed(self._held)
+        except InvalidToken:
+            raise SetupError("CH006", where=self.where, what="it does not open what is stored") from None
+
+    def _now(self) -> _Keys:
+        mark = self._source.mark()
+        if mark != self._held.mark:
+            self._held = self._read(mark)
+        return self._held
+
+    def _read(self, mark: object, *, again: bool = False) -> _Keys:
+        try:
+            made = [Fernet(key) for key in self._source.keys(again=again)]
+            return _Keys(mark, made[0], MultiFernet(made))
+        except (ValueError, IndexError):
+            raise SetupError("CH006", where=self.where, what="it does not hold Fernet keys") from None
 
 
-def make_key(file: Path) -> None:
-    """Write a new key that only this user can read. Where another process was quicker, its key stays."""
-    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    scratch = file.with_name(f"{file.name}.{secrets.token_hex(8)}")
-    descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        os.write(descriptor, Fernet.generate_key() + b"\n")
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    try:
-        os.link(scratch, file)  # unlike a rename, this never replaces a key
-    except FileExistsError:
-        pass
-    finally:
-        scratch.unlink()
+class _Keys(NamedTuple):
+    """The keys as they were at one moment. `mark` is the source's."""
+
+    mark: object
+    newest: Fernet
+    all: MultiFernet

@@ -15,7 +15,7 @@ from charthouse import faults, progress
 from charthouse.files import write_whole
 from charthouse.lake import vault
 from charthouse.lake.session import open_vault, quoted
-from charthouse.linking import links
+from charthouse.linking import links, states
 from charthouse.state import session
 from charthouse.sync import batches, footing, landing, runs
 
@@ -123,7 +123,7 @@ def _account(batch: Batch, manifests: dict[str, Manifest | None], tallies: list[
         )
         for link_id, manifest in manifests.items():
             codes = {said.code for said in manifest.outcomes if said.unit == "link"} if manifest else set()
-            if codes & AUTHORIZATION_ENDED and standing[link_id].status in links.DUE:
+            if codes & AUTHORIZATION_ENDED and standing[link_id].status in states.DUE:
                 links.transition(state, link_id, "expired", "authorization_ended", "sync")
 
 

@@ -15,6 +15,7 @@ import requests
 
 from charthouse.errors import FetchError
 from charthouse.partners import smart
+from charthouse.partners.client import Client
 from charthouse.sync import landing
 from charthouse.sync.fetch import fetch_batch
 from charthouse.sync.link_job import LinkJob
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from charthouse.sync.landing import Manifest
 
 ROOT = Path(__file__).resolve().parents[2]
-CLIENT = "charthouse-test"
+CLIENT = Client("charthouse-test")
 REDIRECT = "http://127.0.0.1/callback"
 
 
@@ -116,7 +117,7 @@ def fetch(
     def token(_: str, renew: bool) -> str:
         if renew:
             assert held[0].refresh_token is not None
-            held[0] = smart.refresh(sandbox.base, held[0].refresh_token, client_id=CLIENT)
+            held[0] = smart.refresh(sandbox.base, held[0].refresh_token, CLIENT)
         return held[0].access_token
 
     assert tokens.patient is not None
@@ -200,16 +201,16 @@ def test_every_fault_costs_as_little_as_it_can(
 def test_the_sandbox_refuses_a_token_that_was_revoked(sandbox: Sandbox, tmp_path: Path, quick: Settings) -> None:
     tokens = sign_in(sandbox, "ann")
     assert tokens.refresh_token is not None
-    renewed = smart.refresh(sandbox.base, tokens.refresh_token, client_id=CLIENT)
+    renewed = smart.refresh(sandbox.base, tokens.refresh_token, CLIENT)
     assert renewed.refresh_token not in {None, tokens.refresh_token}
     assert renewed.refresh_token is not None
-    assert smart.revoke(sandbox.base, renewed.refresh_token, client_id=CLIENT)
+    assert smart.revoke(sandbox.base, renewed.refresh_token, CLIENT)
     with pytest.raises(FetchError, match="CH113"):
-        smart.refresh(sandbox.base, renewed.refresh_token, client_id=CLIENT)
+        smart.refresh(sandbox.base, renewed.refresh_token, CLIENT)
 
     def token(_: str, renew: bool) -> str:
         if renew:
-            smart.refresh(sandbox.base, renewed.refresh_token or "", client_id=CLIENT)
+            smart.refresh(sandbox.base, renewed.refresh_token or "", CLIENT)
         return renewed.access_token
 
     fetch_batch([LinkJob("link", sandbox.base, "ann", tokens.scope)], tmp_path, token, quick)

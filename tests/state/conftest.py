@@ -16,7 +16,7 @@ import pytest
 from sqlalchemy import create_engine, make_url, text
 
 from charthouse.linking import links, people, providers
-from charthouse.linking.credentials import ensure_key
+from charthouse.linking.keys import ensure_key
 from charthouse.settings import get_settings
 from charthouse.state import migrate, session
 

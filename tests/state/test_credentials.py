@@ -11,7 +11,7 @@ import pytest
 from cryptography.fernet import Fernet
 
 from charthouse.errors import CharthouseError, FetchError, SetupError
-from charthouse.linking import credentials, links
+from charthouse.linking import credentials, keys, links
 from charthouse.linking.credentials import Tokens
 from charthouse.settings import get_settings
 from charthouse.state import audit, session
@@ -222,21 +222,21 @@ def test_the_key_is_private_made_once_and_missed_when_it_is_needed(store, link, 
     file = get_settings().credentials_key
     key = file.read_bytes()
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    credentials.ensure_key()
+    keys.ensure_key()
     assert file.read_bytes() == key
     store()
-    credentials.check_key()
+    keys.check_key()
 
     for broken in (b"", b"no key\n", b"\xff\xfe", Fernet.generate_key()):
         file.write_bytes(broken)
         with pytest.raises(SetupError, match="CH006"):
-            credentials.check_key()
+            keys.check_key()
     file.write_bytes(key)
     file.chmod(0o644)
     with pytest.raises(SetupError, match="chmod 600"):
-        credentials.check_key()
+        keys.check_key()
     file.unlink()
-    for deed in (credentials.ensure_key, credentials.check_key, Tokens):
+    for deed in (keys.ensure_key, keys.check_key, Tokens):
         with pytest.raises(SetupError, match="CH006") as missing:
             deed()
         assert key.decode().strip() not in str(missing.value)
@@ -249,7 +249,7 @@ def test_the_key_can_be_changed_and_a_seal_opens_in_its_own_row_only(store, link
     old, new = file.read_text(), Fernet.generate_key().decode()
     file.write_text(f"{new}\n{old}")
     assert Tokens().access_token(link, never) == "access-canary-0"
-    assert credentials.reseal_all() == 1
+    assert keys.rotate() == 2
     file.write_text(new)
     assert Tokens().access_token(link, never) == "access-canary-0"
 

@@ -11,7 +11,7 @@ import pytest
 
 from charthouse.errors import StateError
 from charthouse.linking import credentials, links, people, providers
-from charthouse.linking.links import SYNC_TRANSITIONS, TRANSITIONS
+from charthouse.linking.states import SYNC_TRANSITIONS, TRANSITIONS
 from charthouse.state import audit, session
 from charthouse.state.models import STATUSES, SYNC_STATUSES, Link
 
@@ -34,12 +34,12 @@ def test_every_declared_move_is_made_and_written_and_every_other_is_refused(link
             continue  # where no reason would do, one stands for all
         put(link, status=before, patient_id="patient-canary", failed_reason=None)
         with session(read_only=True) as state:
-            events = len(links.events(state, link))
+            events = len(links.list_events(state, link))
         if (before, after, reason) in declared:
             with session() as state:
                 links.transition(state, link, after, reason, "operator")
             with session(read_only=True) as state:
-                moved, event = links.get_link(state, link), links.events(state, link)[-1]
+                moved, event = links.get_link(state, link), links.list_events(state, link)[-1]
             assert (moved.status, moved.failed_reason) == (after, reason if after == "failed" else None)
             assert moved.status_at == pytest.approx(event.at, abs=timedelta(seconds=5))
             said = (event.field, event.from_state, event.to_state, event.reason, event.actor)
@@ -51,7 +51,7 @@ def test_every_declared_move_is_made_and_written_and_every_other_is_refused(link
             assert link in str(refused.value)
             with session(read_only=True) as state:
                 assert links.get_link(state, link).status == before
-                assert len(links.events(state, link)) == events
+                assert len(links.list_events(state, link)) == events
 
 
 def test_the_sync_status_moves_on_its_own_and_may_be_set_twice(link):
@@ -68,7 +68,7 @@ def test_the_sync_status_moves_on_its_own_and_may_be_set_twice(link):
                 links.set_sync_status(state, link, after)
     with session(read_only=True) as state:
         assert links.get_link(state, link).status == "pending"
-        assert sum(event.field == "sync_status" for event in links.events(state, link)) == len(declared)
+        assert sum(event.field == "sync_status" for event in links.list_events(state, link)) == len(declared)
 
 
 def test_many_links_move_together_or_not_at_all(home):
@@ -89,7 +89,7 @@ def test_of_two_processes_one_makes_the_move(link, at_once):
     said = at_once(*[("move", link, "confirmed", "records_received")] * 3)
     assert sorted(str(answer.get("did") or answer["refused"]) for answer in said) == ["CH601"] * 2 + ["confirmed"]
     with session(read_only=True) as state:
-        assert [event.to_state for event in links.events(state, link)] == ["pending", "confirmed"]
+        assert [event.to_state for event in links.list_events(state, link)] == ["pending", "confirmed"]
         assert links.get_link(state, link).confirmed_at is not None
 
 

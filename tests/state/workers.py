@@ -17,7 +17,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from charthouse.errors import CharthouseError, FetchError
-from charthouse.linking import links
+from charthouse.linking import keys, links
 from charthouse.linking.credentials import Tokens
 from charthouse.state import migrate, session
 from charthouse.sync import runs
@@ -32,6 +32,7 @@ class Issued:
     expires_at: datetime | None
     scope: str | None = None
     patient: str | None = None
+    refresh_expires_at: datetime | None = None
 
 
 class Rotating:
@@ -82,7 +83,7 @@ def renew(link_id: str, file: str, grace: str = "grace") -> str:
     return Tokens().access_token(link_id, Rotating(Path(file), grace=grace == "grace", delay=0.2).renew)
 
 
-DEEDS = {"move": move, "run": run, "renew": renew, "migrate": migrate}
+DEEDS = {"move": move, "run": run, "renew": renew, "migrate": migrate, "rotate": keys.rotate}
 
 
 def main() -> None:

@@ -263,6 +263,7 @@ def upgrade() -> None:
     )
     op.create_index("ix_delivery_status_next_try_at", "delivery", ["status", "next_try_at"], unique=False)
     op.add_column("credential", sa.Column("granted_at", sa.DateTime(timezone=True), nullable=True))
+    op.add_column("credential", sa.Column("told_since", sa.DateTime(timezone=True), nullable=True))
     op.add_column("credential", sa.Column("next_refresh_at", sa.DateTime(timezone=True), nullable=True))
     op.create_index("ix_credential_next_refresh_at", "credential", ["next_refresh_at"], unique=False)
     op.add_column("link", sa.Column("identity_matched_at", sa.DateTime(timezone=True), nullable=True))
@@ -295,6 +296,7 @@ def downgrade() -> None:
     op.drop_column("link", "sync_requested_at")
     op.drop_column("link", "identity_matched_at")
     op.drop_column("credential", "next_refresh_at")
+    op.drop_column("credential", "told_since")
     op.drop_column("credential", "granted_at")
     for table in (
         "delivery",
