@@ -1,4 +1,4 @@
-"""Alarms: what only an operator can mend, open until it is mended. Shown by `charthouse doctor` and `charthouse status`."""
+"""Alarms: what only an operator can mend, open until it is mended. Shown by `charthouse doctor` and `status`."""
 
 from __future__ import annotations
 

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from charthouse.clock import now
 from charthouse.errors import LinkError
-from charthouse.settings import Settings
 from charthouse.state.seals import Sealer, sealer_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from charthouse.settings import Settings
     from charthouse.state.models import Person
 
 MOST_NAMES: Final = 10

@@ -15,6 +15,7 @@ from sqlalchemy import func, select
 
 from charthouse.errors import LinkError, StateError
 from charthouse.linking.regions import ensure_partner
+from charthouse.linking.states import TRANSITIONS, Transition
 from charthouse.partners.addresses import origin
 from charthouse.state import audit
 from charthouse.state.base import now
@@ -205,7 +206,7 @@ def retire_provider(session: Session, slug: str, *, actor: Actor = "operator") -
     ).all()
     moved = 0
     for link_id, status in live:
-        if links.Transition(status, "disconnected", "provider_retired") in links.TRANSITIONS:
+        if Transition(status, "disconnected", "provider_retired") in TRANSITIONS:
             links.transition(session, link_id, "disconnected", "provider_retired", actor)
             moved += 1
     session.flush()
@@ -318,9 +319,7 @@ def _partner(session: Session, partner: str | None) -> None:
 def _name(given: str, slug: str) -> str:
     name = given.strip()
     if not 1 <= len(name) <= LONGEST_NAME or not name.isprintable():
-        raise StateError(
-            "CH607", where=f"provider {slug}", what=f"its name is 1 to {LONGEST_NAME} printable characters"
-        )
+        raise StateError("CH607", where=f"provider {slug}", what=f"its name has 1 to {LONGEST_NAME} printable signs")
     return name
 
 

@@ -1,4 +1,4 @@
-"""Renewals of many links at once, written down in groups: marks before a provider is asked, tokens before they are used.
+"""Renewals of many links, written down in groups: marks before a provider is asked, tokens before they are used.
 
 The rules are those of `charthouse.linking.credentials`; what differs is that the transactions are shared.
 """

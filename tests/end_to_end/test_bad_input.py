@@ -134,6 +134,7 @@ def link_to(slug: str, base: str, patient_id: str) -> None:
 
     class Tokens:
         access_token, refresh_token, expires_at, scope, patient = "a", "r", None, "patient/*.rs", patient_id
+        refresh_expires_at = None
 
     with session() as state:
         providers.register_provider(state, slug=slug, name=slug, fhir_base_url=base)

@@ -71,6 +71,7 @@ def test_a_read_only_home(installation: Any, tmp_path: Path) -> None:
 def store_some_token() -> None:
     class Tokens:
         access_token, refresh_token, expires_at, scope, patient = "a", "r", None, "patient/*.rs", "somebody"
+        refresh_expires_at = None
 
     with session() as state:
         providers.register_provider(state, slug="there", name="There", fhir_base_url="http://127.0.0.1:1/fhir")

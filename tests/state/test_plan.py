@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 class Tokens:
     access_token, refresh_token, expires_at, scope, patient = "a", None, None, None, None
+    refresh_expires_at = None
 
 
 def test_providers_take_turns(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
