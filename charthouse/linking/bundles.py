@@ -103,6 +103,8 @@ def read_bundle(body: bytes, where: str) -> BrandList:
 def cleaned(text: str, most: int = LONGEST_NAME) -> str:
     """A text of a stranger on one line: without control and formatting characters, and no longer than `most`."""
     text = text[: most * 4]
+    if text.isascii() and text.isprintable():
+        return " ".join(text.split())[:most].rstrip()
     kept = "".join(" " if unicodedata.category(sign)[0] in "CZ" else sign for sign in text)
     return " ".join(kept.split())[:most].rstrip()
 
