@@ -84,15 +84,7 @@ class SmtpChannel:
 
     def _send(self, mail: Mail) -> Outcome:
         try:
-            connection, fresh = self._connection()
-            try:
-                return self._hand_over(connection, mail)
-            except smtplib.SMTPServerDisconnected:
-                self._drop(connection)
-                if fresh:
-                    raise
-                # A kept connection may have ended while it was idle; what breaks on a fresh one is the server's doing.
-                return self._hand_over(self._connection()[0], mail)
+            return self._hand_over(self._connection(), mail)
         except (smtplib.SMTPNotSupportedError, smtplib.SMTPAuthenticationError, ssl.SSLError):
             return Outcome("again", "CH718", down=True)
         except smtplib.SMTPResponseException as error:
@@ -121,18 +113,18 @@ class SmtpChannel:
             return _refused(error.smtp_code)
         return SENT
 
-    def _connection(self) -> tuple[smtplib.SMTP, bool]:
-        """This thread's connection, and whether it is a new one."""
+    def _connection(self) -> smtplib.SMTP:
+        """This thread's connection, a new one where the last has ended."""
         kept: smtplib.SMTP | None = getattr(self._local, "connection", None)
-        if kept is not None and kept in self._open and self._local.mails < _MAILS_A_CONNECTION:
+        if kept is not None and kept in self._open and self._local.mails < _MAILS_A_CONNECTION and _lives(kept):
             self._local.mails += 1
-            return kept, False
+            return kept
         if kept is not None:
             self._drop(kept)
         made = self._connect()
         self._open.add(made)
         self._local.connection, self._local.mails = made, 1
-        return made, True
+        return made
 
     def _connect(self) -> smtplib.SMTP:
         server = self._server
@@ -165,6 +157,14 @@ class SmtpChannel:
         with suppress(smtplib.SMTPException, OSError):
             connection.quit()
         connection.close()
+
+
+def _lives(connection: smtplib.SMTP) -> bool:
+    """Whether the server is still there: what breaks off later may have been taken, and is not simply sent again."""
+    try:
+        return bool(connection.noop()[0] == 250)
+    except (smtplib.SMTPException, OSError):
+        return False
 
 
 def _refused(status: int) -> Outcome:
