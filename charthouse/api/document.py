@@ -25,7 +25,8 @@ _TAGS = {
     "about": "For anybody.",
 }
 _DESCRIPTION = """The API of the app's back end. Every route but the pages and those `about` the service asks for a service
-token, which acts for one person or as operator (docs/api.md). What a token may not see is answered like what is not there.
+token, which acts for one person or as operator (docs/api.md). What a token may not see is answered like what is not
+there.
 Errors are problems (RFC 9457) with the numbers of docs/errors.md."""
 
 _HEADER = {

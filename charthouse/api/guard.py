@@ -129,7 +129,7 @@ async def _read_json(request: Request) -> None:
         raise ApiError("CH809")
     if body:
         try:
-            request._json = orjson.loads(body)  # noqa: SLF001  # where Starlette keeps what it has read
+            request._json = orjson.loads(body)  # where Starlette keeps what it has read
         except orjson.JSONDecodeError:
             raise ApiError("CH810") from None
 

@@ -1,8 +1,8 @@
 """POST once: the answer to a request with an `Idempotency-Key` is kept, sealed, and given again for a day.
 
-Source: draft-ietf-httpapi-idempotency-key-header. The key is accepted on every POST of the service and required on none:
-each of them is safe to repeat anyway, but only the key brings the same answer. Keys are the caller's own: nobody meets
-another's. A server's fault (5xx) is not kept, so the next try is a real one.
+Source: draft-ietf-httpapi-idempotency-key-header. The key is accepted on every POST of the service and required on
+none: each of them is safe to repeat anyway, but only the key brings the same answer. Keys are the caller's own: nobody
+meets another's. A server's fault (5xx) is not kept, so the next try is a real one.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ from charthouse.state.seals import sealer_of
 
 if TYPE_CHECKING:
     from datetime import datetime
+
+    from sqlalchemy import Update
 
     from charthouse.api.tokens import Caller
     from charthouse.settings import Settings
@@ -54,7 +56,7 @@ class Ticket:
     since: datetime
 
 
-class InFlight(ApiError):
+class InFlightError(ApiError):
     """CH813, and when to ask again."""
 
     def __init__(self) -> None:
@@ -90,7 +92,7 @@ def begin(settings: Settings, caller: Caller, place: str, key: str, body: bytes)
         state.execute(delete(IdempotentRequest).where(IdempotentRequest.created_at < at - KEPT))
         insert = sqlite.insert if state.get_bind().dialect.name == "sqlite" else postgresql.insert
         made = insert(IdempotentRequest).values(key_hash=key_hash, request_hash=request_hash, created_at=at)
-        once = made.on_conflict_do_nothing(index_elements=["key_hash"])  # type: ignore[attr-defined]
+        once = made.on_conflict_do_nothing(index_elements=["key_hash"])
         if state.execute(once.returning(IdempotentRequest.key_hash)).first() is not None:
             return Ticket(key_hash, at)
         query = select(IdempotentRequest).where(IdempotentRequest.key_hash == key_hash).with_for_update()
@@ -100,7 +102,7 @@ def begin(settings: Settings, caller: Caller, place: str, key: str, body: bytes)
         if known.status is not None and known.sealed_answer is not None:
             return _opened(settings, known)
         if at - known.created_at < LEASE:
-            raise InFlight
+            raise InFlightError
         known.created_at = at
         return Ticket(key_hash, at)
 
@@ -125,7 +127,7 @@ def give_up(settings: Settings, ticket: Ticket) -> None:
         )
 
 
-def _of(ticket: Ticket) -> update:  # type: ignore[valid-type]
+def _of(ticket: Ticket) -> Update:
     return update(IdempotentRequest).where(
         IdempotentRequest.key_hash == ticket.key_hash, IdempotentRequest.created_at == ticket.since
     )

@@ -47,7 +47,7 @@ class Use:
         return told if self.permitted else {**told, "Retry-After": str(max(1, self.seconds))}
 
 
-class TooMany(ApiError):
+class TooManyError(ApiError):
     """CH812, with the headers that say how long to wait."""
 
     def __init__(self, use: Use) -> None:
@@ -77,7 +77,7 @@ class Limits:
         """Count one request of `who`.
 
         Raises:
-            TooMany: CH812 when it is one too many.
+            TooManyError: CH812 when it is one too many.
         """
         rate = self._rates[policy]
         try:
@@ -89,7 +89,7 @@ class Limits:
         seconds = max(0, math.ceil(stats.reset_time - _wall_clock()))
         use = Use(policy, rate.amount, rate.get_expiry(), max(0, stats.remaining), seconds, permitted)
         if not permitted:
-            raise TooMany(use)
+            raise TooManyError(use)
         return use
 
 

@@ -5,7 +5,7 @@ Texts of people hold no control characters: a line break in a name would be one 
 
 from __future__ import annotations
 
-from datetime import datetime  # noqa: TC003  # pydantic reads the annotations
+from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import Path

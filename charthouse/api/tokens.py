@@ -32,8 +32,10 @@ OPERATOR = "operator"
 LEEWAY = 60
 """Seconds that the clocks of two machines may differ. Ten minutes are refused, and said to be the clock's fault."""
 LONGEST = 4096
-_ALGORITHMS = ("ES256", "ES384", "EdDSA", "Ed25519", "RS256", "PS256")
-_OURS = ("ES256",)
+LATEST = 1e11
+"""Seconds since 1970: what is later is no instant but milliseconds, or nonsense."""
+_ALGORITHMS: tuple[str, ...] = ("ES256", "ES384", "EdDSA", "Ed25519", "RS256", "PS256")
+_OURS: tuple[str, ...] = ("ES256",)
 _NAME = re.compile(r"[\x21-\x7e]{1,128}")
 
 
@@ -124,7 +126,7 @@ def _verified(token: str, settings: Settings) -> dict[str, Any]:
     """The claims of a token whose signature holds under a key of the issuer that it names."""
     issuer = _claimed_issuer(token)
     if issuer == ISSUER:
-        keys, algorithms = signing_keys.public_jwks(PURPOSE, settings=settings), _OURS
+        keys, algorithms = _own_keys(settings), _OURS
     elif issuer == settings.api_backend_issuer and settings.api_backend_keys is not None:
         keys, algorithms = _backend_keys(settings), _ALGORITHMS
     else:
@@ -152,10 +154,8 @@ def _claimed_issuer(token: str) -> str:
 
 
 def _in_time(claims: dict[str, Any], settings: Settings) -> None:
-    begins, ends = claims.get("iat"), claims.get("exp")
-    not_before = claims.get("nbf", begins)
-    if not (_is_instant(begins) and _is_instant(ends) and _is_instant(not_before)):
-        raise ApiError("CH802", what="it does not say from when to when it holds (iat, exp)")
+    begins, ends = _instant(claims, "iat"), _instant(claims, "exp")
+    not_before = _instant(claims, "nbf") if "nbf" in claims else begins
     at = now().timestamp()
     if at >= ends + LEEWAY:
         raise ApiError("CH803")
@@ -165,8 +165,11 @@ def _in_time(claims: dict[str, Any], settings: Settings) -> None:
         raise ApiError("CH804", what=f"at most {settings.api_token_minutes} minutes are permitted")
 
 
-def _is_instant(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e11
+def _instant(claims: dict[str, Any], name: str) -> float:
+    value = claims.get(name)
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < LATEST:
+        raise ApiError("CH802", what="it does not say from when to when it holds (iat, exp)")
+    return value
 
 
 def _texts(value: object) -> list[str]:
@@ -177,6 +180,10 @@ def _texts(value: object) -> list[str]:
         if isinstance(value, list)
         else []
     )
+
+
+def _own_keys(settings: Settings) -> dict[str, Any]:
+    return dict(signing_keys.public_jwks(PURPOSE, settings=settings))
 
 
 def _backend_keys(settings: Settings) -> dict[str, Any]:

@@ -32,7 +32,7 @@ def waiting_sign_in(state: str, *, browser: str | None, settings: Settings) -> W
     """The sign-in of a `state`, for the browser that has it or for any while none has. Looking binds nothing.
 
     Raises:
-        LinkError: CH630 for one that is unknown or over, CH631 when another browser has it, CH632 when its hour is over.
+        LinkError: CH630 for one that is unknown or over, CH631 when another browser has it, CH632 after its hour.
     """
     query = (
         select(SignIn, Provider.name)

@@ -27,9 +27,7 @@ CODES = (
     ),
     ErrorCode("CH815", "The Idempotency-Key cannot be used", "Send 1 to 255 visible characters, such as a UUID."),
     ErrorCode("CH816", "The cursor is not of this listing", "Begin without a cursor."),
-    ErrorCode(
-        "CH817", "People may not be sent back to that address", "Name its origin in CHARTHOUSE_RETURN_ORIGINS."
-    ),
+    ErrorCode("CH817", "People may not be sent back to that address", "Name its origin in CHARTHOUSE_RETURN_ORIGINS."),
     ErrorCode("CH818", "Charthouse made a mistake", "Report it, with the request id."),
     ErrorCode("CH819", "Charthouse cannot answer now", "Ask again later; an operator reads the log."),
     ErrorCode("CH820", "The request did not come to its end in time", "Send it again."),

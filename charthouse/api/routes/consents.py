@@ -15,7 +15,7 @@ from charthouse.api.shapes import BODY, Body, PersonKey, Word, refusals
 from charthouse.errors import ApiError
 from charthouse.linking import consents
 from charthouse.state import session
-from charthouse.state.linking import Consent as Row
+from charthouse.state.linking import Consent as Row  # noqa: TC001  # FastAPI reads the annotations
 
 router = APIRouter(route_class=Guarded, tags=["consents"])
 Kind = Annotated[str, Path(pattern="^[a-z0-9][a-z0-9._-]{0,63}$", description="What was agreed to, as a word.")]

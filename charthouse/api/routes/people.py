@@ -15,7 +15,7 @@ from charthouse.api.shapes import BODY, Body, Country, Day, Name, PersonKey, Tex
 from charthouse.linking import people
 from charthouse.linking.identity import Identity, parse_identity
 from charthouse.state import session
-from charthouse.state.models import Person as Row
+from charthouse.state.models import Person as Row  # noqa: TC001  # FastAPI reads the annotations
 
 router = APIRouter(route_class=Guarded, tags=["people"])
 
