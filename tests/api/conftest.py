@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import socket
-import sys
 import threading
 import time
 from contextlib import contextmanager
@@ -21,17 +19,11 @@ from charthouse.linking import links, people, providers
 from charthouse.linking.identity import HumanName, Identity
 from charthouse.settings import get_settings
 from charthouse.state import session
+from tests.linking.odd_provider import OddProvider
+from tests.state.conftest import empty, home, postgres_schema
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-_STATE = importlib.util.spec_from_file_location("state_conftest", Path(__file__).parents[1] / "state" / "conftest.py")
-assert _STATE is not None
-assert _STATE.loader is not None
-_state = importlib.util.module_from_spec(_STATE)
-sys.modules["state_conftest"] = _state
-_STATE.loader.exec_module(_state)
-empty, home, postgres_schema = _state.empty, _state.home, _state.postgres_schema
 
 CANARIES = ("Zyxwalda", "Quorvendish", "1931-07-19")
 """Names and a birth date that no answer and no log may hold."""
@@ -94,11 +86,28 @@ def serving(**changed: Any) -> Iterator[Api]:
 @pytest.fixture
 def clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Clock:
     """Moves time; ask for it before the home."""
-    file = tmp_path / "clock"
+    file = tmp_path / "clock-of-the-test"
     file.write_text("0")
     monkeypatch.setenv("CHARTHOUSE_CLOCK_FILE", str(file))
     get_settings.cache_clear()
     return Clock(file)
+
+
+@pytest.fixture
+def provider(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[OddProvider]:
+    """A provider that everything is right with, known as `odd`; its patient is the person."""
+    monkeypatch.setenv("CHARTHOUSE_REQUEST_TRIES", "1")
+    get_settings.cache_clear()
+    with OddProvider() as server:
+        server.patient = {
+            "resourceType": "Patient",
+            "id": "ann-canary",
+            "name": [{"family": CANARIES[1], "given": [CANARIES[0]]}],
+            "birthDate": CANARIES[2],
+        }
+        with session() as state:
+            providers.register_provider(state, slug="odd", name="Odd Clinic", fhir_base_url=server.base)
+        yield server
 
 
 @pytest.fixture
@@ -142,4 +151,4 @@ def own(person: str) -> str:
     return tokens.issue(person=person)
 
 
-__all__ = ["empty", "home", "postgres_schema", "providers"]
+__all__ = ["empty", "home", "postgres_schema"]

@@ -11,7 +11,7 @@ import pytest
 import requests
 
 if TYPE_CHECKING:
-    from api_conftest import Api
+    from tests.api.conftest import Api
 
 SEED = "20260301"
 
