@@ -61,12 +61,16 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """What came of an answer. `code` is the number of what went wrong, `reason` the link's own where it failed."""
+    """What came of an answer. `code` is the number of what went wrong, `reason` the link's own where it failed.
+
+    `detail` is the rule that decided where the records are not the person's (`matching`): there is a text for each.
+    """
 
     link_id: str
     status: Status
     code: str | None
     reason: str | None = None
+    detail: str | None = None
     return_to: str | None = field(default=None, repr=False)
 
 
@@ -246,7 +250,7 @@ def _take(name: str, parameters: Mapping[str, str], settings: Settings) -> Finis
     if outcome.code is not None:
         with session(settings) as state:
             state.execute(update(SignIn).where(SignIn.state_hash == name).values(outcome=outcome.code))
-    return _finished(claimed, outcome.code, settings)
+    return _finished(claimed, outcome.code, settings, detail=outcome.reason if outcome.code == "CH644" else None)
 
 
 def _release(name: str, settings: Settings) -> None:
@@ -275,10 +279,10 @@ def _told(name: str, settings: Settings) -> Finished:
     return _finished(row, None if row.outcome == "done" else row.outcome, settings)
 
 
-def _finished(row: SignIn, code: str | None, settings: Settings) -> Finished:
+def _finished(row: SignIn, code: str | None, settings: Settings, *, detail: str | None = None) -> Finished:
     with session(settings, read_only=True) as state:
         link = links.get_link(state, row.link_id)
-        return Finished(row.link_id, link.status, code, link.failed_reason, row.return_to)
+        return Finished(row.link_id, link.status, code, link.failed_reason, detail, row.return_to)
 
 
 def state_hash(state: str) -> str:
