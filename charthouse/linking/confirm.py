@@ -68,6 +68,11 @@ class Confirmation:
         """The number of what a person has to be told; None where all is well, or still open."""
         return CODES.get(self.outcome)
 
+    @property
+    def detail(self) -> str | None:
+        """The rule by which the records are somebody else's."""
+        return self.reason if self.outcome == "identity_not_matched" else None
+
 
 @dataclass(frozen=True, slots=True)
 class _Whom:
