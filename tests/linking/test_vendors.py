@@ -8,14 +8,12 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import requests
-from joserfc import jwk
 
 from charthouse.clock import now
-from charthouse.linking import credentials, links, providers, registrations, sign_in
+from charthouse.linking import credentials, links, providers, registrations, sign_in, signing_keys
 from charthouse.linking.permissions import permitted
 from charthouse.partners import smart
 from charthouse.partners.client import Client
-from charthouse.partners.client_auth import assertion_signer
 from charthouse.state import session
 from charthouse.state.models import Credential
 from tests.linking.test_link_command import base, person
@@ -81,24 +79,17 @@ def test_a_public_client_at_each(person: str, vendor: Vendor, profile: str, aske
 
 
 @pytest.mark.parametrize("auth", ["client_secret_basic", "client_secret_post", "private_key_jwt"])
-def test_a_confidential_client_at_epic(person: str, vendor: Vendor, auth: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_confidential_client_at_epic(person: str, vendor: Vendor, auth: Any) -> None:
     vendor.become("epic", auth_methods=[auth])
     secret = None if auth == "private_key_jwt" else "s:e+c/r%e&t canary"
-    key = jwk.ECKey.generate_key("P-384", {"use": "sig", "alg": "ES384"}, auto_kid=True)
     registered = {"client_id": "ours", "token_endpoint_auth_method": auth, "redirect_uris": [REDIRECT]}
-    registered |= {"client_secret": secret} if secret else {"jwks": {"keys": [key.as_dict(private=False)]}}
+    registered |= {"client_secret": secret} if secret else {"jwks": signing_keys.public_jwks("client_assertion")}
     answer = requests.post(f"{vendor.admin}/clients", json=registered, timeout=10)
     assert answer.status_code == 200, answer.text
-    client = Client("ours", auth, secret)
-    if secret is None:
-        signer = assertion_signer("ours", key.as_dict(private=True), kid=str(key.kid), algorithm="ES384")
-        client = Client("ours", auth, signer=signer)
-        for module in ("callback", "confirm", "sign_in"):
-            monkeypatch.setattr(f"charthouse.linking.{module}.client_of", lambda *_: client)
-    else:
-        with session() as state:
-            registrations.set_registration(state, "epic", "ours", auth, secret)
-            providers.edit_provider(state, "sandbox", registration="epic")
+    with session() as state:
+        registrations.set_registration(state, "epic", "ours", auth, secret)
+        providers.edit_provider(state, "sandbox", registration="epic")
+        client = registrations.client_of(state, "sandbox")
     done, _ = link(person)
     assert done.code is None
     with session(read_only=True) as state:
