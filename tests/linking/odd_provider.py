@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote_plus, urlsplit
 
 from joserfc import jwk, jws, jwt
+from joserfc.errors import JoseError
 
 from tests.partners.odd_server import Asked, OddServer, Reply, as_json
 
@@ -47,7 +48,7 @@ class OddProvider(OddServer):
         self.published: list[Any] = [KEY]
         self.algorithm = "RS256"
         self.client: dict[str, str] = {"auth": "none", "id": "charthouse"}
-        self.assertion_keys: list[Any] = []
+        self.assertion_keys: Any = {"keys": []}
         self.patient: dict[str, Any] | None = dict(ANN)
         self.codes: dict[str, dict[str, str]] = {}
         self.revoked: list[str] = []
@@ -135,7 +136,11 @@ class OddProvider(OddServer):
             case "private_key_jwt":
                 if "client_secret" in form or not form.get("client_assertion"):
                     return False
-                said = jwt.decode(form["client_assertion"], self.assertion_keys[0], algorithms=["RS384", "ES384"])
+                keys = jwk.KeySet.import_key_set(self.assertion_keys)
+                try:
+                    said = jwt.decode(form["client_assertion"], keys, algorithms=["RS384", "ES384"])
+                except JoseError:
+                    return False
                 claims = said.claims
                 return (
                     claims["iss"] == claims["sub"] == wanted["id"]

@@ -11,11 +11,9 @@ from joserfc import jwk
 from sqlalchemy import select
 
 from charthouse.errors import LinkError, StateError
-from charthouse.linking import confirm, credentials, links, people, providers, registrations, sign_in
+from charthouse.linking import confirm, credentials, links, people, providers, registrations, sign_in, signing_keys
 from charthouse.linking.permissions import permitted
 from charthouse.partners import id_token
-from charthouse.partners.client import Client
-from charthouse.partners.client_auth import assertion_signer
 from charthouse.state import session
 from charthouse.state.linking import Removal, SignIn
 from charthouse.state.models import Credential
@@ -371,19 +369,18 @@ def test_confidential_clients(person: str, provider: OddProvider, auth: str, sec
 
 
 @pytest.mark.parametrize("algorithm", ["RS384", "ES384"])
-def test_clients_that_prove_themselves_by_a_key(
-    person: str, provider: OddProvider, algorithm: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made = jwk.RSAKey.generate_key(2048) if algorithm == "RS384" else jwk.ECKey.generate_key("P-384")
-    signer = assertion_signer("app-1", made.as_dict(private=True), kid="k1", algorithm=algorithm)
-    for module in ("callback", "confirm", "sign_in"):
-        monkeypatch.setattr(
-            f"charthouse.linking.{module}.client_of", lambda *_: Client("app-1", "private_key_jwt", signer=signer)
-        )
+def test_clients_that_prove_themselves_by_a_key(person: str, provider: OddProvider, algorithm: str) -> None:
+    with session() as state:
+        registrations.set_registration(state, "vendor", "app-1", "private_key_jwt", algorithm=algorithm)
+        providers.edit_provider(state, "odd", registration="vendor")
+        client = registrations.client_of(state, "odd")
     provider.client = {"auth": "private_key_jwt", "id": "app-1"}
-    provider.assertion_keys = [made]
-    assert signer("https://a.example") != signer("https://a.example"), "each has an id of its own"
+    provider.assertion_keys = signing_keys.public_jwks("client_assertion")
     assert linked(person, provider).code is None
+    assert client.signer is not None
+    assert client.signer("https://a.example") != client.signer("https://a.example"), "each has an id of its own"
+    provider.assertion_keys = {"keys": [OTHER_KEY.as_dict(private=False)]}
+    assert linked(person, provider).code == "CH637"
 
 
 def test_somebody_elses_records_are_not_kept(person: str, provider: OddProvider) -> None:
@@ -391,6 +388,7 @@ def test_somebody_elses_records_are_not_kept(person: str, provider: OddProvider)
         provider.patient = patient
         done = linked(person, provider)
         assert (done.code, done.status, done.reason) == ("CH644", "failed", "identity_not_matched")
+        assert done.detail in ("birth_date_differs", "name_differs", "other_patient")
         assert not has_tokens(done.link_id)
         assert provider.revoked.pop() == "canary-refresh"
 
