@@ -2,12 +2,13 @@
 
 A batch is taken up under a lease and committed as `sending`, sent by a few threads, and noted in groups. A drain that
 is killed leaves deliveries `sending`; when their lease ends another takes them up under the same ids. So nothing is
-lost, and what is sent again (at most what was on its way or not yet noted: `GROUP` and a few) is the same message to a
+lost, and what is sent again (at most the `UNNOTED` that were on their way or not yet noted) is the same message to a
 receiver that knows ids: `webhook-id`, Message-ID.
 """
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -40,10 +41,12 @@ if TYPE_CHECKING:
     from charthouse.state.notices import Channel
 
 BATCH: Final = 500
-GROUP: Final = 50
-"""Most parcels whose outcome waits to be noted …"""
+UNNOTED: Final = 128
+"""Most parcels that are on their way, or whose outcome is not noted yet: no more is sent before."""
+GROUP: Final = UNNOTED // 2
+"""Most parcels whose outcomes are noted in one transaction …"""
 GROUP_SECONDS: Final = 0.2
-"""… and how long."""
+"""… and how long the first of them waits for others."""
 LEASE: Final = timedelta(minutes=10)
 START_WITHIN: Final = LEASE.total_seconds() / 2
 """Seconds of a lease in which sending may begin: the rest is for the slowest answer."""
@@ -112,6 +115,8 @@ class _Van:
         self._carriers: dict[Channel, Carrier] = {}
         self._packer: Packer | None = None
         self._secrets: list[str] = []
+        self._unnoted = threading.Semaphore(UNNOTED)
+        self._stopping = False
 
     def __enter__(self) -> _Van:
         return self
@@ -159,16 +164,21 @@ class _Van:
                     group.append(each)
                 self._note(group)
                 noted += len(group)
+                self._unnoted.release(len(group))
                 group = []
         finally:
             if noted < len(parcels):  # stopped: what is on its way is waited for and noted, the rest is given back
+                self._stopping = True
+                self._unnoted.release(len(parcels))
                 never = [parcel for parcel, future in zip(parcels, futures, strict=True) if future.cancel()]
                 wait_for(futures)
                 back = [_Done(parcel, Outcome("later", asked=0.0), now()) for parcel in never]
                 self._note([*group, *(done.get() for _ in range(done.qsize())), *back])
 
     def _send(self, parcel: Parcel, start_by: float, done: SimpleQueue[_Done]) -> None:
-        done.put(_Done(parcel, self._outcome(parcel, start_by), now()))
+        self._unnoted.acquire()
+        outcome = Outcome("later", asked=0.0) if self._stopping else self._outcome(parcel, start_by)
+        done.put(_Done(parcel, outcome, now()))
 
     def _outcome(self, parcel: Parcel, start_by: float) -> Outcome:
         carrier = self._carriers[parcel.channel]
