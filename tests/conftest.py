@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -21,10 +22,12 @@ SHARED_DATA = ROOT.parent / "shared" / "data"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what needs the published data sets, or a PostgreSQL, where there is none; say so."""
+    """Skip what needs the published data sets, a browser or a PostgreSQL, where there is none; say so."""
     for item in items:
         if item.get_closest_marker("shared_data") and not SHARED_DATA.is_dir():
             item.add_marker(pytest.mark.skip(reason="the published data sets are not beside the project"))
+        if item.get_closest_marker("browser") and shutil.which("chromium") is None:
+            item.add_marker(pytest.mark.skip(reason="there is no chromium on this machine"))
         if item.get_closest_marker("postgres") and not os.environ.get("CHARTHOUSE_TEST_POSTGRES_URL"):
             item.add_marker(pytest.mark.skip(reason="CHARTHOUSE_TEST_POSTGRES_URL is not set"))
 
