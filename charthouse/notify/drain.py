@@ -2,19 +2,19 @@
 
 A batch is taken up under a lease and committed as `sending`, sent by a few threads, and noted in groups. A drain that
 is killed leaves deliveries `sending`; when their lease ends another takes them up under the same ids. So nothing is
-lost, and what is sent again (at most what was on its way or not yet noted: `GROUP` and a few) is the same message to a
+lost, and what is sent again (at most the `UNNOTED` that were on their way or not yet noted) is the same message to a
 receiver that knows ids: `webhook-id`, Message-ID.
 """
 
 from __future__ import annotations
 
+import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
 from dataclasses import dataclass, field
 from datetime import timedelta
-from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from charthouse import faults
@@ -33,17 +33,18 @@ from charthouse.state import session
 from charthouse.state.notices import CHANNELS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from datetime import datetime
 
     from charthouse.notify.parcels import Item, Parcel
     from charthouse.state.notices import Channel
 
 BATCH: Final = 500
-GROUP: Final = 50
-"""Most parcels whose outcome waits to be noted …"""
+UNNOTED: Final = 128
+"""Most parcels that are on their way, or whose outcome is not noted yet: no more is sent before."""
+GROUP: Final = UNNOTED // 2
+"""Most parcels whose outcomes are noted in one transaction …"""
 GROUP_SECONDS: Final = 0.2
-"""… and how long."""
+"""… and how often those of fewer are."""
 LEASE: Final = timedelta(minutes=10)
 START_WITHIN: Final = LEASE.total_seconds() / 2
 """Seconds of a lease in which sending may begin: the rest is for the slowest answer."""
@@ -70,6 +71,33 @@ class _Done(NamedTuple):
     parcel: Parcel
     outcome: Outcome
     at: datetime
+
+
+class _Outcomes:
+    """Outcomes on their way from the threads that send to the one that notes, which is woken once a group."""
+
+    def __init__(self, expected: int) -> None:
+        self.expected = expected
+        self._done: deque[_Done] = deque()
+        self._enough = threading.Event()
+
+    def put(self, done: _Done) -> None:
+        """Hand one over."""
+        self._done.append(done)
+        if len(self._done) >= min(GROUP, self.expected):
+            self._enough.set()
+
+    def wait(self) -> list[_Done]:
+        """The next group: when there are enough, when no more are expected, or after a while."""
+        self._enough.wait(GROUP_SECONDS)
+        self._enough.clear()
+        return self.take()
+
+    def take(self) -> list[_Done]:
+        """What is there."""
+        taken = [self._done.popleft() for _ in range(len(self._done))]
+        self.expected -= len(taken)
+        return taken
 
 
 def drain(*, limit: int | None = None, settings: Settings | None = None, seconds: float | None = None) -> DrainReport:
@@ -112,6 +140,8 @@ class _Van:
         self._carriers: dict[Channel, Carrier] = {}
         self._packer: Packer | None = None
         self._secrets: list[str] = []
+        self._unnoted = threading.Semaphore(UNNOTED)
+        self._stopping = False
 
     def __enter__(self) -> _Van:
         return self
@@ -150,25 +180,28 @@ class _Van:
         return self._packer
 
     def _send_all(self, parcels: list[Parcel], start_by: float) -> None:
-        done: SimpleQueue[_Done] = SimpleQueue()
+        done = _Outcomes(len(parcels))
         futures = [self._threads.submit(self._send, parcel, start_by, done) for parcel in parcels]
-        noted, group = 0, list[_Done]()
+        group: list[_Done] = []
         try:
-            while noted < len(parcels):
-                for each in _group(done, len(parcels) - noted):
-                    group.append(each)
+            while done.expected:
+                group = done.wait()
                 self._note(group)
-                noted += len(group)
+                self._unnoted.release(len(group))
                 group = []
         finally:
-            if noted < len(parcels):  # stopped: what is on its way is waited for and noted, the rest is given back
+            if done.expected or group:  # stopped: what is on its way is awaited and noted, the rest is given back
+                self._stopping = True
+                self._unnoted.release(len(parcels))
                 never = [parcel for parcel, future in zip(parcels, futures, strict=True) if future.cancel()]
                 wait_for(futures)
                 back = [_Done(parcel, Outcome("later", asked=0.0), now()) for parcel in never]
-                self._note([*group, *(done.get() for _ in range(done.qsize())), *back])
+                self._note([*group, *done.take(), *back])
 
-    def _send(self, parcel: Parcel, start_by: float, done: SimpleQueue[_Done]) -> None:
-        done.put(_Done(parcel, self._outcome(parcel, start_by), now()))
+    def _send(self, parcel: Parcel, start_by: float, done: _Outcomes) -> None:
+        self._unnoted.acquire()
+        outcome = Outcome("later", asked=0.0) if self._stopping else self._outcome(parcel, start_by)
+        done.put(_Done(parcel, outcome, now()))
 
     def _outcome(self, parcel: Parcel, start_by: float) -> Outcome:
         carrier = self._carriers[parcel.channel]
@@ -191,10 +224,11 @@ class _Van:
         if not group:
             return
         faults.point("notices.sent")
+        noted_at = now()  # one instant, and so one statement, for all that were sent
         with session(self._settings) as state:
-            settle(state, [self._settled(item, each) for each in group for item in each.parcel.items])
+            settle(state, [self._settled(item, each, noted_at) for each in group for item in each.parcel.items])
 
-    def _settled(self, item: Item, done: _Done) -> Settled:
+    def _settled(self, item: Item, done: _Done, noted_at: datetime) -> Settled:
         claimed, outcome = item.claimed, done.outcome
         tries, again, status = claimed.tries, None, outcome.result
         if outcome.result == "again":
@@ -215,16 +249,5 @@ class _Van:
             tries,
             outcome.code or (None if status == "sent" else claimed.code),
             again,
-            done.at if status == "sent" else None,
+            noted_at if status == "sent" else None,
         )
-
-
-def _group(done: SimpleQueue[_Done], most: int) -> Iterator[_Done]:
-    """Outcomes as they come, until there are enough, or the first of them has waited long enough."""
-    yield done.get()
-    ends = time.monotonic() + GROUP_SECONDS
-    for _ in range(min(most, GROUP) - 1):
-        try:
-            yield done.get(timeout=max(0.0, ends - time.monotonic()))
-        except Empty:
-            return

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from charthouse.notify.catalogue import TEXTS, catalogue, instant, language_of, layout, source, template
@@ -61,22 +62,26 @@ def letter(facts: Facts, wish: Preferences, settings: Settings, *, named: bool) 
     Raises:
         jinja2.TemplateError: a text of ours is at fault.
     """
-    known = _one_line(facts.provider or "")[:NAME_MOST] if named else ""
-    words = catalogue(wish.language)["words"]
-    provider = known or words["provider"]
-    facts_of_text = {
-        "provider": provider,
-        "Provider": known or provider[:1].upper() + provider[1:],
-        "named": bool(known),
-        "service": _one_line(settings.service_name),
-        "ends": instant(facts.detail.get("ends_at", ""), wish.language, wish.time_zone),
-        "count": facts.detail.get("count", 1),
-    }
-    unnamed = facts_of_text | {"provider": words["provider"], "Provider": words["provider"], "named": False}
+    return _letter(
+        wish.language,
+        facts.kind,
+        facts.reason,
+        _one_line(facts.provider or "")[:NAME_MOST] if named else "",
+        _one_line(settings.service_name),
+        instant(facts.detail.get("ends_at", ""), wish.language, wish.time_zone),
+        facts.detail.get("count", 1),
+    )
+
+
+@lru_cache(maxsize=1024)
+def _letter(language: str, kind: str, reason: str, name: str, service: str, ends: str, count: int) -> Letter:
+    """The same of plain values: many people are told the same."""
+    words = catalogue(language)["words"]
+    unnamed = {"provider": words["provider"], "Provider": words["provider"][:1].upper() + words["provider"][1:]}
+    unnamed |= {"named": False, "service": service, "ends": ends, "count": count}
+    named = unnamed | {"provider": name, "Provider": name, "named": True} if name else unnamed
     said = {
-        text: template(source(wish.language, facts.kind, facts.reason, text)).render(
-            unnamed if text == "title" else facts_of_text
-        )
+        text: template(source(language, kind, reason, text)).render(unnamed if text == "title" else named)
         for text in TEXTS
     }
     paragraphs = tuple(line.strip() for line in said["text"].splitlines() if line.strip())

@@ -123,8 +123,11 @@ class _TlsPool(HTTPSConnectionPool):
     ConnectionCls = _TlsConnection
 
 
-def bounded_pool(url: str, size: int) -> PoolManager:
-    """Connections to one host whose answers end, `size` at once, through the proxy that the environment has for it."""
+def bounded_pool(url: str, size: int) -> tuple[HTTPConnectionPool, str]:
+    """Connections to the host of a URL whose answers end, `size` at once, and what to ask them for.
+
+    They go through the proxy that the environment has for that host.
+    """
     session = requests.Session()
     around = session.merge_environment_settings(url, proxies_for(url) or {}, None, None, None)
     proxy = requests.utils.select_proxy(url, around["proxies"])
@@ -132,4 +135,5 @@ def bounded_pool(url: str, size: int) -> PoolManager:
     options: dict[str, Any] = {"num_pools": 2, "maxsize": size, "block": True, "ca_certs": certificates}
     manager = urllib3.ProxyManager(proxy, **options) if proxy else urllib3.PoolManager(**options)
     _clock(manager)
-    return manager
+    whole = proxy is not None and url.startswith("http:")  # a proxy is asked for the whole URL (RFC 9112 §3.2.2)
+    return manager.connection_from_url(url), url if whole else urllib3.util.parse_url(url).request_uri

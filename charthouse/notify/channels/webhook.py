@@ -66,7 +66,7 @@ class WebhookChannel:
     def __init__(self, settings: Settings, secrets: Sequence[str]) -> None:
         self._url = settings.webhook_url
         self._signers = [Webhook(secret) for secret in secrets]
-        self._pool = bounded_pool(self._url, settings.notice_threads)
+        self._pool, self._target = bounded_pool(self._url, settings.notice_threads)
         self._timeout = urllib3.Timeout(settings.notice_timeout)
         self.fuse = Fuse()
 
@@ -81,7 +81,7 @@ class WebhookChannel:
 
     def close(self) -> None:
         """Close the connections."""
-        self._pool.clear()
+        self._pool.close()
 
     def headers(self, call: Call) -> dict[str, str]:
         """The headers that sign a call, made now."""
@@ -97,9 +97,9 @@ class WebhookChannel:
 
     def _call(self, call: Call) -> Outcome:
         try:
-            answer = self._pool.request(
+            answer = self._pool.urlopen(
                 "POST",
-                self._url,
+                self._target,
                 body=call.body,
                 headers=self.headers(call),
                 timeout=self._timeout,
