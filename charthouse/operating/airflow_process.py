@@ -38,6 +38,8 @@ def environment(port: int | None = None) -> dict[str, str]:
     folder = settings.home / "airflow"
     web = f"http://127.0.0.1:{port or 0}"
     return os.environ | {
+        # Where the REST API is, for the links of pages and mails; an operator's own address goes before it.
+        **({"CHARTHOUSE_PUBLIC_URL": web} if port and not settings.public_url else {}),
         "CHARTHOUSE_HOME": str(settings.home),
         "PYTHONPATH": str(PROJECT_ROOT),
         # `airflow standalone` starts its components by name.

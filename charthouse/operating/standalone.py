@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import requests
 import typer
 
+from charthouse.api import MOUNT
 from charthouse.errors import SetupError
 from charthouse.operating import airflow_process, home, sandbox_process
 from charthouse.operating.nightly import GENERATED
@@ -52,6 +53,7 @@ def run_airflow() -> None:
                 airflow_process.run(["dags", "unpause", "--yes", "sync_records"], log)
                 typer.echo(f"Airflow:  http://127.0.0.1:{port}")
                 typer.echo(f"Login:    {airflow_process.ADMIN} / {airflow_process.admin_password()}")
+                typer.echo(f"REST API: http://127.0.0.1:{port}{MOUNT}")
                 typer.echo(f"Sandbox:  {sandbox.url} ({', '.join(names)})")
                 typer.echo(f"Log:      {log}")
                 typer.echo("Trigger sync_records there. Ctrl-C stops everything.")

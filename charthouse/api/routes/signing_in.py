@@ -15,6 +15,7 @@ from charthouse.api.problems import status_of
 from charthouse.api.returning import is_permitted, with_outcome
 from charthouse.api.shapes import shown_as_pages
 from charthouse.api.waiting import waiting_sign_in
+from charthouse.clock import now
 from charthouse.errors import ApiError, CharthouseError, LinkError
 from charthouse.linking.refusals import message_for
 from charthouse.linking.sign_in import bind_browser, finish_sign_in
@@ -44,7 +45,7 @@ def show(state: State, request: Request) -> Response:
         provider=waiting.provider_name,
         categories=words.CATEGORIES,
         terms_url=context.settings.terms_url,
-        until=waiting.expires_at.strftime("%H:%M"),
+        minutes=max(1, round((waiting.expires_at - now()).total_seconds() / 60)),
     )
 
 
