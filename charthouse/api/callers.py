@@ -6,9 +6,11 @@ What is not there and what is somebody else's are told alike, after the same wor
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from dataclasses import dataclass, field
+from functools import partial, wraps
+from typing import TYPE_CHECKING, Annotated, Any
 
+from anyio import CapacityLimiter, to_thread
 from fastapi import Depends, Request
 
 from charthouse.api.tokens import Caller
@@ -16,6 +18,8 @@ from charthouse.errors import ApiError
 from charthouse.state.models import Link, Person
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sqlalchemy.orm import Session
 
     from charthouse.api.limits import Limits
@@ -25,12 +29,17 @@ if TYPE_CHECKING:
 _KEY = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
+OUTSIDE = 40
+"""Requests at once that wait for somebody outside: a provider that does not answer must not hold up the others."""
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What the routes of one app share."""
+    """What the routes of one app share. `outside` counts the threads that wait for providers."""
 
     settings: Settings
     limits: Limits
+    outside: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(OUTSIDE))
 
     @property
     def public_url(self) -> str:
@@ -48,6 +57,16 @@ def context_of(request: Request) -> Context:
     """The context of the app that a request came to."""
     context: Context = request.app.state.context
     return context
+
+
+def waiting_outside(route: Callable[..., Any]) -> Callable[..., Any]:
+    """A route that asks providers, on threads apart from those of all other routes. It has a parameter `request`."""
+
+    @wraps(route)
+    async def run(**given: Any) -> Any:
+        return await to_thread.run_sync(partial(route, **given), limiter=context_of(given["request"]).outside)
+
+    return run
 
 
 def settings_of(request: Request) -> Settings:

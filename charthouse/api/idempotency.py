@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from charthouse.settings import Settings
 
 KEPT = timedelta(hours=24)
-LEASE = timedelta(minutes=3)
+LEASE = timedelta(minutes=5)
 """After this long a request that has not been answered is taken for one whose process died."""
 _BARE = re.compile(r"[\x21\x23-\x7e]{1,255}")
 _QUOTED = re.compile(r'"((?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\]){1,255})"')

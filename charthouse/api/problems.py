@@ -13,6 +13,7 @@ from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError, ResponseValidationError
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from charthouse.errors import CATALOGUE, ApiError, CharthouseError
 from charthouse.linking.refusals import has_message, message_for
@@ -141,6 +142,8 @@ def of_exception(request: Request, error: Exception) -> Response:
     if isinstance(error, RequestValidationError):
         misfits = [misfit_of(found) for found in error.errors()]
         return answer(request, ApiError("CH811"), errors=misfits)
+    if isinstance(error, ClientDisconnect):  # nobody hears it
+        return answer(request, ApiError("CH820"))
     if isinstance(error, HTTPException):
         code = _OF_STATUS.get(error.status_code, "CH810" if error.status_code < 500 else "CH818")
         return answer(request, ApiError(code), headers=error.headers)

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 from sqlalchemy import select
 
 from charthouse.api import paging
-from charthouse.api.callers import Calling, actor_of, context_of, reach_link, reach_person, settings_of
+from charthouse.api.callers import Calling, actor_of, context_of, reach_link, reach_person, settings_of, waiting_outside
 from charthouse.api.guard import Guarded
 from charthouse.api.returning import callback_url, checked, start_url
 from charthouse.api.shapes import BODY, Body, Link, LinkId, PersonKey, Slug, refusals
@@ -90,6 +90,7 @@ class Disconnected(BaseModel):
     summary="Start a link",
     responses=refusals(404, 409, *BODY),
 )
+@waiting_outside
 def start(person_key: PersonKey, body: LinkWanted, request: Request, caller: Calling) -> SignInStarted:
     """Answers with an address for the person's browser, where they sign in at the provider."""
     context = context_of(request)
@@ -188,6 +189,7 @@ def happened(
     summary="Sign in again",
     responses=refusals(404, 409, *BODY),
 )
+@waiting_outside
 def reconnect(link_id: LinkId, request: Request, caller: Calling, body: Reconnected | None = None) -> SignInStarted:
     """The link keeps its id and what was read; the address is for the person's browser."""
     context = context_of(request)
@@ -213,15 +215,19 @@ def reconnect(link_id: LinkId, request: Request, caller: Calling, body: Reconnec
     response_model_exclude_none=True,
     responses=refusals(404, 409),
 )
+@waiting_outside
 def disconnect(link_id: LinkId, request: Request, caller: Calling) -> Disconnected:
-    """Our access ends at once, and the provider is told where it can be. What was read stays."""
+    """Our access ends at once, and the provider is told where it can be. What was read stays. Safe to repeat."""
     settings = settings_of(request)
     with session(settings, read_only=True) as state:
-        reach_link(state, caller, link_id)
+        link = reach_link(state, caller, link_id)
+        portal_url = state.get_one(Provider, link.provider).portal_url
+    if link.status == "disconnected":
+        return Disconnected(link=shown(link), revoked=False, portal_url=portal_url)
     ended = end_link(link_id, actor=actor_of(caller), settings=settings)
     with session(settings, read_only=True) as state:
-        link = shown(reach_link(state, caller, link_id))
-    return Disconnected(link=link, revoked=ended.revoked, portal_url=ended.portal_url)
+        link = reach_link(state, caller, link_id)
+    return Disconnected(link=shown(link), revoked=ended.revoked, portal_url=ended.portal_url)
 
 
 @router.post(

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path, Request, Response
 from starlette.responses import RedirectResponse
 
 from charthouse.api import browsers, pages
-from charthouse.api.callers import context_of
+from charthouse.api.callers import context_of, waiting_outside
 from charthouse.api.guard import Shown
 from charthouse.api.pages import words
 from charthouse.api.problems import status_of
@@ -80,6 +80,7 @@ def begin(state: State, request: Request) -> Response:
     response_class=pages.Page,
     responses=shown_as_pages(400, 403, 404, 409, 410, 422),
 )
+@waiting_outside
 def finish(request: Request) -> Response:
     """Says what became of the sign-in, and what comes next."""
     context = context_of(request)
