@@ -116,4 +116,15 @@ CODES: tuple[ErrorCode, ...] = (
         "The records are somebody else's",
         "Sign in as yourself; if your name or birth date changed, ask the provider to update it.",
     ),
+    ErrorCode("CH645", "No key of ours signs like that", "Name one of the algorithms above.", final=True),
+    ErrorCode(
+        "CH646",
+        "A provider refuses our client registration: nobody's links are renewed there",
+        "Compare the registration with the provider's: charthouse providers check. A secret or a key may have run out.",
+    ),
+    ErrorCode(
+        "CH647",
+        "A provider's token endpoint refuses our requests: nobody's links are renewed there",
+        "Check the endpoint of the provider: charthouse providers check.",
+    ),
 )

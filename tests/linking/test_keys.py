@@ -14,6 +14,7 @@ from charthouse.errors import SetupError
 from charthouse.linking import credentials, keys
 from charthouse.settings import get_settings
 from charthouse.state import sealed, session
+from charthouse.state.key_sources import KeyFunction
 from charthouse.state.models import Person
 from charthouse.state.notices import Contact
 from charthouse.state.seals import sealer_of
@@ -129,6 +130,8 @@ def test_keys_of_the_environment(filled, monkeypatch):
 
 def test_keys_of_a_function(filled, monkeypatch, tmp_path):
     file = get_settings().credentials_key
+    monkeypatch.setattr(KeyFunction, "_answers", {})
+    monkeypatch.delitem(sys.modules, "offered_keys", raising=False)
     (tmp_path / "offered_keys.py").write_text(f"def keys():\n    return [{file.read_text().strip()!r}]\n")
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     monkeypatch.setenv("CHARTHOUSE_KEY_PROVIDER", "offered_keys:keys")
