@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from charthouse import log
 from charthouse.errors import CharthouseError, FetchError, LinkError, StateError
 from charthouse.linking import credentials, links
+from charthouse.linking.eligibility import check_may_link
 from charthouse.linking.permissions import permitted
 from charthouse.linking.providers import get_provider
 from charthouse.linking.registrations import client_of
@@ -69,13 +70,15 @@ def answer(row: SignIn, kept: Secrets, parameters: Mapping[str, str], settings: 
     Where the link has no tokens from before, it fails with what the sign-in failed with; else it stays as it was.
 
     Raises:
-        LinkError: CH634 to CH641, what is wrong with the answer.
+        LinkError: CH610 to CH617 when the person may not link any more; CH634 to CH642, what is wrong with the answer.
         StateError: CH604 for another refusal of the provider, CH606 for another patient than the link's, CH602 when the
             link is gone.
         OutOfOrderError: the provider does not answer as it should.
     """
     with session(settings, read_only=True) as state:
-        provider = links.get_link(state, row.link_id).provider
+        link = links.get_link(state, row.link_id)
+        provider = link.provider
+        check_may_link(state, link.person_key, provider, "direct", settings=settings)  # much can happen in an hour
         asked = _Asked(get_provider(state, provider).fhir_base_url, client_of(state, provider, settings))
     try:
         code = _code(kept, parameters, asked)

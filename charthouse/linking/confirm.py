@@ -68,6 +68,11 @@ class Confirmation:
         """The number of what a person has to be told; None where all is well, or still open."""
         return CODES.get(self.outcome)
 
+    @property
+    def detail(self) -> str | None:
+        """The rule by which the records are somebody else's."""
+        return self.reason if self.outcome == "identity_not_matched" else None
+
 
 @dataclass(frozen=True, slots=True)
 class _Whom:
@@ -129,7 +134,7 @@ def match_patient(link_id: str, *, settings: Settings | None = None) -> Confirma
     if not is_asked or not match.matched:
         _fail(link_id, "identity_not_matched", settings)
         _forget_tokens(link_id, whom, settings)
-        return Confirmation(link_id, "identity_not_matched", match.reason)
+        return Confirmation(link_id, "identity_not_matched", match.reason if is_asked else "other_patient")
     with session(settings) as state:
         link = links.get_link(state, link_id, lock=True)
         if link.patient_id == whom.patient_id and link.status in DUE:

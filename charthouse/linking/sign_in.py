@@ -14,7 +14,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 import msgspec
-from sqlalchemy import delete, update
+from sqlalchemy import delete, select, update
 
 from charthouse import log
 from charthouse.clock import now
@@ -45,6 +45,7 @@ LIVES: Final = timedelta(hours=1)
 KEPT: Final = timedelta(days=7)
 """Rows of sign-ins that are over stay so long: a late or second answer is then told what became of the first."""
 MOST_STATE: Final = 512
+DONE: Final = "done"
 PATIENCE: Final = 60.0
 """Seconds that a second answer waits for the first one to be done with."""
 _log = log.get_logger(__name__)
@@ -61,12 +62,16 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """What came of an answer. `code` is the number of what went wrong, `reason` the link's own where it failed."""
+    """What came of an answer. `code` is the number of what went wrong, `reason` the link's own where it failed.
+
+    `detail` is the rule that decided where the records are not the person's (`matching`): there is a text for each.
+    """
 
     link_id: str
     status: Status
     code: str | None
     reason: str | None = None
+    detail: str | None = None
     return_to: str | None = field(default=None, repr=False)
 
 
@@ -188,11 +193,12 @@ def finish_sign_in(parameters: Mapping[str, str], *, browser: str | None, settin
     _check_browser(row, browser)
     try:
         with exclusive(f"sign-in {name}", settings, wait=PATIENCE):
-            return _take(row.state_hash, parameters, settings)
+            code = _take(name, parameters, settings)
     except StateError as error:
         if error.code != "CH608":
             raise
-        return _told(name, settings)
+        code = "CH633"
+    return _finished(name, code, settings)
 
 
 def forget_old(settings: Settings | None = None) -> int:
@@ -202,8 +208,11 @@ def forget_old(settings: Settings | None = None) -> int:
     return len(gone)
 
 
-def _take(name: str, parameters: Mapping[str, str], settings: Settings) -> Finished:
-    """Work on an answer that nobody else works on; or, where it is a second one, tell what became of the first."""
+def _take(name: str, parameters: Mapping[str, str], settings: Settings) -> str | None:
+    """Work on an answer that nobody else works on; or, where it is a second one, tell what became of the first.
+
+    Returns the number of what went wrong; None once the link has its tokens.
+    """
     at = now()
     with session(settings) as state:
         claimed = state.scalars(
@@ -216,37 +225,28 @@ def _take(name: str, parameters: Mapping[str, str], settings: Settings) -> Finis
     if claimed is None:
         return _told(name, settings)
     if claimed.expires_at <= at:
-        return _over(claimed, "CH632", settings)
+        return _end(name, "CH632", settings)
     try:
         link_id = callback.answer(claimed, _opened(claimed, settings), parameters, settings)
     except callback.OutOfOrderError as error:
         _log.warning("the provider is out of order", link_id=claimed.link_id, code=error.code)
         _release(name, settings)
-        return _finished(claimed, "CH642", settings)
+        return "CH642"
     except (LinkError, StateError) as error:
         if error.code in {"CH603", "CH605", "CH608", "CH609"}:
             _release(name, settings)
             raise
         _log.warning("a sign-in failed", link_id=claimed.link_id, code=error.code, what=error.what)
-        return _over(claimed, error.code, settings)
+        return _end(name, error.code, settings)
     except BaseException:
         _release(name, settings)
         raise
     with session(settings) as state:
         # The link may be another by now: the person had one for this patient already.
         state.execute(
-            update(SignIn).where(SignIn.state_hash == name).values(link_id=link_id, outcome="done", sealed_secrets=None)
+            update(SignIn).where(SignIn.state_hash == name).values(link_id=link_id, outcome=DONE, sealed_secrets=None)
         )
-    claimed.link_id = link_id
-    try:
-        outcome = confirm.match_patient(link_id, settings=settings)
-    except CharthouseError as error:  # the tokens are kept; the hourly confirmation asks again
-        _log.warning("the Patient is compared later", link_id=link_id, code=error.code)
-        return _finished(claimed, None, settings)
-    if outcome.code is not None:
-        with session(settings) as state:
-            state.execute(update(SignIn).where(SignIn.state_hash == name).values(outcome=outcome.code))
-    return _finished(claimed, outcome.code, settings)
+    return None
 
 
 def _release(name: str, settings: Settings) -> None:
@@ -255,30 +255,41 @@ def _release(name: str, settings: Settings) -> None:
         state.execute(update(SignIn).where(SignIn.state_hash == name, SignIn.outcome == "").values(used_at=None))
 
 
-def _over(row: SignIn, code: str, settings: Settings) -> Finished:
-    """End a sign-in that came to nothing."""
+def _end(name: str, code: str, settings: Settings) -> str:
+    """End a sign-in that came to nothing. Returns the number of why."""
     with session(settings) as state:
-        state.execute(
-            update(SignIn).where(SignIn.state_hash == row.state_hash).values(outcome=code, sealed_secrets=None)
-        )
-    return _finished(row, code, settings)
+        state.execute(update(SignIn).where(SignIn.state_hash == name).values(outcome=code, sealed_secrets=None))
+    return code
 
 
-def _told(name: str, settings: Settings) -> Finished:
-    """What became of the answer that came first."""
+def _told(name: str, settings: Settings) -> str | None:
+    """What became of the answer that came first; CH633 where whoever worked on it is gone."""
     with session(settings, read_only=True) as state:
-        row = state.get(SignIn, name)
-    if row is None:
-        raise LinkError("CH630")
-    if row.outcome == "":  # whoever worked on it is gone, or takes very long
-        return _finished(row, "CH633", settings)
-    return _finished(row, None if row.outcome == "done" else row.outcome, settings)
+        outcome = state.scalars(select(SignIn.outcome).where(SignIn.state_hash == name)).one()
+    return None if outcome == DONE else outcome or "CH633"
 
 
-def _finished(row: SignIn, code: str | None, settings: Settings) -> Finished:
+def _finished(name: str, code: str | None, settings: Settings) -> Finished:
+    """What has come of a sign-in, once the link's Patient has been compared; not under the lock, for that takes time.
+
+    Of two answers both compare, and both come to the same.
+    """
+    with session(settings, read_only=True) as state:
+        row = state.get_one(SignIn, name)
+    detail = None
+    if code is None:
+        try:
+            compared = confirm.match_patient(row.link_id, settings=settings)
+            code, detail = compared.code, compared.detail
+        except CharthouseError as error:  # the tokens are kept; the hourly confirmation asks again
+            _log.warning("the Patient is compared later", link_id=row.link_id, code=error.code)
+    if code is not None and row.outcome == DONE:
+        _end(name, code, settings)
     with session(settings, read_only=True) as state:
         link = links.get_link(state, row.link_id)
-        return Finished(row.link_id, link.status, code, link.failed_reason, row.return_to)
+        if code is None and link.status == "failed":
+            code = confirm.CODES.get(link.failed_reason or "")
+        return Finished(row.link_id, link.status, code, link.failed_reason, detail, row.return_to)
 
 
 def state_hash(state: str) -> str:
