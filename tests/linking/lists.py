@@ -70,7 +70,7 @@ def write(folder: Path, said: Any, name: str = "brands.json") -> str:
 
 
 def region() -> dict[str, Any]:
-    """A health system whose clinics share its portal, a hospital of the same name elsewhere, and a children's portal."""
+    """A health system whose clinics share its portal, a hospital of its name elsewhere, and one with two portals."""
     return bundle(
         brand("mercy", "Mercy", portal("MyMercy", "https://my.mercy.example", "r4", "r2"), site="mercy.example",
               address=[at("St. Louis", "MO", "63141-1234"), at("Springfield", "MO"), at("Kansas City", "KS")],
@@ -80,7 +80,8 @@ def region() -> dict[str, Any]:
         brand("medical", "Mercy Medical Center", portal("MercyChart", "https://chart.example", "chart"),
               site="mercymedical.example", address=[at("Baltimore", "MD", "21202")]),
         brand("kids", "Núñez Children’s Hospital", portal("Grown-ups", "https://a.example", "adult"),
-              portal("Kids", "https://k.example", "child"), site="nunez.example", address=[at("Boston", "MA", "02115")]),
+              portal("Kids", "https://k.example", "child"), site="nunez.example",
+              address=[at("Boston", "MA", "02115")]),
         endpoint("r4", "https://ehr.example/Mercy/api/FHIR/R4/"),
         endpoint("r2", "https://ehr.example/Mercy/api/FHIR/DSTU2/", "1.0.2"),
         endpoint("chart", "https://chart.example/fhir/r4"),
