@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from charthouse import progress
 from charthouse.linking import links
 from charthouse.linking.credentials import Tokens
+from charthouse.linking.registrations import client_of
 from charthouse.partners import smart
-from charthouse.partners.client import Client
 from charthouse.settings import get_settings
 from charthouse.state import session
 from charthouse.sync import batches, runs
@@ -31,11 +31,14 @@ def collect_batch(name: str) -> str:
     settings = get_settings()
     work = batches.links_of(batch)
     bases = {link.link_id: link.fhir_base_url for link in work}
+    with session(read_only=True) as state:
+        clients = {slug: client_of(state, slug) for slug in {link.provider for link in work}}
+    known_as = {link.link_id: clients[link.provider] for link in work}
     tokens = Tokens(settings)
 
     def token(link_id: str, renew: bool) -> str:
         def exchange(refresh_token: str) -> TokenSet:
-            return smart.refresh(bases[link_id], refresh_token, Client(settings.client_id))
+            return smart.refresh(bases[link_id], refresh_token, known_as[link_id])
 
         return tokens.access_token(link_id, exchange, force=renew)
 
