@@ -99,6 +99,11 @@ class Settings(BaseSettings):
     fetch_time_max: float = Field(
         default=7200.0, gt=0, description="Seconds that one batch may fetch; what is left waits for the next night."
     )
+    refresh_links: Count = Field(default=20_000, description="Most links of one provider refreshed in one hour.")
+    refresh_threads: Count = Field(default=16, description="Concurrent refreshes at one provider.")
+    refresh_time_max: float = Field(
+        default=2400.0, gt=0, description="Seconds that a provider's refresh may take; the rest waits an hour."
+    )
     max_pages: Count = Field(default=10_000, description="Most pages of one search before it is given up.")
 
     build_group_resources: Count = Field(default=50_000, description="Resource versions built in one mapped task.")

@@ -12,6 +12,7 @@ import unicodedata
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
 import orjson
 
@@ -116,7 +117,10 @@ def web_address(text: object) -> str | None:
     text = text.strip()
     if len(text) > LONGEST_URL or not text.isprintable() or " " in text or origin(text) is None:
         return None
-    return None if "@" in text.partition("://")[2].partition("/")[0] else text
+    try:
+        return None if "@" in urlsplit(text).netloc else text
+    except ValueError:
+        return None
 
 
 class _Reader:

@@ -116,11 +116,17 @@ def revoke_local(session: Session, link_id: str, *, actor: Actor = "person") -> 
 
 
 def refresh_token(session: Session, link_id: str, *, settings: Settings | None = None) -> str | None:
-    """The refresh token of a link, for revoking it at the provider (RFC 7009); None where there is none."""
+    """The refresh token of a link; None where there is none."""
+    return read_tokens(session, link_id, settings=settings)[1]
+
+
+def read_tokens(session: Session, link_id: str, *, settings: Settings | None = None) -> tuple[str | None, str | None]:
+    """The access and the refresh token of a link as they stand, for revoking them; None where there is none."""
     stored = session.get(Credential, link_id)
-    if stored is None or stored.sealed_refresh is None:
-        return None
-    return sealer_of(settings).open(stored.sealed_refresh, _owner(link_id, "refresh"))
+    if stored is None:
+        return None, None
+    held, sealer = Held.of(stored), sealer_of(settings)
+    return held.access(sealer), None if held.sealed_refresh is None else held.refresh(sealer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,19 +230,27 @@ def marked(begun: bool) -> dict[str, object]:
     return {"renewal_started_at": None, "renewal_tries": 0}
 
 
+def told_since(held: Held, end: datetime) -> datetime:
+    """Since when an end has been told that is told now: the same end of another token is that of the grant itself."""
+    if held.told is None or abs(end - held.told) > SAME:
+        return now()
+    return held.told_since or held.granted_at or now()
+
+
 def renewed(held: Held, issued: IssuedTokens, sealer: Sealer) -> dict[str, object]:
     """The columns of a credential after a renewal.
 
-    An end that was told stays told until the provider tells another, or the grant outlives it.
+    An end that was told of a token that has been replaced since holds no longer, until it is told of the new one too.
     """
     at, link_id = now(), held.link_id
+    rotated = issued.refresh_token is not None and issued.refresh_token != held.refresh(sealer)
     told, since = held.told, held.told_since
     if issued.refresh_expires_at is not None:
-        if told is None or abs(issued.refresh_expires_at - told) > SAME:
-            since = at
-        told = issued.refresh_expires_at
+        told, since = issued.refresh_expires_at, told_since(held, issued.refresh_expires_at)
     elif told is not None and told <= at:
         told = since = None
+    elif rotated:
+        since = None
     values: dict[str, object] = {
         "sealed_access": sealer.seal(issued.access_token, _owner(link_id, "access")),
         "access_seen_at": at,
@@ -244,11 +258,11 @@ def renewed(held: Held, issued: IssuedTokens, sealer: Sealer) -> dict[str, objec
         "version": held.version + 1,
         "refresh_expires_at": told,
         "told_since": since,
-        "next_refresh_at": next_look(at, held.granted_at, told),
+        "next_refresh_at": next_look(at, held.granted_at, told if since is not None else None),
         "renewal_started_at": None,
         "renewal_tries": 0,
     }
-    if issued.refresh_token is not None:
+    if rotated and issued.refresh_token is not None:
         values["sealed_refresh"] = sealer.seal(issued.refresh_token, _owner(link_id, "refresh"))
         values["refresh_seen_at"] = at
     return values

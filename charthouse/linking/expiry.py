@@ -64,13 +64,13 @@ def ends_at(
 ) -> End | None:
     """The end that a link may expect: what the provider told, or what its other grants teach, whichever is earlier.
 
-    `told_since` is when this end was told first. A refresh token that lives a day and is renewed every hour has an end
-    that moves on, and a life of a day; a grant that ends on a date keeps telling it, and lives from its beginning.
+    `told_since` is when this end was told first, empty where it was told of a token that has been replaced. A refresh
+    token that lives a day and is renewed every hour has an end that moves on, and a life of a day; a grant that ends on
+    a date keeps telling it, and lives from its beginning.
     """
     known = []
-    if told is not None:
-        since = told_since or granted_at
-        known.append(End(told, told - since if since is not None else timedelta(0)))
+    if told is not None and told_since is not None:
+        known.append(End(told, told - told_since))
     if learnt is not None and granted_at is not None:
         known.append(End(granted_at + learnt, learnt))
     return min(known, default=None)

@@ -226,8 +226,11 @@ def address_key(url: str) -> str:
 
     Servers differ in whether they mind the case of a path; no two endpoints were found that differ in it alone.
     """
-    parts = urlsplit(url.strip())
     home = origin(url.strip())
+    try:
+        parts = urlsplit(url.strip())
+    except ValueError:
+        home = None
     if home is None:
         return url.strip().rstrip("/").lower()
     return f"{home[0]}://{home[1]}:{home[2]}{parts.path.rstrip('/').lower()}"

@@ -42,6 +42,8 @@ from charthouse.settings import get_settings
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from charthouse.partners.transport import Lines
+
 __all__ = [
     "Client",
     "Introspection",
@@ -154,7 +156,12 @@ def exchange_code(
 
 
 def refresh(
-    base_url: str, refresh_token: str, client: Client, *, configuration: SmartConfiguration | None = None
+    base_url: str,
+    refresh_token: str,
+    client: Client,
+    *,
+    configuration: SmartConfiguration | None = None,
+    lines: Lines | None = None,
 ) -> TokenSet:
     """Trade a refresh token for new tokens. One that returns no new refresh token leaves the old one in force.
 
@@ -173,7 +180,7 @@ def refresh(
     attempt = 1
     while True:
         try:
-            return _refresh_once(configuration, client, refresh_token)
+            return _refresh_once(configuration, client, refresh_token, lines)
         except BusyError as busy:
             if attempt == settings.request_tries:
                 raise FetchError(busy.code, where=busy.where, what=busy.what) from None
@@ -293,7 +300,9 @@ def sign_in_unattended(
     return exchange_code(configuration, given["code"], sign_in.code_verifier, client, redirect_uri=redirect_uri)
 
 
-def _refresh_once(configuration: SmartConfiguration, client: Client, refresh_token: str) -> TokenSet:
+def _refresh_once(
+    configuration: SmartConfiguration, client: Client, refresh_token: str, lines: Lines | None
+) -> TokenSet:
     endpoint = configuration.token_endpoint
     where = host(endpoint)
 
@@ -303,7 +312,7 @@ def _refresh_once(configuration: SmartConfiguration, client: Client, refresh_tok
             return replace(issued, scope=issued.scope or None)  # an empty one takes back nothing
 
     try:
-        return introducing(client, endpoint, talk)
+        return introducing(client, endpoint, talk, lines=lines)
     except RefusedError as error:
         code = "CH109" if error.is_passing else "CH113" if error.is_the_grants else "CH123"
         raise FetchError(code, where=where, what=named(error.error)) from None

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     from charthouse.partners.client import Client
+    from charthouse.partners.transport import Lines
 
     Said = TypeVar("Said")
 
@@ -87,7 +88,13 @@ class TokenSession(OAuth2Session):  # type: ignore[misc]
     """
 
     def __init__(
-        self, client: Client, token_endpoint: str, *, encoded: bool = True, redirect_uri: str | None = None
+        self,
+        client: Client,
+        token_endpoint: str,
+        *,
+        encoded: bool = True,
+        redirect_uri: str | None = None,
+        lines: Lines | None = None,
     ) -> None:
         carry = proof(client, token_endpoint, encoded=encoded)
         super().__init__(
@@ -97,7 +104,7 @@ class TokenSession(OAuth2Session):  # type: ignore[misc]
             redirect_uri=redirect_uri,
         )
         for scheme in ("http://", "https://"):
-            self.mount(scheme, BoundedAdapter(most=MAX_TOKEN_ANSWER))
+            self.mount(scheme, lines or BoundedAdapter(most=MAX_TOKEN_ANSWER))
 
     def get_redirect_target(self, _response: requests.Response) -> str | None:
         """Nowhere: secrets are sent where they were meant to go."""
@@ -153,17 +160,20 @@ class BusyError(FetchError):
         self.wait = retry_after(answer.headers.get("Retry-After"), answer.headers.get("Date"))
 
 
-def introducing(client: Client, token_endpoint: str, talk: Callable[[TokenSession], Said]) -> Said:
-    """Talk as a client. One whose Basic secret is refused talks once more, with the secret as it is (`client_auth`).
+def introducing(
+    client: Client, token_endpoint: str, talk: Callable[[TokenSession], Said], *, lines: Lines | None = None
+) -> Said:
+    """Talk as a client, over `lines` that are open already if there are any.
 
-    Nothing was granted or spent by a request that was refused as `invalid_client`.
+    One whose Basic secret is refused talks once more, with the secret as it is (`client_auth`). Nothing was granted or
+    spent by a request that was refused as `invalid_client`.
     """
     try:
-        return talk(TokenSession(client, token_endpoint))
+        return talk(TokenSession(client, token_endpoint, lines=lines))
     except RefusedError as error:
         if error.error != "invalid_client" or not has_another_form(client):
             raise
-        return talk(TokenSession(client, token_endpoint, encoded=False))
+        return talk(TokenSession(client, token_endpoint, encoded=False, lines=lines))
 
 
 @contextmanager

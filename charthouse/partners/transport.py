@@ -21,6 +21,7 @@ from charthouse.partners.addresses import proxies_for
 
 if TYPE_CHECKING:
     import socket
+    from typing import Self
 
     from urllib3 import PoolManager, ProxyManager
 
@@ -40,9 +41,9 @@ class BoundedAdapter(HTTPAdapter):
         AnswerTooLargeError: from `send`, when the body is longer than `most`.
     """
 
-    def __init__(self, *, most: int | None = None) -> None:
+    def __init__(self, *, most: int | None = None, lines: int = 2) -> None:
         self._most = most
-        super().__init__(pool_connections=4, pool_maxsize=2, max_retries=0)
+        super().__init__(pool_connections=4, pool_maxsize=lines, max_retries=0)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         """Connect by our own classes."""
@@ -67,6 +68,22 @@ class BoundedAdapter(HTTPAdapter):
                     raise AnswerTooLargeError
             response._content = body
         return response
+
+
+class Lines(BoundedAdapter):
+    """Connections that outlive the conversations they serve. Used as a context; `threads` may talk at once."""
+
+    def __init__(self, threads: int) -> None:
+        super().__init__(most=2**20, lines=threads)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        super().close()
+
+    def close(self) -> None:
+        """A conversation ends; its line stays open for the next."""
 
 
 def _clock(manager: PoolManager) -> None:

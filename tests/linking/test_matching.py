@@ -141,8 +141,16 @@ def test_the_birth_date_is_the_same_whole_date(born: Any, why: str) -> None:
 
 @pytest.mark.parametrize(
     "names",
-    [None, [], "Jane Doe", [None], [{"extension": [{"url": "x"}]}], [{"use": "anonymous", "text": "Jane Doe"}], [{"text": " "}]],
-)  # fmt: skip
+    [
+        None,
+        [],
+        "Jane Doe",
+        [None],
+        [{"extension": [{"url": "x"}]}],
+        [{"use": "anonymous", "text": "Jane Doe"}],
+        [{"text": " "}],
+    ],
+)
 def test_a_missing_name_has_its_own_reason(names: Any) -> None:
     said = parse_identity({"names": [name("Jane", "Doe")], "birth_date": BORN})
     assert matches(said, {"resourceType": "Patient", "name": names, "birthDate": BORN}).reason == "name_missing"

@@ -1,0 +1,81 @@
+"""Taking access away: at the provider where it can be told (RFC 7009), here in any case."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from charthouse.errors import CharthouseError
+from charthouse.linking import links
+from charthouse.linking.credentials import read_tokens
+from charthouse.linking.providers import get_provider
+from charthouse.linking.registrations import client_of
+from charthouse.log import get_logger
+from charthouse.partners import smart
+from charthouse.state import session as state_session
+
+if TYPE_CHECKING:
+    from charthouse.partners.client import Client
+    from charthouse.settings import Settings
+    from charthouse.state.models import Actor
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnected:
+    """What became of a link's access. Where the provider was not told, `portal_url` leads to its own switch, if known.
+
+    `revoked`: the provider took the tokens back. Otherwise they are deleted here, and run out there.
+    """
+
+    link_id: str
+    revoked: bool
+    portal_url: str | None
+
+
+def disconnect(
+    link_id: str, *, actor: Actor = "person", reason: str = "access_removed", settings: Settings | None = None
+) -> Disconnected:
+    """Disconnect a link: no night asks for it any more, its tokens go, and the provider is told where it listens.
+
+    Access ends here first, in one transaction with what the person is told. A provider that does not answer keeps
+    nobody connected.
+
+    Raises:
+        StateError: CH601 when the link may not be disconnected for this reason, CH602 when there is none.
+    """
+    with state_session(settings) as state:
+        link = links.get_link(state, link_id, lock=True)
+        provider = get_provider(state, link.provider)
+        base, portal_url = provider.fhir_base_url, provider.portal_url
+        access = refresh = client = None
+        try:
+            access, refresh = read_tokens(state, link_id, settings=settings)
+            client = None if access is None else client_of(state, provider.slug, settings)
+        except CharthouseError as error:  # a lost key keeps nobody connected either
+            log.warning("tokens were not revoked at the provider", code=error.code, provider=provider.slug)
+        links.transition(state, link_id, "disconnected", reason, actor)
+    revoked, switch = False, None
+    if client is not None:
+        revoked, switch = _revoke(base, client, access, refresh)
+    return Disconnected(link_id, revoked, None if revoked else portal_url or switch)
+
+
+def _revoke(base: str, client: Client, access: str | None, refresh: str | None) -> tuple[bool, str | None]:
+    """Whether the provider took the tokens back, and where else people may do so, if it says.
+
+    The refresh token goes first: many servers end the whole grant with it.
+    """
+    switch = None
+    try:
+        configuration = smart.discover(base)
+        switch = configuration.management_endpoint
+        revoked = False
+        for token, hint in ((refresh, "refresh_token"), (access, "access_token")):
+            if token is not None:
+                revoked = smart.revoke(base, token, client, hint=hint, configuration=configuration) or revoked
+    except CharthouseError as error:
+        log.warning("tokens were not revoked at the provider", code=error.code)
+        return False, switch
+    return revoked, switch
