@@ -316,6 +316,14 @@ def count_by_status(session: Session) -> dict[str, int]:
     return {row[0]: row[1] for row in rows}
 
 
+def moves_since(session: Session, instant: datetime) -> dict[str, int]:
+    """How many links came to each status since an instant, by where they came to; beginnings are not among them."""
+    query = select(LinkEvent.to_state, func.count(LinkEvent.link_id.distinct())).where(
+        LinkEvent.field == "status", LinkEvent.from_state.is_not(None), LinkEvent.at >= instant
+    )
+    return {row[0]: row[1] for row in session.execute(query.group_by(LinkEvent.to_state))}
+
+
 def list_events(
     session: Session, link_id: str, *, after: int | None = None, limit: int | None = None
 ) -> list[LinkEvent]:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from charthouse.errors import SetupError, StateError
+from charthouse.operating import mailroom
 from charthouse.settings import PROJECT_ROOT, get_settings
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def environment(port: int | None = None) -> dict[str, str]:
     return os.environ | {
         # Where the REST API is, for the links of pages and mails; an operator's own address goes before it.
         **({"CHARTHOUSE_PUBLIC_URL": web} if port and not settings.public_url else {}),
+        **mailroom.environment(),
         "CHARTHOUSE_HOME": str(settings.home),
         "PYTHONPATH": str(PROJECT_ROOT),
         # `airflow standalone` starts its components by name.

@@ -16,8 +16,10 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from charthouse import progress
+from charthouse.clock import now
 from charthouse.errors import SetupError
-from charthouse.operating import accounting, airflow_process, home, report, sandbox_process
+from charthouse.linking import links
+from charthouse.operating import accounting, airflow_process, home, mailroom, report, sandbox_process
 from charthouse.operating.terminal import console, page, stop_as_by_ctrl_c
 from charthouse.settings import PROJECT_ROOT
 from charthouse.state import session
@@ -71,13 +73,14 @@ def run_night(source: Path | None, people: int, seed: int) -> int:
                 raise SetupError("CH012", where=provider)
             with _step(out, "Airflow: getting ready"):
                 ready.result()
-            before = _last_run()
+            before, began = _last_run(), now()
             code = _run_dag(provider, log, out)
             if code and _last_run() == before:  # the report at hand is of an earlier night
                 raise SetupError("CH011", where=str(log), what="it ended before the night began")
             said = report.latest()
             report.render(said, page())
             page().print(accounting.render(accounting.account(sandbox, provider)))
+            _tell_people(out, began)
             _say_of_the_source(out, inventory)
     _say_where(out, folder, log)
     if code or said.status in ("failed", "held", "running"):
@@ -156,6 +159,19 @@ def _say_of_the_source(out: Console, inventory: dict[str, Any]) -> None:
             places = [fault["where"] for fault in inventory["faults"] if fault["reason"] == reason]
             more = ", …" if number > MOST_PLACES else ""
             say(f"  {number:,} × {reason}: {', '.join(places[:MOST_PLACES])}{more}")
+
+
+def _tell_people(out: Console, began: datetime) -> None:
+    """What became of links in this night, and who was told of it."""
+    with session(read_only=True) as state:
+        moves = links.moves_since(state, began)
+    told = mailroom.tell()
+    sent, kept = told.count("sent"), mailroom.folder()
+    became = ", ".join(f"{number:,} {status}" for status, number in moves.items()) or "none moved"
+    out.print(f"\nLinks tonight: {became}", highlight=False)
+    place = f", as mails in {kept}" if kept is not None else ""
+    left = f"; {told.count('again'):,} are tried again" if told.count("again") else ""
+    out.print(f"Told: {sent:,} {'person' if sent == 1 else 'people'}{place}{left}", highlight=False, soft_wrap=True)
 
 
 def _say_where(out: Console, folder: Path, log: Path) -> None:

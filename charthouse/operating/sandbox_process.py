@@ -20,6 +20,7 @@ import requests
 
 from charthouse.errors import SetupError
 from charthouse.linking import credentials, links, people, providers
+from charthouse.operating import mailroom
 from charthouse.partners import smart
 from charthouse.partners.client import Client
 from charthouse.settings import PROJECT_ROOT, get_settings
@@ -157,6 +158,7 @@ def link_everyone(sandbox: Sandbox, provider: str, on_linked: Callable[[], None]
                 state, person.person_key, provider, "direct", patient_id=tokens.patient, actor="operator"
             )
             credentials.store_tokens(state, link.id, tokens)
+            mailroom.give_address(state, person.person_key)
         new += 1
         on_linked()
     return new
