@@ -24,9 +24,9 @@ _TAGS = {
     "pages": "For people's browsers. No token: the address itself is the secret.",
     "about": "For anybody.",
 }
-_DESCRIPTION = """The API of the app's back end. Every route but the pages and those `about` the service asks for a service
-token, which acts for one person or as operator (docs/api.md). What a token may not see is answered like what is not
-there.
+_DESCRIPTION = """The API of the app's back end. Every route but the pages and those `about` the service asks for a
+service token, which acts for one person or as operator (docs/api.md). What a token may not see is answered like what is
+not there.
 Errors are problems (RFC 9457) with the numbers of docs/errors.md."""
 
 _HEADER = {

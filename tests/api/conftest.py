@@ -7,7 +7,6 @@ import threading
 import time
 from contextlib import contextmanager
 from datetime import date
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -24,6 +23,7 @@ from tests.state.conftest import empty, home, postgres_schema
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 CANARIES = ("Zyxwalda", "Quorvendish", "1931-07-19")
 """Names and a birth date that no answer and no log may hold."""

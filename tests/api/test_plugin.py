@@ -1,4 +1,4 @@
-"""The same API in Airflow's own web server: mounted, guarded by our tokens alone, quiet in its log, and light to import."""
+"""The same API in Airflow's own web server: mounted, guarded by our tokens alone, quiet in its log, light."""
 
 from __future__ import annotations
 
