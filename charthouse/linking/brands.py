@@ -18,10 +18,10 @@ import msgspec
 from sqlalchemy import delete, insert, select
 
 from charthouse.errors import FetchError, LinkError
-from charthouse.linking.bundles import read_bundle
+from charthouse.linking.bundles import read_bundle, web_address
 from charthouse.linking.names import plain
 from charthouse.linking.places import country_of_places, words_of, words_of_place
-from charthouse.linking.providers import address_key, get_provider
+from charthouse.linking.providers import address_key, check_region, get_provider
 from charthouse.linking.registrations import get_registration
 from charthouse.partners.http import MAX_BODY, HttpClient
 from charthouse.settings import Settings, get_settings
@@ -86,6 +86,9 @@ def import_bundle(
         StateError: CH602 for an unknown provider.
     """
     settings = settings or get_settings()
+    check_region(region)
+    if _is_url(source) and web_address(source) is None:
+        raise LinkError("CH621", where="the address", what="it is an http(s) address without a login")
     with state_session(settings, read_only=True) as state:
         if registration is not None:
             get_registration(state, registration)
@@ -93,13 +96,16 @@ def import_bundle(
             get_provider(state, own)
         source = source if _is_url(source) else str(Path(source).expanduser().resolve())
         known = state.get(BrandBundle, source)
-        tag = known.etag if known is not None and not again and known.provider == own else None
+        tag = known.etag if known is not None and not again and own in (None, known.provider) else None
     body, etag = _read(source, tag, settings)
     if body is None:
         return BrandsReport(source, unchanged=True, updated=known.updated if known is not None else None)
     listed = read_bundle(body, _where(source))
+    # Brands above others come first: an endpoint that several share is called by the one above them.
+    ordered = sorted(listed.brands, key=lambda brand: brand.parent is not None)
+    brands = [(brand, _row(source, brand)) for brand in ordered]  # before the database is held: words take their time
     with state_session(settings) as state:
-        return _Import(state, source, listed, region, registration, active=active).run(etag, own, actor)
+        return _Import(state, source, listed, region, registration, active=active).run(brands, etag, own, actor)
 
 
 def import_own_bundle(slug: str, *, settings: Settings | None = None, again: bool = False) -> BrandsReport:
@@ -147,7 +153,9 @@ class _Import:
         self.by_address = {address_key(base): slug for slug, base in reversed(rows)}
         self.made: dict[str, dict[str, Any]] = {}
 
-    def run(self, etag: str | None, own: str | None, actor: Actor) -> BrandsReport:
+    def run(
+        self, brands: list[tuple[FoundBrand, dict[str, Any]]], etag: str | None, own: str | None, actor: Actor
+    ) -> BrandsReport:
         """Replace what the source said before."""
         before = set(
             self.state.scalars(
@@ -156,23 +164,18 @@ class _Import:
             )
         )  # fmt: skip
         kept = self.state.get(BrandBundle, self.source) or BrandBundle(source=self.source)
-        kept.etag, kept.updated, kept.read_at, kept.provider = etag, self.listed.updated, now(), own
+        kept.etag, kept.updated, kept.read_at, kept.provider = etag, self.listed.updated, now(), own or kept.provider
         self.state.add(kept)
         self.state.execute(delete(Brand).where(Brand.source == self.source))
-        # Brands above others come first: an endpoint that several share is called by the one above them.
-        ordered = sorted(self.listed.brands, key=lambda brand: brand.parent is not None)
-        brands: list[dict[str, Any]] = []
         ways: dict[tuple[str, str, str], dict[str, Any]] = {}
-        for brand in ordered:
-            row = self._brand(brand)
-            brands.append(row)
+        for brand, row in brands:
             for portal in brand.portals:
                 for base in portal.endpoints:
                     slug = self._provider(base, brand, portal.url)
                     way = {"brand_id": row["id"], "portal_name": portal.name, "portal_url": portal.url}
                     ways.setdefault((row["id"], portal.name, slug), way | {"provider": slug})
         self._insert(Provider, self.made.values())
-        self._insert(Brand, brands)
+        self._insert(Brand, [row for _, row in brands])
         self._insert(BrandEndpoint, ways.values())
         used = {slug for _, _, slug in ways}
         counts = {"brands": len(brands), "providers_new": len(self.made)}
@@ -189,25 +192,6 @@ class _Import:
             remarks=dict(self.listed.remarks.counts),
             samples=self.listed.remarks.samples,
         )
-
-    def _brand(self, brand: FoundBrand) -> dict[str, Any]:
-        words = set(words_of(" ".join([brand.name, *brand.aliases])))
-        words.update(word for portal in brand.portals for word in words_of(portal.name))
-        words.update(*(words_of_place(place) for place in brand.places))
-        words.update(words_of(" ".join(_site(brand))))
-        return {
-            "id": str(uuid.uuid5(_NAMESPACE, f"{self.source}\n{brand.reference}")),
-            "source": self.source,
-            "reference": brand.reference,
-            "identifier": brand.identifier,
-            "name": brand.name,
-            "aliases": list(brand.aliases),
-            "categories": list(brand.categories),
-            "places": list(brand.places),
-            "website": brand.website,
-            "parent": brand.parent,
-            "search_text": f" {' '.join(sorted(words))} ",
-        }
 
     def _provider(self, base: str, brand: FoundBrand, portal_url: str | None) -> str:
         key = address_key(base)
@@ -245,6 +229,27 @@ class _Import:
         if listed:
             self.state.flush()
             self.state.execute(insert(table), listed)
+
+
+def _row(source: str, brand: FoundBrand) -> dict[str, Any]:
+    """A brand as it is stored, with the words that it is found by."""
+    words = set(words_of(" ".join([brand.name, *brand.aliases])))
+    words.update(word for portal in brand.portals for word in words_of(portal.name))
+    words.update(*(words_of_place(place) for place in brand.places))
+    words.update(words_of(" ".join(_site(brand))))
+    return {
+        "id": str(uuid.uuid5(_NAMESPACE, f"{source}\n{brand.reference}")),
+        "source": source,
+        "reference": brand.reference,
+        "identifier": brand.identifier,
+        "name": brand.name,
+        "aliases": list(brand.aliases),
+        "categories": list(brand.categories),
+        "places": list(brand.places),
+        "website": brand.website,
+        "parent": brand.parent,
+        "search_text": f" {' '.join(sorted(words))} ",
+    }
 
 
 def _site(brand: FoundBrand) -> list[str]:

@@ -122,7 +122,7 @@ def add_provider(
         slug=slug,
         name=_name(name, slug),
         fhir_base_url=fhir_base_url,
-        region=_region(region, slug),
+        region=check_region(region),
         partner=partner,
         active=active,
         actor=actor,
@@ -158,7 +158,7 @@ def edit_provider(
     if name is not None:
         changes["name"] = _name(name, slug)
     if region is not None:
-        changes["region"] = _region(region, slug)
+        changes["region"] = check_region(region)
     if partner is not None:
         _partner(session, partner or None)
         changes["partner"] = partner or None
@@ -219,6 +219,17 @@ def provider_at(session: Session, fhir_base_url: str) -> Provider | None:
     rows = session.execute(select(Provider.slug, Provider.fhir_base_url).order_by(Provider.slug))
     slug = next((slug for slug, base in rows if address_key(base) == key), None)
     return None if slug is None else session.get(Provider, slug)
+
+
+def check_region(region: str) -> str:
+    """A region's code, as it is.
+
+    Raises:
+        StateError: CH607 when it is none.
+    """
+    if not _REGION.fullmatch(region):
+        raise StateError("CH607", where="region", what="it is two capital letters, like US")
+    return region
 
 
 def address_key(url: str) -> str:
@@ -324,12 +335,6 @@ def _name(given: str, slug: str) -> str:
     if not 1 <= len(name) <= LONGEST_NAME or not name.isprintable():
         raise StateError("CH607", where=f"provider {slug}", what=f"its name has 1 to {LONGEST_NAME} printable signs")
     return name
-
-
-def _region(given: str, slug: str) -> str:
-    if not _REGION.fullmatch(given):
-        raise StateError("CH607", where=f"provider {slug}", what="its region is two capital letters, like US")
-    return given
 
 
 def _web_address(given: str, slug: str) -> str:

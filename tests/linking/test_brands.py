@@ -262,6 +262,12 @@ def test_what_is_no_list_is_one_clear_error(home: Path, tmp_path: Path, body: by
     with pytest.raises(LinkError, match="CH621"):
         import_bundle(str(tmp_path / "nowhere.json"))
     assert known() == {}
+    for source in ("https://user:secret@lists.example/b.json", "http://", "https://[x/b.json"):
+        with pytest.raises(LinkError, match="CH621") as refused:
+            import_bundle(source)
+        assert "secret" not in str(refused.value)
+    with pytest.raises(StateError, match="CH607"):
+        import_bundle(write(tmp_path, bundle()), region="usa")
 
 
 def test_a_list_at_an_address_is_asked_for_its_changes_only(home: Path) -> None:
@@ -313,6 +319,8 @@ def test_a_providers_own_list_goes_before_a_vendors(home: Path, tmp_path: Path) 
         assert names("hospital") == ["Other Hospital"]
         assert [found.provider for found in find("new name")] == ["old-name-hospital"]
         import_bundle(write(tmp_path, vendor), again=True)
+        assert names("old name") == []
+        assert import_bundle(f"{server.url}/own.json", again=True).brands == 1  # by whomever it is read again
         assert names("old name") == []
     with pytest.raises(Exception, match="CH101"):
         import_own_bundle("old-name-hospital")
