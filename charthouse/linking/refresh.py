@@ -12,6 +12,7 @@ import time
 from collections import Counter, deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import Select, or_, select, update
@@ -56,6 +57,8 @@ CLIENT_REFUSED: Final = frozenset({"invalid_client", "unauthorized_client"})
 TRIES: Final = 3
 """How often a link that another process holds is looked at again before it is left to that one."""
 SLICE: Final = 500
+SOON: Final = timedelta(minutes=10)
+"""What is due in an hour is due at the look in an hour, which may come a little earlier."""
 log = get_logger(__name__)
 
 
@@ -262,8 +265,8 @@ def _expire(state: Session, link_id: str) -> bool:
 
 
 def _due(at: datetime | None = None) -> Select[str]:
-    """Links whose tokens are to be refreshed at an instant."""
-    at = at or now()
+    """Links whose tokens are to be refreshed at an instant, or before the next look comes round."""
+    at = (at or now()) + SOON
     return (
         select(Link.id)
         .join(Credential, Credential.link_id == Link.id)

@@ -19,6 +19,7 @@ from filelock import FileLock
 from charthouse.errors import CharthouseError, FetchError
 from charthouse.linking import keys, links
 from charthouse.linking.credentials import Tokens
+from charthouse.linking.refresh import refresh_batch
 from charthouse.state import migrate, session
 from charthouse.sync import runs
 
@@ -83,7 +84,11 @@ def renew(link_id: str, file: str, grace: str = "grace") -> str:
     return Tokens().access_token(link_id, Rotating(Path(file), grace=grace == "grace", delay=0.2).renew)
 
 
-DEEDS = {"move": move, "run": run, "renew": renew, "migrate": migrate, "rotate": keys.rotate}
+def refresh(*link_ids: str) -> int:
+    return refresh_batch(link_ids).renewed
+
+
+DEEDS = {"move": move, "run": run, "renew": renew, "migrate": migrate, "rotate": keys.rotate, "refresh": refresh}
 
 
 def main() -> None:
