@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from charthouse.clock import now
 from charthouse.errors import LinkError
-from charthouse.state.seals import Sealer, sealer_of
+from charthouse.state.seals import sealer_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,15 +55,6 @@ class Identity:
         return "Identity(…)"
 
 
-def sealer(settings: Settings | None = None) -> Sealer:
-    """What seals identities and the secrets of registrations.
-
-    Raises:
-        SetupError: CH006 when there is no usable key.
-    """
-    return sealer_of(settings)
-
-
 def seal(identity: Identity, person_key: str, settings: Settings | None = None) -> bytes:
     """An identity encrypted, bound to its person."""
     names = [
@@ -77,7 +68,7 @@ def seal(identity: Identity, person_key: str, settings: Settings | None = None) 
         for name in identity.names
     ]
     written = json.dumps({"names": names, "birth_date": identity.birth_date.isoformat()})
-    return sealer(settings).seal(written, _owner(person_key))
+    return sealer_of(settings).seal(written, _owner(person_key))
 
 
 def identity_of(person: Person, settings: Settings | None = None) -> Identity | None:
@@ -88,7 +79,7 @@ def identity_of(person: Person, settings: Settings | None = None) -> Identity | 
     """
     if person.sealed_identity is None:
         return None
-    said = json.loads(sealer(settings).open(person.sealed_identity, _owner(person.person_key)))
+    said = json.loads(sealer_of(settings).open(person.sealed_identity, _owner(person.person_key)))
     names = tuple(
         HumanName(name["family"], tuple(name["given"]), tuple(name["prefix"]), tuple(name["suffix"]), name["text"])
         for name in said["names"]

@@ -16,10 +16,11 @@ from sqlalchemy import case, func, select
 from sqlalchemy.exc import IntegrityError
 
 from charthouse.errors import LinkError, StateError
-from charthouse.linking.identity import seal, sealer
+from charthouse.linking.identity import seal
 from charthouse.state import audit
 from charthouse.state.linking import SigningKey
 from charthouse.state.models import Link, Person
+from charthouse.state.seals import sealer_of
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -197,7 +198,7 @@ def _hashed(session: Session, subject: str, settings: Settings | None) -> str:
 
 def _subject_key(session: Session, settings: Settings | None) -> bytes:
     """The key, made where there is none. It is sealed and never changes: with another, no account would be found."""
-    keys = sealer(settings)
+    keys = sealer_of(settings)
     owner = f"signing key {_SUBJECT_KEY}"
     stored = session.get(SigningKey, _SUBJECT_KEY)
     if stored is None:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Final, cast, get_args
 from sqlalchemy import func, select
 
 from charthouse.errors import LinkError
-from charthouse.linking.identity import sealer
 from charthouse.linking.providers import get_provider
 from charthouse.linking.signing_keys import ALGORITHMS, assertion_signer
 from charthouse.partners.client import Client, ClientAuth
@@ -18,6 +17,7 @@ from charthouse.state import audit
 from charthouse.state import session as state_session
 from charthouse.state.linking import ClientRegistration
 from charthouse.state.models import Provider
+from charthouse.state.seals import sealer_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -92,7 +92,7 @@ def set_registration(
     if auth not in WITH_SECRET:
         registration.sealed_secret = None
     elif secret is not None:
-        registration.sealed_secret = sealer(settings).seal(secret, _owner(slug))
+        registration.sealed_secret = sealer_of(settings).seal(secret, _owner(slug))
     session.add(registration)
     deed = "registration.made" if kept is None else "registration.changed"
     audit.record(session, actor, deed, "registration", slug, {"auth": auth})
@@ -147,7 +147,7 @@ def client_of(session: Session, provider_slug: str, settings: Settings | None = 
     registration = get_registration(session, provider.registration)
     secret = None
     if registration.sealed_secret is not None:
-        secret = sealer(settings).open(registration.sealed_secret, _owner(registration.slug))
+        secret = sealer_of(settings).open(registration.sealed_secret, _owner(registration.slug))
     signer = None
     if registration.auth == "private_key_jwt":
         signer = _signer(registration.client_id, registration.algorithm, settings)

@@ -21,7 +21,6 @@ from charthouse.clock import now
 from charthouse.errors import CharthouseError, FetchError, LinkError, StateError
 from charthouse.linking import callback, confirm, links
 from charthouse.linking.eligibility import check_may_link
-from charthouse.linking.identity import sealer
 from charthouse.linking.providers import get_provider
 from charthouse.linking.registrations import client_of, scopes_of
 from charthouse.partners import smart
@@ -33,6 +32,7 @@ from charthouse.settings import Settings, get_settings
 from charthouse.state import session
 from charthouse.state.linking import SignIn
 from charthouse.state.locks import exclusive
+from charthouse.state.seals import sealer_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -135,7 +135,7 @@ def start_sign_in(
                 state_hash=name,
                 link_id=link_id,
                 browser_hash=None if browser is None else _browser_hash(browser),
-                sealed_secrets=sealer(settings).seal(msgspec.json.encode(kept).decode(), _owner(name)),
+                sealed_secrets=sealer_of(settings).seal(msgspec.json.encode(kept).decode(), _owner(name)),
                 issuer=configuration.issuer,
                 redirect_uri=redirect_uri,
                 return_to=return_to,
@@ -328,7 +328,7 @@ def _offered(configuration: SmartConfiguration, base: str, settings: Settings) -
 def _opened(row: SignIn, settings: Settings) -> Secrets:
     if row.sealed_secrets is None:
         raise LinkError("CH630", what="it is over")
-    return msgspec.json.decode(sealer(settings).open(row.sealed_secrets, _owner(row.state_hash)), type=Secrets)
+    return msgspec.json.decode(sealer_of(settings).open(row.sealed_secrets, _owner(row.state_hash)), type=Secrets)
 
 
 def _owner(name: str) -> str:

@@ -13,7 +13,7 @@ from charthouse.errors import NoticeError, StateError
 from charthouse.settings import Settings, get_settings
 from charthouse.state.models import Person
 from charthouse.state.notices import CHANNELS, Contact
-from charthouse.state.seals import Sealer
+from charthouse.state.seals import sealer_of
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from charthouse.state.notices import Channel
+    from charthouse.state.seals import Sealer
 
 _MOST: Final = 2048
 
@@ -32,11 +33,6 @@ class ContactView:
     channel: Channel
     masked: str
     created_at: datetime
-
-
-def sealer(settings: Settings | None = None) -> Sealer:
-    """What seals addresses and secrets of notices."""
-    return Sealer((settings or get_settings()).credentials_key)
 
 
 def set_contact(
@@ -59,7 +55,7 @@ def set_contact(
     usable = _usable(channel, address, settings)
     contact = session.get(Contact, (person_key, channel)) or Contact(person_key=person_key, channel=channel)
     owner = _owner(person_key, channel)
-    contact.sealed_address = sealer(settings).seal(usable, owner) if usable else None
+    contact.sealed_address = sealer_of(settings).seal(usable, owner) if usable else None
     contact.created_at = now()
     session.add(contact)
     session.flush()
@@ -80,7 +76,7 @@ def contacts_of(session: Session, person_key: str, *, settings: Settings | None 
     found = list(session.scalars(query))
     if not found:
         return []
-    opener = sealer(settings)
+    opener = sealer_of(settings)
     return [ContactView(each.channel, mask(each.channel, address_of(each, opener)), each.created_at) for each in found]
 
 

@@ -13,7 +13,7 @@ from sqlalchemy import select
 
 from charthouse.notify.channels.apprise_service import Message
 from charthouse.notify.channels.webhook import Call, body_of
-from charthouse.notify.contacts import address_of, sealer
+from charthouse.notify.contacts import address_of
 from charthouse.notify.kinds import RULES, STALE_AFTER
 from charthouse.notify.leases import Settled
 from charthouse.notify.mail import compose
@@ -23,6 +23,7 @@ from charthouse.notify.render import Facts, letter, page
 from charthouse.notify.unsubscribing import PATH, sign
 from charthouse.state.models import Link, Provider
 from charthouse.state.notices import Contact, Notice
+from charthouse.state.seals import sealer_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,7 +64,7 @@ class Packer:
     def __init__(self, settings: Settings, key: bytes) -> None:
         self._settings = settings
         self._key = key
-        self._opener = sealer(settings)
+        self._opener = sealer_of(settings)
 
     def pack(self, session: Session, claimed: Sequence[Claimed], at: datetime) -> tuple[list[Parcel], list[Settled]]:
         """Parcels to send now, and what becomes at once of the others."""

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import or_, select
 
 from charthouse.clock import now
-from charthouse.notify.contacts import sealer
 from charthouse.state import audit
 from charthouse.state.base import new_key
 from charthouse.state.notices import WebhookSecret
+from charthouse.state.seals import sealer_of
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -82,14 +82,14 @@ def _in_force(session: Session, purpose: SecretPurpose, settings: Settings | Non
     rows = list(session.scalars(query))
     if not rows:
         return []
-    opener = sealer(settings)
+    opener = sealer_of(settings)
     return [Secret(row.id, opener.open(row.sealed, _owner(row)), row.created_at, row.ends_at) for row in rows]
 
 
 def _make(session: Session, purpose: SecretPurpose, settings: Settings | None) -> Secret:
     text = _PREFIX + base64.b64encode(secrets.token_bytes(_BYTES)).decode()
     row = WebhookSecret(id=new_key(), purpose=purpose, created_at=now())
-    row.sealed = sealer(settings).seal(text, _owner(row))
+    row.sealed = sealer_of(settings).seal(text, _owner(row))
     session.add(row)
     session.flush()
     return Secret(row.id, text, row.created_at, row.ends_at)
