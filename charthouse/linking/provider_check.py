@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from charthouse.errors import FetchError, StateError
 from charthouse.linking.bundles import LOOPBACK
+from charthouse.linking.permissions import permitted
 from charthouse.linking.providers import get_provider
 from charthouse.linking.regions import region_of
 from charthouse.linking.registrations import client_of, get_registration, scopes_of
@@ -19,9 +20,9 @@ from charthouse.partners.client import Client
 from charthouse.partners.discovery import WELL_KNOWN, discover, read_configuration, read_object
 from charthouse.partners.http import HttpClient
 from charthouse.partners.scope_request import scopes_to_request
-from charthouse.partners.search import compartment_types
 from charthouse.settings import Settings, get_settings
 from charthouse.state import session as state_session
+from transforms.tables import tables
 
 if TYPE_CHECKING:
     from charthouse.partners.capability import Capability
@@ -221,13 +222,20 @@ def _lasting(configuration: SmartConfiguration) -> list[CheckFinding]:
 
 def _scopes(configuration: SmartConfiguration, asked: _Asked, offered: Capability | None) -> list[CheckFinding]:
     if asked.scopes is not None:
-        return [CheckFinding("scopes", "ok", f"of the registration: {asked.scopes}")]
+        return [CheckFinding("scopes", "ok", f"of the registration: {asked.scopes}"), _categories(asked.scopes)]
     types = frozenset(offered.types) if offered is not None else frozenset[str]()
     scopes = scopes_to_request(configuration, offered=types)
     if "patient/Patient.r" not in scopes and "patient/*.r" not in scopes:
         mend = "Without it nobody's records can be told from another's: ask the provider."
         return [CheckFinding("scopes", "missing", f"no scope for Patient: {scopes}", mend)]
-    return [CheckFinding("scopes", "ok", scopes)]
+    return [CheckFinding("scopes", "ok", scopes), _categories(scopes)]
+
+
+def _categories(scopes: str) -> CheckFinding:
+    """What people could share if they granted all that would be asked."""
+    whole = permitted(scopes)
+    complete = whole.patient_readable and not whole.named("partly") and not whole.named("not_permitted")
+    return CheckFinding("categories", "ok" if complete else "remark", whole.sentence())
 
 
 def _unread(error: FetchError) -> CheckFinding:
@@ -259,8 +267,8 @@ def _types(offered: Capability | None) -> list[CheckFinding]:
         return []
     if "Patient" not in offered.types or not offered.types["Patient"].can_read:
         return [CheckFinding("resources", "missing", "Patient cannot be read", "Ask the provider.")]
-    wanted = sorted(compartment_types())
-    lacking = [kind for kind in wanted if kind not in offered.types]
+    kinds = {table.name: {view.resource for view in table.views} for table in tables()}
+    lacking = [name for name, wanted in kinds.items() if not wanted & offered.types.keys()]
     if lacking:
-        return [CheckFinding("resources", "remark", "not offered: " + ", ".join(lacking))]
-    return [CheckFinding("resources", "ok", f"all {len(wanted)} types that we read")]
+        return [CheckFinding("resources", "remark", "nothing for: " + ", ".join(lacking).replace("_", " "))]
+    return [CheckFinding("resources", "ok", "something for all ten categories")]

@@ -169,7 +169,9 @@ def test_a_good_provider_has_nothing_missing(look: Callable[..., dict[str, tuple
     with session() as state:
         set_registration(state, "vendor", "client", scopes="launch/patient patient/Patient.read")
         providers.edit_provider(state, "clinic", registration="vendor")
+    assert found["categories"][0] == "ok"
     found = look(provider="clinic")
+    assert found["categories"][0] == "remark"
     assert found["client"] == ("ok", "none, as registered")
     assert found["scopes"] == ("ok", "of the registration: launch/patient patient/Patient.read")
 
@@ -223,6 +225,8 @@ def test_answers_that_make_no_sense_are_findings(look: Callable[..., dict[str, t
     assert look(metadata=Reply(503))["/metadata"][0] == "missing"
     bare = {"resourceType": "CapabilityStatement", "rest": [{"resource": [{"type": "Observation"}]}]}
     assert look(metadata=bare)["resources"] == ("missing", "Patient cannot be read")
+    bare["rest"][0]["resource"] += [{"type": kind} for kind in ("Patient", "Condition", "Encounter")]
+    assert look(metadata=bare)["resources"] == ("remark", "nothing for: allergies, medications, procedures, vaccines")
     plain = check_provider("http://clinic.invalid/fhir")
     assert [finding.state for finding in plain] == ["missing", "missing"]
 
