@@ -91,14 +91,14 @@ def address_of(contact: Contact, opener: Sealer) -> str:
     return opener.open(contact.sealed_address, _owner(contact.person_key, contact.channel))
 
 
-def mail_address(address: str) -> ValidatedEmail:
-    """A mail address taken apart (RFC 5321, 6531; its domain by IDNA 2008).
+def mail_address(address: str, *, ours: bool = False) -> ValidatedEmail:
+    """A mail address taken apart (RFC 5321, 6531; its domain by IDNA 2008). `ours` may be of a network of our own.
 
     Raises:
         NoticeError: CH702 for anything else.
     """
     try:
-        return validate_email(address, check_deliverability=False)
+        return validate_email(address, check_deliverability=False, globally_deliverable=not ours)
     except EmailNotValidError:
         raise NoticeError("CH702", where="email", what="it is no mail address") from None
 

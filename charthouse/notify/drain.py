@@ -186,6 +186,8 @@ class _Van:
         try:
             while done.expected:
                 group = done.wait()
+                if not group:  # a receiver that takes its time
+                    continue
                 self._note(group)
                 self._unnoted.release(len(group))
                 group = []

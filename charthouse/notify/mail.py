@@ -43,7 +43,7 @@ def sender_of(settings: Settings) -> Address:
     """
     display, address = parseaddr(settings.mail_from)
     try:
-        known = mail_address(address)
+        known = mail_address(address, ours=True)
     except NoticeError:
         raise NoticeError("CH720", where="CHARTHOUSE_MAIL_FROM") from None
     return Address(display or settings.service_name, known.ascii_local_part or known.local_part, known.ascii_domain)

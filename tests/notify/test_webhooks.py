@@ -162,6 +162,14 @@ def test_a_receiver_found_down_is_spared_and_what_was_not_tried_loses_no_try(rec
     assert set(receiver.seen.values()) == {1}
 
 
+def test_a_receiver_that_takes_its_time_is_waited_for(receiver, tell, drained):
+    receiver.delay = 0.7  # longer than outcomes wait to be noted together
+    for _ in range(3):
+        tell("confirmed")
+    assert drained().counts == {("push", "sent"): 3}
+    assert set(receiver.seen.values()) == {1}
+
+
 def test_silence_slowness_and_endless_answers_end(configure, receiver, tell, drained, states):
     receiver.delay = 0.5
     configure(notice_timeout=0.1)
