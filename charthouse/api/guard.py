@@ -102,7 +102,7 @@ class Shown(Open):
 
     def refusal(self, request: Request, error: Exception) -> Response:
         """As a page that says the same in plain words."""
-        return pages.of_problem(problems.of_exception(request, error))
+        return pages.of_problem(request, problems.of_exception(request, error))
 
 
 async def _caller(request: Request, context: Context) -> Caller:

@@ -16,7 +16,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 from joserfc.jws import JWSRegistry
 from joserfc.util import urlsafe_b64decode
-from sqlalchemy import update
+from sqlalchemy import or_, select, update
 
 from charthouse.clock import now
 from charthouse.errors import ApiError
@@ -126,7 +126,7 @@ def _verified(token: str, settings: Settings) -> dict[str, Any]:
     """The claims of a token whose signature holds under a key of the issuer that it names."""
     issuer = _claimed_issuer(token)
     if issuer == ISSUER:
-        keys, algorithms = _own_keys(settings), _OURS
+        keys, algorithms = _own_keys(token, settings), _OURS
     elif issuer == settings.api_backend_issuer and settings.api_backend_keys is not None:
         keys, algorithms = _backend_keys(settings), _ALGORITHMS
     else:
@@ -143,14 +143,22 @@ def _verified(token: str, settings: Settings) -> dict[str, Any]:
 
 def _claimed_issuer(token: str) -> str:
     """The issuer that a token names, before anything of it is believed: it only chooses the keys."""
+    issuer = _part(token, 1).get("iss")
+    if not isinstance(issuer, str):
+        raise ApiError("CH802", what="it is no JWT that names its issuer")
+    return issuer
+
+
+def _part(token: str, number: int) -> dict[str, Any]:
     try:
         if len(token) > LONGEST:
             raise ValueError
-        claims = orjson.loads(urlsafe_b64decode(token.encode("ascii").split(b".")[1]))
-        issuer = claims["iss"]
-    except (ValueError, IndexError, KeyError, TypeError):
-        raise ApiError("CH802", what="it is no JWT that names its issuer") from None
-    return issuer if isinstance(issuer, str) else ""
+        part = orjson.loads(urlsafe_b64decode(token.encode("ascii").split(b".")[number]))
+    except (ValueError, IndexError):
+        part = None
+    if not isinstance(part, dict):
+        raise ApiError("CH802", what="it is no JWT that names its issuer")
+    return part
 
 
 def _in_time(claims: dict[str, Any], settings: Settings) -> None:
@@ -182,8 +190,15 @@ def _texts(value: object) -> list[str]:
     )
 
 
-def _own_keys(settings: Settings) -> dict[str, Any]:
-    return dict(signing_keys.public_jwks(PURPOSE, settings=settings))
+def _own_keys(token: str, settings: Settings) -> dict[str, Any]:
+    """The one key of ours that a token names, if it is still believed. Asking makes none."""
+    kid = _part(token, 0).get("kid")
+    query = select(SigningKey.public).where(SigningKey.kid == kid, SigningKey.purpose == PURPOSE)
+    query = query.where(or_(SigningKey.ends_at.is_(None), SigningKey.ends_at > now()))
+    if not isinstance(kid, str) or not _NAME.fullmatch(kid):
+        return {"keys": []}
+    with session(settings, read_only=True) as state:
+        return {"keys": list(state.scalars(query))}
 
 
 def _backend_keys(settings: Settings) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import pytest
 from sqlalchemy import select, update
 
 from charthouse.api import idempotency, tokens
+from charthouse.errors import SetupError
 from charthouse.linking import people
 from charthouse.state import session
 from charthouse.state.requests import IdempotentRequest
@@ -221,6 +222,13 @@ def test_who_asks_too_often_waits(home: object, person: str, operator: str, own:
         assert api.ask("GET", "/providers", "bad").status_code == 429, "bad tokens count for their address"
         assert api.ask("GET", f"/people/{person}", own).status_code == 200, "good ones do not"
         assert {api.ask("GET", "/health").status_code for _ in range(9)} == {200}
+
+
+def test_limits_that_cannot_be_counted_keep_nobody_out(home: object, operator: str) -> None:
+    with serving(api_limits_url="redis://127.0.0.1:1/0", api_limit="1/minute") as api:
+        assert {api.ask("GET", "/providers", operator).status_code for _ in range(3)} == {200}
+    with pytest.raises(SetupError, match="CHARTHOUSE_API_LIMITS_URL"), serving(api_limits_url="pigeon://post"):
+        pass
 
 
 def test_cursors_belong_to_their_listing(api: Api, operator: str, own: str, person: str) -> None:

@@ -148,6 +148,20 @@ def test_returns_that_are_not_what_they_should_be(
         assert "text/html" in answer.headers["content-type"]
 
 
+def test_what_the_person_kept_back_is_said(
+    api: Api, provider: OddProvider, browser: Browser, own: str, person: str
+) -> None:
+    provider.granted["scope"] = "launch/patient patient/Patient.rs patient/Condition.rs patient/Immunization.rs"
+    page = browser.come_back(browser.begin(started(api, own, person)).headers["Location"])
+    assert heading(page) == "You are connected"
+    assert "allergies, " in page.text
+    assert "lab results" in page.text
+    assert "vaccines" not in page.text
+    link = api.ask("GET", f"/people/{person}/links", own).json()["items"][0]
+    assert link["categories"]["vaccines"] == "permitted"
+    assert link["categories"]["allergies"] == "not_permitted"
+
+
 def test_somebody_elses_records_are_said_to_be(
     api: Api, provider: OddProvider, browser: Browser, own: str, person: str
 ) -> None:

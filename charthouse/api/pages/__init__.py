@@ -19,6 +19,8 @@ from charthouse.api.pages import words
 from charthouse.linking.refusals import has_message, message_for
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from starlette.requests import Request
     from starlette.responses import Response
 
@@ -47,36 +49,49 @@ def _style() -> tuple[str, str]:
     return text, f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
-def page(name: str, request: Request | None, *, status: int = 200, leaves: bool = False, **values: Any) -> Page:
+def page(name: str, request: Request, *, status: int = 200, leaves: bool = False, **values: Any) -> Page:
     """A page from its template. `leaves` is for one whose form ends at another site.
 
     Browsers hold `form-action` against every redirect that follows a form, so such a page cannot name it: where the
     provider's own sign-in leads is not known to us.
     """
     style, allowed = _style()
-    text = _environment().get_template(name).render(style=style, service=service_of(request), **values)
+    text = _environment().get_template(name).render(style=style, service=_service_of(request), **values)
     action = "" if leaves else " form-action 'self';"
     policy = f"default-src 'none'; style-src {allowed};{action} base-uri 'none'; frame-ancestors 'none'"
     return Page(text, status, headers={"Content-Security-Policy": policy, "X-Frame-Options": "DENY"})
 
 
-def of_problem(problem: Response) -> Page:
+def told(
+    request: Request,
+    outcome: words.Outcome,
+    *,
+    status: int = 200,
+    code: str | None = None,
+    way_back: str | None = None,
+    kept_back: Sequence[str] = (),
+) -> Page:
+    """The page that says what became of something. With a `code`, it came to nothing."""
+    return page("told.html", request, status=status, outcome=outcome, code=code, way_back=way_back, kept_back=kept_back)
+
+
+def of_problem(request: Request, problem: Response) -> Page:
     """A problem as a page: the person's words where it has some, the status and its headers kept."""
-    told = orjson.loads(problem.body)
-    outcome = words.problem(problem.status_code)
-    if has_message(told["code"]):
-        said = message_for(told["code"])
-        outcome = words.Outcome(said.title, said.text, said.action)
-    made = page(
-        "told.html", None, status=problem.status_code, outcome=outcome, good=False, code=told["code"], way_back=None
-    )
+    code = orjson.loads(problem.body)["code"]
+    outcome = spoken(code) if has_message(code) else words.problem(problem.status_code)
+    made = told(request, outcome, status=problem.status_code, code=code)
     for name, value in problem.headers.items():
         if name not in ("content-type", "content-length"):
             made.headers[name] = value
     return made
 
 
-def service_of(request: Request | None) -> str:
+def spoken(code: str) -> words.Outcome:
+    """What a person is told of an error."""
+    said = message_for(code)
+    return words.Outcome(said.title, said.text, said.action)
+
+
+def _service_of(request: Request) -> str:
     """What people know this service as."""
-    settings = request.app.state.context.settings if request is not None else None
-    return str(getattr(settings, "service_name", "Charthouse"))
+    return str(request.app.state.context.settings.service_name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Path, Request, Response
 from starlette.responses import RedirectResponse
@@ -17,8 +17,13 @@ from charthouse.api.shapes import shown_as_pages
 from charthouse.api.waiting import waiting_sign_in
 from charthouse.clock import now
 from charthouse.errors import ApiError, CharthouseError, LinkError
-from charthouse.linking.refusals import message_for
+from charthouse.linking.links import get_link
+from charthouse.linking.permissions import permitted
 from charthouse.linking.sign_in import bind_browser, finish_sign_in
+from charthouse.state import session
+
+if TYPE_CHECKING:
+    from charthouse.settings import Settings
 
 router = APIRouter(route_class=Shown, tags=["pages"])
 State = Annotated[str, Path(max_length=500, description="The sign-in, as `authorize_url` names it.")]
@@ -95,17 +100,19 @@ def finish(request: Request) -> Response:
     except CharthouseError as error:
         if not isinstance(error, LinkError):
             raise
-        return _refused(request, error.code, status_of(error.code), None)
+        return pages.told(request, pages.spoken(error.code), status=status_of(error.code), code=error.code)
     way_back = None
     if finished.return_to and is_permitted(finished.return_to, context.settings):
         way_back = with_outcome(finished.return_to, finished.link_id, finished.status)
     if finished.code is not None:
-        return _refused(request, finished.code, 200, way_back)
+        return pages.told(request, pages.spoken(finished.code), code=finished.code, way_back=way_back)
     outcome = words.GOOD.get(finished.status, words.GOOD["pending"])
-    return pages.page("told.html", request, outcome=outcome, good=True, code=None, way_back=way_back)
+    kept_back = _kept_back(finished.link_id, context.settings)
+    return pages.told(request, outcome, way_back=way_back, kept_back=kept_back)
 
 
-def _refused(request: Request, code: str, status: int, way_back: str | None) -> Response:
-    said = message_for(code)
-    outcome = words.Outcome(said.title, said.text, said.action)
-    return pages.page("told.html", request, status=status, outcome=outcome, good=False, code=code, way_back=way_back)
+def _kept_back(link_id: str, settings: Settings) -> list[str]:
+    """The categories that the person's grant leaves out, wholly or in part."""
+    with session(settings, read_only=True) as state:
+        given = permitted(get_link(state, link_id).granted_scopes)
+    return sorted(given.named("not_permitted") + given.named("partly"))
