@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import math
 import signal
 import socket
 import sys
@@ -11,13 +12,22 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import orjson
 
+from sandbox.clients import ClientsError
 from sandbox.loader import SourceError, load_folder
+from sandbox.profiles import ProfileError
 from sandbox.store import Store, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from sandbox.provider import Provider
+
+
+class SettingError(Exception):
+    """An option that cannot be kept. The text is one sentence."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -33,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SourceError as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    except (StoreError, OSError) as error:
+    except (StoreError, ProfileError, ClientsError, SettingError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
     return code
@@ -46,8 +56,20 @@ def _serve_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--allow-host", action="append", default=[], metavar="NAME", help="a name with dots to answer to"
     )
-    parser.add_argument("--access-seconds", type=float, default=3600, help="how long an access token lives")
-    parser.add_argument("--refresh-seconds", type=float, help="how long a refresh token lives; until revoked if absent")
+    parser.add_argument(
+        "--profile", action="append", default=[], metavar="[NAME=]PROFILE", help="a vendor's habits, of one or all"
+    )
+    parser.add_argument(
+        "--access-seconds", type=float, help="how long an access token lives, whatever the profile says"
+    )
+    parser.add_argument("--refresh-seconds", type=float, help="how long a refresh token lives unused")
+    parser.add_argument(
+        "--clients", type=Path, metavar="FILE", help="JSON: the registered clients; any public one else"
+    )
+    parser.add_argument("--clock-file", type=Path, metavar="FILE", help="holds seconds by which the clock is ahead")
+    parser.add_argument(
+        "--rate", action="append", default=[], metavar="[NAME=]N", help="token requests a second; 429 to more"
+    )
     parser.set_defaults(run=_serve)
 
 
@@ -95,12 +117,9 @@ def _named_store(text: str) -> tuple[str, Path]:
 def _serve(chosen: argparse.Namespace) -> int:
     import uvicorn
 
-    from sandbox.provider import Provider
     from sandbox.server import make_app
-    from sandbox.smart import Lifetimes
 
-    lifetimes = Lifetimes(access=chosen.access_seconds, refresh=chosen.refresh_seconds)
-    providers = {name: Provider(name, path, lifetimes) for name, path in chosen.provider}
+    providers = _providers(chosen)
     line = socket.socket(socket.AF_INET6 if ":" in chosen.host else socket.AF_INET)
     line.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -134,6 +153,48 @@ def _serve(chosen: argparse.Namespace) -> int:
     with contextlib.closing(line):
         Server(config).run(sockets=[line])
     return 0
+
+
+def _providers(chosen: argparse.Namespace) -> dict[str, Provider]:
+    from sandbox.clients import read_clients
+    from sandbox.clock import Clock
+    from sandbox.limits import Rate
+    from sandbox.profiles import profile_named
+    from sandbox.provider import Provider
+
+    names = [name for name, _ in chosen.provider]
+    profiles, rates = _by_provider(chosen.profile, names), _by_provider(chosen.rate, names)
+    clients = read_clients(chosen.clients.read_bytes()) if chosen.clients else []
+    given = {"access_seconds": chosen.access_seconds, "refresh_seconds": chosen.refresh_seconds}
+    own = {field: seconds for field, seconds in given.items() if seconds is not None}
+    providers: dict[str, Provider] = {}
+    for name, path in chosen.provider:
+        profile = msgspec.structs.replace(profile_named(profiles.get(name, "standard")), **own)
+        rate = Rate(_positive(rates[name])) if name in rates else None
+        providers[name] = Provider(name, path, profile, clock=Clock(chosen.clock_file), rate=rate)
+        providers[name].clients.register(clients)
+    return providers
+
+
+def _by_provider(options: Sequence[str], names: Sequence[str]) -> dict[str, str]:
+    """`VALUE` for all providers, `NAME=VALUE` for one; the later option counts."""
+    found: dict[str, str] = {}
+    for option in options:
+        name, equals, value = option.rpartition("=")
+        if equals and name not in names:
+            raise SettingError(f"{option}: there is no provider {name!r}")
+        found |= dict.fromkeys([name] if equals else names, value)
+    return found
+
+
+def _positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0
+    if not 0 < value < math.inf:
+        raise SettingError(f"{text!r} is no rate: a number of requests a second is expected")
+    return value
 
 
 def _load(chosen: argparse.Namespace) -> int:

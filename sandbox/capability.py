@@ -16,17 +16,19 @@ BASICS: Final = (
     "Provenance", "QuestionnaireResponse", "RelatedPerson", "ServiceRequest", "Specimen",
 )  # fmt: skip
 _OAUTH: Final = "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris"
+_URIS: Final = {
+    "authorize": "authorization_endpoint",
+    "token": "token_endpoint",
+    "revoke": "revocation_endpoint",
+    "introspect": "introspection_endpoint",
+    "manage": "management_endpoint",
+}
 _SERVICE: Final = "http://terminology.hl7.org/CodeSystem/restful-security-service"
 
 
 def capability_statement(base: str, held: Iterable[str], endpoints: Mapping[str, str], date: str) -> dict[str, Any]:
-    """The statement for a FHIR base. `held` are the types in the store, `endpoints` the SMART configuration."""
-    uris = {
-        "authorize": endpoints["authorization_endpoint"],
-        "token": endpoints["token_endpoint"],
-        "revoke": endpoints["revocation_endpoint"],
-        "introspect": endpoints["introspection_endpoint"],
-    }
+    """The statement for a FHIR base. `held` are the types in the store, `endpoints` its OAuth endpoints."""
+    uris = {short: endpoints[name] for short, name in _URIS.items() if name in endpoints}
     return {
         "resourceType": "CapabilityStatement",
         "status": "active",

@@ -33,7 +33,9 @@ class Act(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     `status` with an OperationOutcome, or `body`: a page of HTML, invalid JSON, a Bundle without `entry`, a `next` link
     back to the same page, an answer cut in the middle, a resource of another patient among the entries, a resource that
     lost its id. `hang_up` closes the connection, `slow_seconds` waits first, `retry_after` sets that header (with 429
-    unless `status` says otherwise), `expire_token` ends the request's token and answers 401.
+    unless `status` says otherwise), `expire_token` ends the request's token and answers 401. `lose_answer` does what
+    was asked and then closes the connection: a token was rotated, and the client will not hear of it. `error` is an
+    OAuth error: a redirect from `authorize` (RFC 6749 §4.1.2.1), JSON from `token` (§5.2), with `status` or 400.
     """
 
     status: Annotated[int, msgspec.Meta(ge=200, le=599)] | None = None
@@ -42,6 +44,8 @@ class Act(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     slow_seconds: Annotated[float, msgspec.Meta(ge=0, le=600)] = 0
     retry_after: str | int | None = None
     expire_token: bool = False
+    lose_answer: bool = False
+    error: str | None = None
 
 
 class Rule(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -92,8 +96,13 @@ class Faults:
         """Whether there are rules at all."""
         return bool(self._rules)
 
-    def pick(self, *, type_name: str, patient: str, path: str, query: str, page: int) -> Act | None:
-        """The act for a request, counted; None where no rule is for it."""
+    def pick(
+        self, *, type_name: str, patient: str, path: str, query: str, page: int, is_record: bool = True
+    ) -> Act | None:
+        """The act for a request, counted; None where no rule is for it.
+
+        A rule that names a patient and no path is about their records (`is_record`), not about their tokens.
+        """
         with self._lock:
             for index, (rule, acted) in enumerate(self._rules):
                 match = rule.match
@@ -101,6 +110,7 @@ class Faults:
                     (rule.times is None or acted < rule.times)
                     and (match.type is None or match.type == type_name)
                     and (match.patient is None or match.patient == patient)
+                    and (match.patient is None or match.path is not None or is_record)
                     and (match.path is None or match.path in path)
                     and (match.query is None or match.query in query)
                     and (match.page is None or match.page == page)

@@ -11,9 +11,9 @@ from sandbox.compartment import MEMBERSHIP, PATIENT_PARAMETERS
 from sandbox.references import ID
 
 if TYPE_CHECKING:
-    from sandbox.loader import Tally
     from sandbox.merge import Changes
     from sandbox.store import Store
+    from sandbox.tally import Tally
 
 
 def take_inventory(store: Store, tally: Tally, changes: Changes) -> dict[str, Any]:

@@ -9,9 +9,8 @@ from __future__ import annotations
 import gc
 import sqlite3
 import uuid
-from collections import Counter, defaultdict
+from collections import defaultdict
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,6 +23,7 @@ from sandbox.merge import merge
 from sandbox.references import ID, Names, identifier_query, kind_of, localise, name_in, restful_target, settle
 from sandbox.sameness import are_two, same, version_of
 from sandbox.scratch import scratch_folder
+from sandbox.tally import Tally
 from sandbox.texts import with_id
 from transforms.fhir_r4 import r4
 
@@ -59,27 +59,6 @@ class _Identified(msgspec.Struct):
 
 
 _IDENTIFIED: Final = msgspec.json.Decoder(_Identified)
-
-
-@dataclass(slots=True)
-class Tally:
-    """What has been read so far."""
-
-    files: int = 0
-    read: Counter[str] = field(default_factory=Counter)
-    repeated: Counter[str] = field(default_factory=Counter)
-    older: Counter[str] = field(default_factory=Counter)
-    apart: int = 0
-    overlaid: int = 0
-    unresolved: Counter[str] = field(default_factory=Counter)
-    faults: list[Fault] = field(default_factory=list)
-    reasons: Counter[str] = field(default_factory=Counter)
-    aside: Counter[str] = field(default_factory=Counter)
-
-    @property
-    def total(self) -> int:
-        """Resources read."""
-        return self.read.total()
 
 
 def load_folder(

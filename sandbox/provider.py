@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from email.utils import formatdate
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl, unquote
 
 import orjson
 
-from sandbox import smart
+from sandbox import grants
+from sandbox.brands import brand_identifier
 from sandbox.capability import capability_statement, served_types
+from sandbox.clients import Clients
+from sandbox.clock import Clock
+from sandbox.configuration import configuration, endpoints
+from sandbox.counts import Counts
 from sandbox.faults import Act, Faults, outcome, spoil
+from sandbox.limits import MinuteWindow
+from sandbox.profiles import Profile
 from sandbox.query import RequestError, read_query
+from sandbox.scopes import access_of
 from sandbox.search import CURSOR, Place, read_cursor, read_resource, search_page
 from sandbox.store import Store, instant
 
@@ -23,8 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from sandbox.limits import Rate
     from sandbox.scopes import Access
-    from sandbox.smart import Lifetimes
 
 FHIR_JSON: Final = "application/fhir+json; charset=utf-8"
 _CHALLENGE: Final = 'Bearer realm="sandbox"'
@@ -57,19 +65,34 @@ class Answer:
 class Provider:
     """A store being served. Safe to use from many threads: each has a connection of its own."""
 
-    def __init__(self, name: str, path: Path, lifetimes: Lifetimes) -> None:
-        """Open a store.
+    def __init__(
+        self,
+        name: str,
+        path: Path,
+        profile: Profile | None = None,
+        *,
+        clock: Clock | None = None,
+        rate: Rate | None = None,
+    ) -> None:
+        """Open a store. `rate` limits the token endpoint.
 
         Raises:
             StoreError: the store cannot be opened.
         """
         self.name = name
         self.path = path
-        self.lifetimes = lifetimes
+        self.profile = profile or Profile()
+        self.clock = clock or Clock()
+        self.rate = rate
+        self.clients = Clients(name)
         self.faults = Faults()
+        self.counts = Counts()
+        self.brands: bytes | None = None
+        """A Brands Bundle in place of the made-up one."""
+        self.issuing = ThreadPoolExecutor(1, f"tokens-{name}")
+        """Tokens are written by one thread: SQLite lets one write at a time, and those who wait for it sleep."""
+        self._minute = MinuteWindow()
         self._local = threading.local()
-        self._lock = threading.Lock()
-        self._counts: Counter[tuple[str, str]] = Counter()
         Store(path).close()
 
     @property
@@ -80,36 +103,32 @@ class Provider:
             held = self._local.store = Store(self.path)
         return held
 
-    def count(self, subject: str, interaction: str) -> None:
-        """Count a request."""
-        with self._lock:
-            self._counts[subject, interaction] += 1
+    def is_too_busy(self) -> bool:
+        """Count a request for the present minute; whether it is one too many."""
+        most = self.profile.minute_limit
+        return most is not None and not self._minute.takes(self.clock.now(), most)
 
-    def requests(self, *, reset: bool = False) -> dict[str, Any]:
-        """How many requests came since the last reset: by type and interaction, and the others by name."""
-        with self._lock:
-            counts = dict(self._counts)
-            if reset:
-                self._counts.clear()
-        types: dict[str, dict[str, int]] = {}
-        others: dict[str, int] = {}
-        for (subject, interaction), number in sorted(counts.items()):
-            if interaction:
-                types.setdefault(subject, {})[interaction] = number
-            else:
-                others[subject] = number
-        return {"total": sum(counts.values()), "types": types, "others": others}
+    def types(self) -> list[str]:
+        """The types that it answers for."""
+        return served_types(self.store.types())
+
+    def updated(self) -> str:
+        """When its store was last loaded, as an instant."""
+        return instant(int(self.store.setting("loaded") or 0))
 
     def answer(self, asked: Asked) -> Answer:
         """Answer a FHIR request, faults included."""
         access: Access | None = None
         try:
+            if self.is_too_busy():
+                raise RequestError(429, "throttled", "too many requests in this minute")
             if asked.path == "metadata":
-                self.count("metadata", "")
+                self.counts.request("metadata")
                 return self._faulty(asked, "", 1, None, self._metadata(asked))
             if asked.path == ".well-known/smart-configuration":
-                self.count("smart-configuration", "")
-                said = orjson.dumps(smart.configuration(asked.origin, self.name))
+                self.counts.request("smart-configuration")
+                brand = brand_identifier(self.name)
+                said = orjson.dumps(configuration(asked.origin, self.name, self.profile, self.types(), brand))
                 return self._faulty(asked, "", 1, None, Answer(200, said, "application/json"))
             access = self._authenticate(asked)
             return self._resources(asked, access)
@@ -120,7 +139,7 @@ class Provider:
         parts = [unquote(part) for part in asked.path.split("/")]
         kind = parts[0]
         searching = len(parts) == 1 or (len(parts) == 2 and parts[1] == "_search")
-        self.count(kind[:64] or "-", "search" if searching else "read")
+        self.counts.request(kind[:64] or "-", "search" if searching else "read")
         page, cursor = 1, None
         pairs = parse_qsl(asked.query, keep_blank_values=True) + parse_qsl(asked.form, keep_blank_values=True)
         if searching:
@@ -152,7 +171,7 @@ class Provider:
         wanted = "POST" if parts[1:] == ["_search"] else "GET"
         if asked.method not in (wanted, "HEAD"):
             raise RequestError(405, "not-supported", f"{asked.method[:16]} is not possible here")
-        if kind not in served_types(self.store.types()):
+        if kind not in self.types():
             raise RequestError(404, "not-supported", "this type is not served here")
         if searching:
             strict = "handling=strict" in asked.headers.get("prefer", "")
@@ -171,30 +190,35 @@ class Provider:
         return Answer(200, found.body, headers=headers)
 
     def _metadata(self, asked: Asked) -> Answer:
-        endpoints = smart.configuration(asked.origin, self.name)
-        date = instant(int(self.store.setting("loaded") or 0))
+        addresses = endpoints(asked.origin, self.name, self.profile)
         base = f"{asked.origin}/{self.name}/fhir"
-        return Answer(200, orjson.dumps(capability_statement(base, self.store.types(), endpoints, date)))
+        return Answer(200, orjson.dumps(capability_statement(base, self.store.types(), addresses, self.updated())))
 
     def _authenticate(self, asked: Asked) -> Access:
         scheme, _, bearer = asked.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not bearer:
             raise RequestError(401, "login", "an access token is required", challenge=_CHALLENGE)
-        access = smart.access_by_token(self.store, bearer.strip())
+        access = grants.access_by_token(self.store, bearer.strip(), self.profile, self.clock.now())
         if access is None:
             raise _expired()
         return access
 
     def fault_for(self, asked: Asked) -> Act | None:
-        """The fault for a request outside of the FHIR API (the token endpoint and its like)."""
-        return self._pick(asked, "", 1, None)
+        """The fault for a request outside of the FHIR API, whose patient is that of the token or code that it sends."""
+        if not self.faults.any:
+            return None
+        form = dict(parse_qsl(asked.form))
+        sent = form.get("refresh_token") or form.get("code") or form.get("token") or ""
+        return self._pick(asked, "", 1, access_of(grants.patient_of(self.store, sent), ()), is_record=False)
 
-    def _pick(self, asked: Asked, kind: str, page: int, access: Access | None) -> Act | None:
+    def _pick(self, asked: Asked, kind: str, page: int, access: Access | None, *, is_record: bool = True) -> Act | None:
         if not self.faults.any:
             return None
         query = unquote(asked.query + ("&" + asked.form if asked.form else ""))
         patient = access.patient if access else ""
-        return self.faults.pick(type_name=kind, patient=patient, path="/" + asked.path, query=query, page=page)
+        return self.faults.pick(
+            type_name=kind, patient=patient, path="/" + asked.path, query=query, page=page, is_record=is_record
+        )
 
     def _faulty(self, asked: Asked, kind: str, page: int, access: Access | None, answer: Answer) -> Answer:
         act = self._pick(asked, kind, page, access)
@@ -208,7 +232,7 @@ class Provider:
             return Answer(500, b"", delay=act.slow_seconds, hang_up=True)
         if act.expire_token:
             bearer = asked.headers.get("authorization", "").partition(" ")[2].strip()
-            smart.expire(self.store, bearer)
+            grants.expire(self.store, bearer)
             return replace(refused(_expired()), delay=act.slow_seconds)
         if act.body is None:
             return bare_fault(act)
@@ -217,7 +241,7 @@ class Provider:
     def _spoiled(self, answer: Answer, act: Act | None, kind: str, access: Access | None) -> Answer:
         if act is None:
             return answer
-        answer = replace(answer, delay=act.slow_seconds)
+        answer = replace(answer, delay=act.slow_seconds, hang_up=act.lose_answer)
         if act.body is None:
             return answer
         stranger = self._stranger(kind, access.patient) if act.body == "other_patient" and access else None

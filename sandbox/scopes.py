@@ -10,7 +10,12 @@ from urllib.parse import parse_qsl
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-CONTEXT_SCOPES: Final = ("launch/patient", "offline_access", "online_access")
+    from sandbox.profiles import Profile
+
+CONTEXT_SCOPES: Final = ("launch/patient", "openid", "fhirUser", "offline_access", "online_access")
+SOCIAL_HISTORY: Final = "http://terminology.hl7.org/CodeSystem/observation-category|social-history"
+SOCIAL_HISTORY_MALFORMED: Final = "http://terminology.hl7.org//CodeSystem-observation-category|social-history"
+"""As the scope table of US Core prints it, and as servers repeat it."""
 _RESOURCE: Final = re.compile(r"patient/(\*|[A-Z][A-Za-z]{1,63})\.(read|write|\*|c?r?u?d?s?)(?:\?(\S+))?")
 
 TokenFilter = tuple[str, str, str]
@@ -48,26 +53,36 @@ def read_scope(text: str) -> Scope | None:
         pairs = parse_qsl(query, keep_blank_values=True)
         if len(pairs) != 1 or pairs[0][0] not in ("category", "code") or not pairs[0][1]:
             return None
-        system, _, code = pairs[0][1].rpartition("|")
+        value = SOCIAL_HISTORY if pairs[0][1] == SOCIAL_HISTORY_MALFORMED else pairs[0][1]
+        system, _, code = value.rpartition("|")
         only = (pairs[0][0], system, code)
     return Scope(f"patient/{kind}.{suffix}" + (f"?{query}" if query else ""), kind, permissions, only)
 
 
-def grantable(requested: str) -> list[str]:
+def grantable(requested: str, profile: Profile) -> list[str]:
     """Of the scopes asked for, those that this server can grant, in their order and without repeats."""
     kept: dict[str, None] = {}
     for text in requested.split():
         scope = read_scope(text)
         if scope:
-            kept[scope.text] = None
+            is_first = scope.text.endswith(".read")
+            if ("v1" if is_first else "v2") not in profile.scope_versions:
+                continue
+            if scope.type != "*" or profile.wildcards != "refused":
+                kept[as_written(scope.text, profile)] = None
         elif text in CONTEXT_SCOPES:
             kept[text] = None
     return list(kept)
 
 
-def narrowed(held: str, requested: str) -> str | None:
+def as_written(scope: str, profile: Profile) -> str:
+    """A scope as this vendor spells it."""
+    return scope.replace(SOCIAL_HISTORY, SOCIAL_HISTORY_MALFORMED) if profile.social_history_malformed else scope
+
+
+def narrowed(held: str, requested: str, profile: Profile) -> str | None:
     """The scopes of a refresh that asks for fewer; None when it asks for more (RFC 6749 §6)."""
-    wanted = grantable(requested)
+    wanted = grantable(requested, profile)
     return " ".join(wanted) if wanted and set(wanted) <= set(held.split()) else None
 
 

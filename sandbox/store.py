@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-VERSION: Final = 1
+VERSION: Final = 2
 _SCHEMA: Final = """
 CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE resource (
@@ -51,7 +51,10 @@ CREATE TABLE point (
 CREATE INDEX point_by_target ON point (type, key, role);
 CREATE TABLE access_grant (
     id TEXT PRIMARY KEY, client_id TEXT NOT NULL, patient TEXT NOT NULL, scope TEXT NOT NULL,
-    created REAL NOT NULL, ended REAL
+    created REAL NOT NULL, ended REAL,
+    ends REAL,                     -- when the person's permission runs out
+    refreshed REAL,                -- when it was last refreshed
+    suspended INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
 CREATE TABLE credential (
     hash BLOB PRIMARY KEY, kind TEXT NOT NULL, grant_id TEXT NOT NULL REFERENCES access_grant (id),
@@ -59,6 +62,13 @@ CREATE TABLE credential (
 ) WITHOUT ROWID;
 CREATE INDEX credential_by_grant ON credential (grant_id);
 """
+_UPGRADE: Final = (
+    "ALTER TABLE access_grant ADD COLUMN ends REAL",
+    "ALTER TABLE access_grant ADD COLUMN refreshed REAL",
+    "ALTER TABLE access_grant ADD COLUMN suspended INTEGER NOT NULL DEFAULT 0",
+    "PRAGMA user_version = 2",
+)
+"""From version 1, which knew neither ends nor pauses of a permission."""
 
 
 class StoreError(Exception):
@@ -96,6 +106,11 @@ class Store:
                         self.db.execute(statement)
                     self.db.execute("INSERT INTO setting VALUES ('secret', ?)", [secrets.token_hex(32)])
                     self.db.execute(f"PRAGMA user_version = {VERSION}")
+        elif version == 1:
+            with self.writing():
+                if self.db.execute("PRAGMA user_version").fetchone() == (1,):
+                    for statement in _UPGRADE:
+                        self.db.execute(statement)
         elif version != VERSION:
             raise sqlite3.DatabaseError(f"it is of version {version}, this sandbox needs {VERSION}")
         self.db.execute("PRAGMA synchronous = NORMAL")
@@ -145,6 +160,13 @@ class Store:
             "SELECT id FROM resource WHERE type = 'Patient' AND gone = 0 AND id IS NOT NULL ORDER BY seq"
         )
         return [row[0] for row in rows]
+
+    def has_person(self, identity: str) -> bool:
+        """Whether a patient of this id can sign in."""
+        row = self.db.execute(
+            "SELECT 1 FROM resource WHERE type = 'Patient' AND key = ? AND gone = 0 AND id IS NOT NULL", [identity]
+        )
+        return row.fetchone() is not None
 
     def types(self) -> list[str]:
         """The types of which the store holds resources, as the last load noted them."""

@@ -13,7 +13,7 @@ from charthouse.linking.identity import identity_of
 from charthouse.linking.matching import birth_date_of
 from charthouse.linking.people import get_person
 from charthouse.linking.providers import get_provider
-from charthouse.linking.regions import country_of, region_of, today_in
+from charthouse.linking.regions import age_rule, region_of, today_in
 from charthouse.partners import registry
 from charthouse.state.linking import Removal
 
@@ -65,7 +65,7 @@ def age_on(birth_date: date, day: date) -> int:
 
 def age_of_majority(country: str) -> int:
     """The age at which a country's people may link; 18 where the table says nothing else."""
-    return country_of(country).age
+    return age_rule(country).age
 
 
 def is_of_age(birth_date: date, country: str, *, today: date | None = None) -> bool:

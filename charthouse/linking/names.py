@@ -148,6 +148,8 @@ def _words(text: str, folding: Folding) -> list[str]:
 
 
 def _folded(text: str, folding: Folding) -> str:
+    if text.isascii():
+        return text.lower()
     text = unicodedata.normalize("NFKC", text).casefold()
     text = unicodedata.normalize("NFC", text)
     if folding == "written out":

@@ -92,23 +92,23 @@ def permitted(granted_scopes: str | None) -> Permissions:
 
 def _permission(table: str, types: tuple[str, ...], scopes: Scopes) -> Permission:
     """Of a table with several types, the one that US Core requires (the first) decides whether it is whole."""
-    each = [_of_type(table, scopes.access(kind)) for kind in types]
-    if each[0] == "permitted":
+    unfiltered = Scopes(tuple(grant for grant in scopes.grants if not grant.filtered))
+    if (unfiltered.grants or not scopes.grants) and _of_type(table, unfiltered.access(types[0])) == "permitted":
         return "permitted"
-    return "partly" if any(found != "not_permitted" for found in each) else "not_permitted"
+    found = [_of_type(table, scopes.access(kind)) for kind in types]
+    return "partly" if any(permission != "not_permitted" for permission in found) else "not_permitted"
 
 
 def _of_type(table: str, access: Access) -> Permission:
     if not access.search:
         return "not_permitted"
-    found: Permission = "permitted"
-    if access.categories is not None:
-        wanted = NARROWED.get(table)
-        codes = {category.rpartition("|")[2] for category in access.categories}
-        if wanted and codes.isdisjoint(wanted):
-            return "not_permitted"
-        found = "permitted" if wanted and codes.issuperset(wanted) else "partly"
-    return "partly" if access.filtered else found
+    if access.categories is None:
+        return "permitted"
+    wanted = NARROWED.get(table)
+    codes = {category.rpartition("|")[2] for category in access.categories}
+    if wanted and codes.isdisjoint(wanted):
+        return "not_permitted"
+    return "permitted" if wanted and codes.issuperset(wanted) else "partly"
 
 
 @cache

@@ -122,7 +122,7 @@ def add_provider(
         slug=slug,
         name=_name(name, slug),
         fhir_base_url=fhir_base_url,
-        region=_region(region, slug),
+        region=check_region(region),
         partner=partner,
         active=active,
         actor=actor,
@@ -158,7 +158,7 @@ def edit_provider(
     if name is not None:
         changes["name"] = _name(name, slug)
     if region is not None:
-        changes["region"] = _region(region, slug)
+        changes["region"] = check_region(region)
     if partner is not None:
         _partner(session, partner or None)
         changes["partner"] = partner or None
@@ -221,13 +221,27 @@ def provider_at(session: Session, fhir_base_url: str) -> Provider | None:
     return None if slug is None else session.get(Provider, slug)
 
 
+def check_region(region: str) -> str:
+    """A region's code, as it is.
+
+    Raises:
+        StateError: CH607 when it is none.
+    """
+    if not _REGION.fullmatch(region):
+        raise StateError("CH607", where="region", what="it is two capital letters, like US")
+    return region
+
+
 def address_key(url: str) -> str:
     """An address as it is compared: without case, trailing slashes and a port that goes without saying.
 
     Servers differ in whether they mind the case of a path; no two endpoints were found that differ in it alone.
     """
-    parts = urlsplit(url.strip())
     home = origin(url.strip())
+    try:
+        parts = urlsplit(url.strip())
+    except ValueError:
+        home = None
     if home is None:
         return url.strip().rstrip("/").lower()
     return f"{home[0]}://{home[1]}:{home[2]}{parts.path.rstrip('/').lower()}"
@@ -319,16 +333,8 @@ def _partner(session: Session, partner: str | None) -> None:
 def _name(given: str, slug: str) -> str:
     name = given.strip()
     if not 1 <= len(name) <= LONGEST_NAME or not name.isprintable():
-        raise StateError(
-            "CH607", where=f"provider {slug}", what=f"its name is 1 to {LONGEST_NAME} printable characters"
-        )
+        raise StateError("CH607", where=f"provider {slug}", what=f"its name has 1 to {LONGEST_NAME} printable signs")
     return name
-
-
-def _region(given: str, slug: str) -> str:
-    if not _REGION.fullmatch(given):
-        raise StateError("CH607", where=f"provider {slug}", what="its region is two capital letters, like US")
-    return given
 
 
 def _web_address(given: str, slug: str) -> str:

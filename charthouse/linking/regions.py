@@ -74,7 +74,7 @@ def region_of(country: str) -> Region | None:
     return next((region for region in _table().regions if region.country == country), None)
 
 
-def country_of(code: str) -> Country:
+def age_rule(code: str) -> Country:
     """What counts for a country's people; the default where the table does not name it."""
     table = _table()
     row = table.countries.get(code, _Country())
@@ -83,7 +83,7 @@ def country_of(code: str) -> Country:
 
 def today_in(code: str) -> date:
     """The date in a country: where it has several, that of its westernmost zone."""
-    return now().astimezone(ZoneInfo(country_of(code).time_zone)).date()
+    return now().astimezone(ZoneInfo(age_rule(code).time_zone)).date()
 
 
 def ensure_partner(session: Session, slug: str) -> None:

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, get_args
+from typing import TYPE_CHECKING, Final, cast, get_args
 
 from sqlalchemy import func, select
 
 from charthouse.errors import LinkError
 from charthouse.linking.identity import sealer
 from charthouse.linking.providers import get_provider
+from charthouse.linking.signing_keys import ALGORITHMS, assertion_signer
 from charthouse.partners.client import Client, ClientAuth
 from charthouse.settings import Settings, get_settings
 from charthouse.state import audit
+from charthouse.state import session as state_session
 from charthouse.state.linking import ClientRegistration
 from charthouse.state.models import Provider
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
 
     from sqlalchemy.orm import Session
@@ -40,6 +43,7 @@ class RegistrationView:
     client_id: str
     auth: ClientAuth
     has_secret: bool
+    algorithm: str | None
     scopes: str | None
     providers: int
     created_at: datetime
@@ -49,16 +53,18 @@ def set_registration(
     session: Session,
     slug: str,
     client_id: str,
-    auth: ClientAuth = "none",
+    auth: str = "none",
     secret: str | None = None,
     scopes: str | None = None,
     *,
+    algorithm: str | None = None,
     actor: Actor = "operator",
     settings: Settings | None = None,
 ) -> ClientRegistration:
     """Make a registration, or bring the one of that slug up to date. Without a `secret`, one that is kept stays.
 
-    `scopes` replaces what would be asked for; they only read.
+    `scopes` replaces what would be asked for; they only read. `algorithm` is what signs with `private_key_jwt`: some
+    servers take RS384 alone.
 
     Raises:
         LinkError: CH619 when something of it cannot be used. No secret is quoted.
@@ -76,8 +82,13 @@ def set_registration(
         raise _unfit(slug, f"{auth} needs a secret")
     if secret is not None and not _SECRET.fullmatch(secret):
         raise _unfit(slug, "its secret is 1 to 4096 printable ASCII characters")
+    known = ALGORITHMS["client_assertion"]
+    if algorithm is not None and (auth != "private_key_jwt" or algorithm not in known):
+        raise _unfit(slug, f"with private_key_jwt, its algorithm is one of {', '.join(known)}")
     registration = kept or ClientRegistration(slug=slug)
-    registration.client_id, registration.auth, registration.scopes = client_id, auth, _scopes(slug, scopes)
+    registration.algorithm = algorithm
+    registration.client_id, registration.scopes = client_id, _scopes(slug, scopes)
+    registration.auth = cast("ClientAuth", auth)
     if auth not in WITH_SECRET:
         registration.sealed_secret = None
     elif secret is not None:
@@ -112,6 +123,7 @@ def list_registrations(session: Session) -> list[RegistrationView]:
             client_id=registration.client_id,
             auth=registration.auth,
             has_secret=registration.sealed_secret is not None,
+            algorithm=registration.algorithm,
             scopes=registration.scopes,
             providers=count,
             created_at=registration.created_at,
@@ -136,13 +148,27 @@ def client_of(session: Session, provider_slug: str, settings: Settings | None = 
     secret = None
     if registration.sealed_secret is not None:
         secret = sealer(settings).open(registration.sealed_secret, _owner(registration.slug))
-    return Client(registration.client_id, registration.auth, secret)
+    signer = None
+    if registration.auth == "private_key_jwt":
+        signer = _signer(registration.client_id, registration.algorithm, settings)
+    return Client(registration.client_id, registration.auth, secret, signer)
 
 
 def scopes_of(session: Session, provider_slug: str) -> str | None:
     """What the provider's registration wants asked in place of what would be asked; None where it says nothing."""
     provider = get_provider(session, provider_slug)
     return None if provider.registration is None else get_registration(session, provider.registration).scopes
+
+
+def _signer(client_id: str, algorithm: str | None, settings: Settings) -> Callable[[str], str]:
+    """What signs when a token endpoint is asked, by the pair that signs then: a first pair may have to be made."""
+
+    def sign(token_url: str) -> str:
+        with state_session(settings, read_only=True) as state:
+            made = assertion_signer(state, client_id, algorithm=algorithm, settings=settings)
+        return made(token_url)
+
+    return sign
 
 
 def _scopes(slug: str, scopes: str | None) -> str | None:

@@ -90,7 +90,7 @@ def tell(
         detail=told,
         created_at=now(),
     )
-    once = made.on_conflict_do_nothing(index_elements=["dedupe_key"])  # type: ignore[attr-defined]
+    once = made.on_conflict_do_nothing(index_elements=["dedupe_key"])
     return session.execute(once.returning(Notice.id)).first() is not None
 
 

@@ -6,6 +6,7 @@ addresses may be absent. Without a usable one, what the CapabilityStatement name
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -19,6 +20,7 @@ from charthouse.settings import get_settings
 
 WELL_KNOWN: Final = ".well-known/smart-configuration"
 OPENID_WELL_KNOWN: Final = ".well-known/openid-configuration"
+_V2: Final = re.compile(r"(?:patient|user|system)/(?:\*|[A-Za-z]+)\.[cruds]+")
 _PASSING: Final = frozenset({"CH101", "CH109"})
 
 
@@ -52,9 +54,9 @@ class SmartConfiguration:
 
     @property
     def knows_v2(self) -> bool:
-        """Whether it says that it takes scopes of version 2 (`.rs`)."""
+        """Whether it says that it takes scopes of version 2 (`.rs`): outright, or by listing one."""
         return "permission-v2" in self.capabilities or any(
-            scope.partition("?")[0].endswith(".rs") for scope in self.scopes_supported
+            _V2.fullmatch(scope.partition("?")[0]) for scope in self.scopes_supported
         )
 
 

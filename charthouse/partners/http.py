@@ -12,7 +12,7 @@ import threading
 import time
 import zlib
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.cookiejar import DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any, Final
 
@@ -66,10 +66,15 @@ class _TooLargeError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer of status 2xx: the body, unpacked, and the gzip member it came as, if it came as exactly one."""
+    """An answer of status 2xx: the body, unpacked, and the gzip member it came as, if it came as exactly one.
+
+    `unchanged` is the answer 304 to a question with an `etag`; there is no body then.
+    """
 
     body: bytes = field(repr=False)
     member: bytes | None = field(default=None, repr=False)
+    etag: str | None = None
+    unchanged: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +148,10 @@ class HttpClient:
         self._lock = threading.Lock()
         self.requests = 0
 
-    def get(self, url: str, *, token: str | None = None, accept: str = FHIR_JSON) -> Answer:
+    def get(self, url: str, *, token: str | None = None, accept: str = FHIR_JSON, etag: str | None = None) -> Answer:
         """Read one URL, with as many tries as the settings permit. Redirects are followed within the origin only.
+
+        With `etag`, only what has changed since (`If-None-Match`).
 
         Raises:
             FetchError: CH101, CH102 (401), CH103 (403), CH104 (404, 410, no such URL), CH109, CH111 (other 4xx),
@@ -155,7 +162,7 @@ class HttpClient:
             raise FetchError("CH104" if home is None else "CH102")
         host = host_of(home)
         for _ in range(MAX_REDIRECTS):
-            received = self._with_tries(url, home, token, accept)
+            received = self._with_tries(url, home, token, accept, etag)
             if received.status in _REDIRECTS and received.location:
                 target = within(join(url, received.location), home)
                 if target is None:
@@ -164,6 +171,8 @@ class HttpClient:
                 continue
             if 200 <= received.status < 300:
                 return received.answer
+            if received.status == 304 and etag is not None:
+                return Answer(b"", etag=etag, unchanged=True)
             if 300 <= received.status < 400:
                 break
             raise FetchError(_CODES.get(received.status, "CH111"), where=host, what=f"HTTP {received.status}")
@@ -183,7 +192,7 @@ class HttpClient:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _with_tries(self, url: str, home: Origin, token: str | None, accept: str) -> _Received:
+    def _with_tries(self, url: str, home: Origin, token: str | None, accept: str, etag: str | None) -> _Received:
         host = host_of(home)
         bucket = self._bucket(host)
         tries = self._settings.request_tries
@@ -196,7 +205,7 @@ class HttpClient:
                 raise FetchError("CH124", where=host)
             status, asked = None, None
             try:
-                received = self._once(url, home, token, accept)
+                received = self._once(url, home, token, accept, etag)
             except _LineLostError:
                 code = "CH101"
             else:
@@ -216,12 +225,14 @@ class HttpClient:
             self._in_vain[host] = (in_vain + 1, since, code)
         raise FetchError(code, where=host)
 
-    def _once(self, url: str, home: Origin, token: str | None, accept: str) -> _Received:
+    def _once(self, url: str, home: Origin, token: str | None, accept: str, etag: str | None) -> _Received:
         with self._lock:
             self.requests += 1
         host = host_of(home)
         timeout = self._settings.request_timeout
         headers = {"Accept": accept, "Accept-Encoding": "gzip", "User-Agent": "charthouse"}
+        if etag is not None and etag.isascii() and etag.isprintable():
+            headers["If-None-Match"] = etag
         session = self._session()
         try:
             # Prepared without the session: neither cookies nor .netrc may carry one link's identity into another's.
@@ -250,6 +261,8 @@ class HttpClient:
                 answer = Answer(b"")
             except (requests.RequestException, urllib3.exceptions.HTTPError, OSError):
                 raise _LineLostError from None
+            if fine:
+                answer = replace(answer, etag=response.headers.get("ETag"))
             return _Received(
                 status=response.status_code,
                 location=response.headers.get("Location"),

@@ -20,20 +20,19 @@ _MALFORMED: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """What may be done with one type. `categories` narrows a search to `system|code` values; None: no narrowing.
-
-    With `filtered` there is no search that is not narrowed by something else than a category as well: a code, a status.
-    """
+    """What may be done with one type. `categories` narrows a search to `system|code` values; None: no narrowing."""
 
     search: bool
     read: bool
     categories: frozenset[str] | None = None
-    filtered: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """One scope: its type or `*`, whether that may be searched and read, and what narrows it."""
+    """One scope: its type or `*`, whether that may be searched and read, and the categories that narrow it.
+
+    `filtered`: something else than a category narrows it as well, a code or a status.
+    """
 
     type: str
     search: bool
@@ -59,7 +58,6 @@ class Scopes:
             search=bool(searches),
             read=any(grant.read for grant in mine),
             categories=frozenset().union(*narrowed) if searches and len(narrowed) == len(searches) else None,
-            filtered=bool(searches) and all(grant.filtered for grant in searches),
         )
 
 

@@ -47,6 +47,7 @@ class ClientRegistration(Base):
     client_id: Mapped[str]
     auth: Mapped[ClientAuth] = mapped_column(String(32), default="none")
     sealed_secret: Mapped[bytes | None] = mapped_column(LargeBinary)
+    algorithm: Mapped[str | None] = mapped_column(Word)
     scopes: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[datetime] = mapped_column(default=now)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from charthouse import progress
+from charthouse.errors import FetchError, LinkError
 from charthouse.linking import links
 from charthouse.linking.credentials import Tokens
 from charthouse.linking.registrations import client_of
@@ -30,15 +31,18 @@ def collect_batch(name: str) -> str:
         return name
     settings = get_settings()
     work = batches.links_of(batch)
-    bases = {link.link_id: link.fhir_base_url for link in work}
-    with session(read_only=True) as state:
-        clients = {slug: client_of(state, slug) for slug in {link.provider for link in work}}
-    known_as = {link.link_id: clients[link.provider] for link in work}
+    places = {link.link_id: (link.provider, link.fhir_base_url) for link in work}
     tokens = Tokens(settings)
 
     def token(link_id: str, renew: bool) -> str:
         def exchange(refresh_token: str) -> TokenSet:
-            return smart.refresh(bases[link_id], refresh_token, known_as[link_id])
+            provider, base = places[link_id]
+            try:
+                with session(settings, read_only=True) as state:
+                    client = client_of(state, provider, settings)
+            except LinkError as error:  # the registration is gone: that is no reason to end anyone's grant
+                raise FetchError("CH123", where=error.where) from None
+            return smart.refresh(base, refresh_token, client)
 
         return tokens.access_token(link_id, exchange, force=renew)
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
 from charthouse.clock import now
 from charthouse.linking import credentials, links, people, providers
+from charthouse.linking.identity import HumanName, Identity
 from charthouse.settings import get_settings
 from charthouse.state import session
 from tests.linking.authorization_server import AuthorizationServer
+from tests.linking.odd_provider import OddProvider
 from tests.state.conftest import at_once, empty, home, link, postgres_schema, workers
 
 if TYPE_CHECKING:
@@ -63,6 +65,32 @@ def signed_in(server: AuthorizationServer, workers) -> Callable[..., str]:
         return link
 
     return make
+
+
+@pytest.fixture
+def later(clock: Callable[[timedelta], None]) -> Callable[[float], None]:
+    """Put the clock ahead, in seconds."""
+    return lambda seconds: clock(timedelta(seconds=seconds))
+
+
+@pytest.fixture
+def provider(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[OddProvider]:
+    """A provider that everything is right with, known as `odd`."""
+    monkeypatch.setenv("CHARTHOUSE_REQUEST_TRIES", "1")
+    monkeypatch.setenv("CHARTHOUSE_RETRY_WAIT_MAX", "0.01")
+    get_settings.cache_clear()
+    with OddProvider() as server:
+        with session() as state:
+            providers.register_provider(state, slug="odd", name="Odd", fhir_base_url=server.base)
+        yield server
+
+
+@pytest.fixture
+def person(home: Path) -> str:
+    """The key of a person whose account says who they are: the provider's patient."""
+    identity = Identity((HumanName("Canaryfamily", ("Annacanary",)),), date(1980, 2, 29))
+    with session() as state:
+        return people.create_person(state, identity=identity).person_key
 
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)

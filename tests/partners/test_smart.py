@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import logging
 import time
 from datetime import UTC, datetime, timedelta
@@ -15,6 +16,8 @@ import pytest
 from charthouse.errors import CharthouseError, FetchError, StateError
 from charthouse.partners import smart, token_endpoint, transport
 from charthouse.partners.client import Client
+from charthouse.partners.discovery import read_configuration
+from charthouse.partners.scope_request import read_only
 from charthouse.settings import get_settings
 from tests.partners.odd_server import Asked, OddServer, Reply, as_json
 
@@ -302,3 +305,97 @@ def test_scopes_follow_what_the_provider_knows() -> None:
     assert asked(["patient/Observation.rs", "patient/Goal.cruds"]) == {"patient/Observation.rs", "patient/Goal.rs"}
     assert {"patient/Observation.rs", "patient/Organization.rs"} <= asked([], "permission-v2")
     assert {"patient/Observation.read", "patient/Medication.read"} <= asked([])
+    assert asked(["patient/*.*"]) == {"patient/*.read"}
+    assert asked(["patient/*.*"], "permission-v2") == {"patient/*.rs"}
+    assert asked(["patient/Patient.r", "patient/Observation.cruds", "patient/Goal.cud", "user/*.rs"]) == {
+        "patient/Patient.r",
+        "patient/Observation.rs",
+    }
+    category = "http://terminology.hl7.org//CodeSystem-observation-category|social-history"
+    listed = [
+        f"patient/Observation.rs?category={category}",
+        "patient/Condition.rs",
+        "patient/Condition.rs?category=a|b",
+    ]
+    assert asked(listed) == {f"patient/Observation.rs?category={category}", "patient/Condition.rs"}
+    nobody = smart.SmartConfiguration("a", "t", scopes_supported=frozenset({"patient/*.rs"}))
+    assert smart.scopes_to_request(nobody).split() == ["launch/patient", "offline_access", "patient/*.rs"]
+    bare = smart.SmartConfiguration("a", "t")
+    offered = smart.scopes_to_request(bare, offered={"Patient", "Goal", "Questionnaire"}).split()
+    assert offered[-2:] == ["patient/Goal.read", "patient/Patient.read"]
+
+
+def test_only_reading_is_asked_for_whatever_is_written_down() -> None:
+    written = (
+        "openid patient/*.cruds patient/Observation.* user/Goal.write patient/Condition.rs?category=a|b system/*.rs"
+    )
+    kept = "openid patient/*.rs patient/Observation.read patient/Condition.rs?category=a|b"
+    assert read_only(f"{written} system/*.rs") == kept
+    assert read_only("patient/Patient.c patient/odd.thing offline_access") == "offline_access"
+    begun = smart.begin_sign_in(
+        smart.SmartConfiguration("https://p.example/a", "https://p.example/t"),
+        "https://p.example/fhir",
+        APP,
+        redirect_uri=REDIRECT,
+        scope="patient/*.cruds",
+    )
+    assert parse_qs(urlsplit(begun.url).query)["scope"] == ["patient/*.rs"]
+    assert "nonce" not in begun.url, "nobody is asked who they are"
+
+
+def test_what_a_token_answer_can_say() -> None:
+    with Provider() as provider:
+        provider.granted |= {
+            "scope": ["patient/*.rs", "openid"],
+            "patient": 4711,
+            "refresh_expires_in": "86400",
+            "refresh_token_expires_in": 7200,
+            "access_grant_expiration": "2999-01-01T00:00:00Z",
+            "fhirUser": "Patient/4711",
+            "id_token": 7,
+            "need_patient_banner": True,
+        }
+        tokens = smart.sign_in_unattended(provider.base, "canary-patient", APP, REDIRECT)
+        assert (tokens.scope, tokens.patient, tokens.fhir_user, tokens.id_token) == (
+            "patient/*.rs openid",
+            "4711",
+            "Patient/4711",
+            None,
+        )
+        assert tokens.refresh_expires_at is not None
+        assert abs((tokens.refresh_expires_at - datetime.now(UTC)).total_seconds() - 7200) < 20
+        # Keycloak says 0 for an offline token that has no end.
+        provider.granted = {"access_token": "a", "refresh_expires_in": 0, "access_grant_expiration": "2001-01-01"}
+        tokens = smart.refresh(provider.base, "canary-refresh-1", APP)
+        assert (tokens.scope, tokens.refresh_expires_at) == (None, None)
+        provider.granted = {"access_token": "a", "scope": ""}
+        assert smart.sign_in_unattended(provider.base, "canary-patient", APP, REDIRECT).scope == ""
+        assert smart.refresh(provider.base, "canary-refresh-1", APP).scope is None, "an empty one takes back nothing"
+
+
+def test_a_configuration_whole_and_odd() -> None:
+    whole = {
+        "authorization_endpoint": "authorize",
+        "token_endpoint": "https://t.example/token",
+        "issuer": "https://i.example/",
+        "jwks_uri": "/keys",
+        "scopes_supported": "openid patient/*.rs",
+        "code_challenge_methods_supported": ["S256", 7],
+        "token_endpoint_auth_methods_supported": ["private_key_jwt"],
+        "authorization_response_iss_parameter_supported": "true",
+        "user_access_brand_bundle": "https://b.example/brands.json",
+        "associated_endpoints": [{"url": "imaging", "capabilities": ["a", 1]}, {"url": "ftp://x"}, 3],
+    }
+    found = read_configuration(json.dumps(whole).encode(), "https://p.example/fhir/")
+    assert found is not None
+    assert found.authorization_endpoint == "https://p.example/fhir/authorize"
+    assert found.issuer == "https://i.example/"
+    assert found.jwks_uri == "https://p.example/keys"
+    assert found.knows_v2
+    assert found.code_challenge_methods_supported == {"S256"}
+    assert found.authorization_response_iss_parameter_supported is False, "a text is no boolean"
+    assert found.user_access_brand_bundle == "https://b.example/brands.json"
+    [imaging] = found.associated_endpoints
+    assert (imaging.url, imaging.capabilities) == ("https://p.example/fhir/imaging", {"a"})
+    for odd in (b"", b"[]", b'"x"', b"{}", b'{"token_endpoint": "/t"}'):
+        assert read_configuration(odd, "https://p.example/fhir") is None

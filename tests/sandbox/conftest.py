@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.sandbox.app import App, run, serving
+from tests.sandbox.vendor import Vendor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -45,3 +48,27 @@ def write(tmp_path: Path) -> Callable[[str, bytes | str | object], Path]:
         return folder
 
     return put
+
+
+@pytest.fixture(scope="session")
+def _vendor(generated: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Vendor]:
+    folder = tmp_path_factory.mktemp("vendor")
+    store, clock = folder / "store.sqlite", folder / "clock"
+    with closing(sqlite3.connect(generated)) as source, closing(sqlite3.connect(store)) as copy:
+        source.backup(copy)
+    clock.write_text("0")
+    with serving("--clock-file", str(clock), vendor=store) as bases:
+        yield Vendor(bases["vendor"], clock=clock)
+
+
+@pytest.fixture
+def vendor(_vendor: Vendor) -> Vendor:
+    """A provider whose profile, clients and clock are the test's."""
+    _vendor.reset()
+    return _vendor
+
+
+@pytest.fixture
+def person(vendor: Vendor) -> str:
+    """One of its patients."""
+    return vendor.people()[2]

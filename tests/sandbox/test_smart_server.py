@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sqlite3
 import time
+from contextlib import closing
 from html import unescape
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlsplit
@@ -170,7 +171,7 @@ def test_a_person_at_the_page_chooses_and_may_say_no(app: App, patient: str) -> 
     assert decide(decision="allow", patient="nobody", granted=["patient/Goal.rs"]).status_code == 400
     code = redirected(decide(decision="allow", patient=patient, granted=["patient/Goal.rs", "patient/*.rs"]))["code"]
     granted = app.token(grant_type="authorization_code", code=code, redirect_uri=REDIRECT, code_verifier=verifier)
-    assert granted.json()["scope"] == "patient/Goal.rs"
+    assert granted.json()["scope"] == "launch/patient patient/Goal.rs"
 
 
 def test_nothing_on_the_page_is_markup_of_strangers(app: App, patient: str) -> None:
@@ -198,6 +199,20 @@ def test_grants_outlive_the_server_and_tokens_expire(generated: Path, tmp_path: 
     held = b"".join(path.read_bytes() for path in tmp_path.iterdir())
     for text in (granted["access_token"], granted["refresh_token"], renewed["access_token"], renewed["refresh_token"]):
         assert text.encode() not in held
+
+
+def test_a_store_of_the_last_version_is_taken_along(generated: Path, tmp_path: Path) -> None:
+    store = tmp_path / "old.sqlite"
+    with closing(sqlite3.connect(generated)) as source, closing(sqlite3.connect(store)) as copy:
+        source.backup(copy)
+        for column in ("ends", "refreshed", "suspended"):
+            copy.execute(f"ALTER TABLE access_grant DROP COLUMN {column}")
+        copy.execute("PRAGMA user_version = 1")
+        copy.commit()
+    with serving(old=store) as bases:
+        app = App(bases["old"])
+        granted = app.link(app.people()[0])
+        assert app.token(grant_type="refresh_token", refresh_token=granted["refresh_token"]).status_code == 200
 
 
 def test_the_client_sees_the_address_it_used(app: App, patient: str) -> None:

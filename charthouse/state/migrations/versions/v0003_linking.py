@@ -32,6 +32,7 @@ def upgrade() -> None:
         sa.Column("client_id", sa.String(length=255), nullable=False),
         sa.Column("auth", sa.String(length=32), nullable=False),
         sa.Column("sealed_secret", sa.LargeBinary(), nullable=True),
+        sa.Column("algorithm", sa.String(length=16), nullable=True),
         sa.Column("scopes", sa.Text(), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.CheckConstraint(
