@@ -6,11 +6,11 @@ task a provider), **match** new links with their account holders, **watch** the 
 told why not, warned before an end, given up), **remove** what must go before people start over, and **announce** links
 that wait for records, which starts `sync_records` for them. A skipped *announce* means that none wait.
 
-* *refresh is red:* our own database or key is at fault, not a provider: run `charthouse doctor`, then clear the task. What
-  a provider does to its links never fails a task: `charthouse status` shows open alarms, `charthouse links show` a link.
+* *refresh is red:* our own database or key is at fault, not a provider: run `charthouse doctor`, then clear the task.
+  What providers do fails no task: `charthouse status` shows open alarms, `charthouse links show` what befell a link.
 * *match is red:* as above; the links wait for the next hour.
 * *watch is red:* clear it; a deadline that was met is told once, however often it is looked at.
-* *remove is red:* another process writes to a lake (it is tried again), or a lake cannot be opened: `charthouse doctor`.
+* *remove is red:* another process writes to a lake (it is tried again), or a lake is shut: `charthouse doctor`.
 * *It was paused for days:* unpause it. The first run catches up; nobody expires for our absence alone.
 
 One task refreshes one provider, alone: that is the limit a pool of one slot would set. Airflow gives all mapped tasks
