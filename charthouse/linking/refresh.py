@@ -88,13 +88,16 @@ def refresh_provider(slug: str, *, settings: Settings | None = None) -> RefreshR
     with state_session(settings, read_only=True) as state:
         due = _due().where(Link.provider == slug).order_by(Credential.next_refresh_at, Link.id)
         ids = list(state.scalars(due.with_only_columns(Link.id).limit(settings.refresh_links)))
-    return refresh_batch(ids, settings=settings)
+    return refresh_batch(ids, settings=settings, only_due=True)
 
 
-def refresh_batch(link_ids: Sequence[str], *, settings: Settings | None = None) -> RefreshReport:
+def refresh_batch(
+    link_ids: Sequence[str], *, settings: Settings | None = None, only_due: bool = False
+) -> RefreshReport:
     """Refresh links of one provider, each at most once, and write down what became of them.
 
-    Links that another process is renewing are left to it.
+    Links that another process is renewing are left to it; with `only_due` also those that it has renewed since the
+    links were picked.
 
     Raises:
         SetupError: CH006 when there are no usable keys.
@@ -121,7 +124,7 @@ def refresh_batch(link_ids: Sequence[str], *, settings: Settings | None = None) 
 
     with Lines(settings.refresh_threads) as lines:
         batch = _Batch(ask, sealer_of(settings), settings)
-        found = batch.run(link_ids)
+        found = batch.run(link_ids, only_due=only_due)
         if not batch.renewed and any(said.what in CLIENT_REFUSED for said in found.values()):
             batch.probe(_others(slug, link_ids, settings))
     _conclude(found, batch, subject, report, settings)
@@ -146,11 +149,13 @@ class _Batch:
         self.untold: list[str] = []
         self.found: dict[str, CharthouseError] = {}
 
-    def run(self, link_ids: Sequence[str]) -> dict[str, CharthouseError]:
+    def run(self, link_ids: Sequence[str], *, only_due: bool = False) -> dict[str, CharthouseError]:
         """Renew these; what went other than well, by link."""
         for start in range(0, len(link_ids), SLICE):
+            some = link_ids[start : start + SLICE]
             with state_session(self._settings, read_only=True) as state:
-                held = read_held(state, link_ids[start : start + SLICE])
+                # One statement: whether a link is due, and its tokens, belong to one moment.
+                held = read_held(state, _due().where(Link.id.in_(some)) if only_due else some)
             self._work(held)
         return self.found
 

@@ -14,6 +14,7 @@ from charthouse.state.group_commit import GroupCommit
 from charthouse.state.models import Credential, Link
 
 if TYPE_CHECKING:
+    from sqlalchemy import Select
     from collections.abc import Iterable, Sequence
     from types import TracebackType
     from typing import Self
@@ -59,8 +60,8 @@ class GroupLedger:
         return self._group.commit(_Entry(held, False, renewed(held, issued, self._sealer), issued.scope))
 
 
-def read_held(session: Session, link_ids: Sequence[str]) -> dict[str, Held]:
-    """The tokens of many links, still sealed; links without any are left out."""
+def read_held(session: Session, link_ids: Sequence[str] | Select[str]) -> dict[str, Held]:
+    """The tokens of many links, named or selected, still sealed; links without any are left out."""
     found = session.scalars(select(Credential).where(Credential.link_id.in_(link_ids)))
     return {stored.link_id: Held.of(stored) for stored in found}
 

@@ -63,7 +63,7 @@ def test_links_that_are_due_are_renewed_once_and_wait_then(server, signed_in, cl
 def test_two_batches_at_once_ask_for_each_link_once(server, signed_in, at_once, clock):
     made = [signed_in(f"g{number}") for number in range(12)]
     clock(2 * HOUR)
-    said = at_once(("refresh", *made), ("refresh", *made), ("refresh", *made))
+    said = at_once(*[("refresh_due", *made)] * 3)
     assert sum(answer["did"] for answer in said) == 12
     assert server.asked == {f"g{number}": 1 for number in range(12)}
 

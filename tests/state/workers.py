@@ -88,7 +88,19 @@ def refresh(*link_ids: str) -> int:
     return refresh_batch(link_ids).renewed
 
 
-DEEDS = {"move": move, "run": run, "renew": renew, "migrate": migrate, "rotate": keys.rotate, "refresh": refresh}
+def refresh_due(*link_ids: str) -> int:
+    return refresh_batch(link_ids, only_due=True).renewed
+
+
+DEEDS = {
+    "move": move,
+    "run": run,
+    "renew": renew,
+    "migrate": migrate,
+    "rotate": keys.rotate,
+    "refresh": refresh,
+    "refresh_due": refresh_due,
+}
 
 
 def main() -> None:
