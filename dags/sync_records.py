@@ -4,6 +4,8 @@
 Refreshes every due link and publishes what came: **plan → fetch → check → store** (a mapped batch of links each),
 then **build → audit → publish** for the people whose vault moved on, then **finish**.
 
+* *When:* every night at 02:00 UTC. Links that are new, or for which somebody asked, do not wait for it:
+  `refresh_connections` announces them every hour (the asset `waiting_links`), and the run takes those alone.
 * *Run it for some providers only:* trigger it with `{"providers": ["a-slug"]}`.
 * *A task failed:* clear it. Every step may run twice. What no second try can change is tried once.
 * *The run is red:* `charthouse status` says which links failed and why, by error code (docs/errors.md).
@@ -15,15 +17,14 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from airflow.sdk import Asset, AssetAlias, Param, dag, get_current_context, task_group
+from airflow.sdk import Asset, Param, dag, get_current_context, task_group
 
-from plugins.steps import step
-
-PUBLISHED = AssetAlias("published_tables")
+from plugins.assets import NIGHTLY_AND_WAITING, PUBLISHED
+from plugins.steps import TRIED_AGAIN, step
 
 
 @dag(
-    schedule="0 2 * * *",
+    schedule=NIGHTLY_AND_WAITING,
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
     max_active_runs=1,
@@ -31,13 +32,7 @@ PUBLISHED = AssetAlias("published_tables")
     doc_md=__doc__,
     tags=["sync", "nightly"],
     params={"providers": Param([], type="array", items={"type": "string"}, description="Slugs; empty = all.")},
-    default_args={
-        "owner": "charthouse",
-        "retries": 2,
-        "retry_delay": timedelta(seconds=15),
-        "retry_exponential_backoff": True,
-        "execution_timeout": timedelta(hours=3),
-    },
+    default_args=TRIED_AGAIN | {"execution_timeout": timedelta(hours=3)},
 )
 def sync_records() -> None:
     """Wire the night together; what each step does is in `charthouse.sync`."""
@@ -48,7 +43,8 @@ def sync_records() -> None:
         from charthouse.sync.plan import plan_run
 
         context = get_current_context()
-        return plan_run(context["params"]["providers"], airflow_run_id=context["run_id"])
+        waiting = context["dag_run"].run_type == "asset_triggered"
+        return plan_run(context["params"]["providers"], airflow_run_id=context["run_id"], waiting=waiting)
 
     @step(pool="providers")
     def fetch(batch: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,15 @@ from airflow.sdk.exceptions import AirflowFailException
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+
+TRIED_AGAIN: dict[str, Any] = {
+    "owner": "charthouse",
+    "retries": 2,
+    "retry_delay": timedelta(seconds=15),
+    "retry_exponential_backoff": True,
+}
+"""What every task of ours is declared with."""
 
 
 def step(**options: Any) -> Callable[[Callable[..., Any]], Any]:

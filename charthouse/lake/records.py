@@ -11,12 +11,13 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from charthouse.lake.session import RECORDS, maintain, quoted
+from charthouse import faults
+from charthouse.lake.session import RECORDS, maintain, purge, quoted
 from charthouse.lake.vault import BUCKETS
 from transforms.tables import tables
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     import duckdb
@@ -106,6 +107,37 @@ def publish(
     return changes
 
 
+def remove_links(connection: duckdb.DuckDBPyConnection, people: Sequence[str], link_ids: Sequence[str]) -> int:
+    """Take away the rows that came by these links, so that no file and no snapshot holds them. Returns how many.
+
+    Their `people` are due for a rebuild: what remains of them came by other links.
+    """
+    create(connection)
+    removed = 0
+    connection.execute("BEGIN")
+    try:
+        for table in tables():
+            gone = f"DELETE FROM records.{table.name} WHERE link_id IN (SELECT unnest($links))"
+            removed += _changed(connection, gone, {"links": list(link_ids)})
+        _changed(
+            connection,
+            "DELETE FROM records.withheld_rows WHERE split_part(row_key, '/', 1) IN (SELECT unnest($links))",
+            {"links": list(link_ids)},
+        )
+        _changed(
+            connection,
+            "DELETE FROM records.built_people WHERE person_key IN (SELECT unnest($people))",
+            {"people": list(people)},
+        )
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    faults.point("removal.records")
+    purge(connection, RECORDS)
+    return removed
+
+
 def counts(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
     """Rows of each category table in the attached snapshot."""
     found = {}
@@ -161,8 +193,8 @@ def _replace(connection: duckdb.DuckDBPyConnection, table: Table, files: str, wi
     return TableChange(table.name, rows[0] if rows else 0, removed, inserted, withheld)
 
 
-def _changed(connection: duckdb.DuckDBPyConnection, statement: str) -> int:
-    row = connection.execute(statement).fetchone()
+def _changed(connection: duckdb.DuckDBPyConnection, statement: str, values: Mapping[str, object] | None = None) -> int:
+    row = connection.execute(statement, dict(values or {})).fetchone()
     return int(row[0]) if row else 0
 
 

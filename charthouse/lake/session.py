@@ -184,6 +184,17 @@ def maintain(connection: duckdb.DuckDBPyConnection, lake: str, *, keep_days: int
                 connection.execute(statement)
 
 
+def purge(connection: duckdb.DuckDBPyConnection, lake: str) -> None:
+    """Leave no file of `lake` that holds what was deleted: rewrite the others, and drop every older snapshot."""
+    for statement in (
+        f"CALL ducklake_rewrite_data_files({quoted(lake)}, delete_threshold => 0.0)",
+        f"CALL ducklake_expire_snapshots({quoted(lake)}, older_than => now())",
+        f"CALL ducklake_cleanup_old_files({quoted(lake)}, cleanup_all => true)",
+    ):
+        with more_memory(connection, COMPACTION_BYTES):
+            connection.execute(statement)
+
+
 @contextmanager
 def more_memory(connection: duckdb.DuckDBPyConnection, needed: int) -> Iterator[None]:
     """Let a connection use `needed` bytes, if that is more than a task may, until the block ends."""

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
 
+from charthouse import faults
 from charthouse.errors import LakeError
-from charthouse.lake.session import VAULT, maintain, more_memory, quoted
+from charthouse.lake.session import VAULT, maintain, more_memory, purge, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -55,6 +56,10 @@ QUALIFY row_number() OVER (
     PARTITION BY person_key, link_id, resource_type, resource_id ORDER BY stored_seq DESC
 ) = 1;
 """
+_LAST = """greatest(
+    (SELECT coalesce(max(stored_seq), 0) FROM vault.resources),
+    (SELECT coalesce(max(stored_seq), 0) FROM vault.deposits)
+)"""
 _DEPOSITS = """
 BEGIN;
 CREATE TABLE IF NOT EXISTS vault.deposits (
@@ -141,7 +146,8 @@ def append(connection: duckdb.DuckDBPyConnection, checked: Path, quarantined: Pa
     incoming = f"read_parquet({quoted(str(checked))})"
     connection.execute("BEGIN")
     try:
-        sequence = connection.execute("SELECT coalesce(max(stored_seq), 0) + 1 FROM vault.resources").fetchone()
+        # A removal may have taken the newest versions away; their numbers are not given again.
+        sequence = connection.execute(f"SELECT {_LAST} + 1").fetchone()
         connection.execute(
             f"""
             CREATE OR REPLACE TEMP TABLE known AS
@@ -187,7 +193,7 @@ def append(connection: duckdb.DuckDBPyConnection, checked: Path, quarantined: Pa
         )
         if new or kept:
             connection.execute(
-                "INSERT INTO vault.deposits SELECT uuid()::VARCHAR, max(stored_seq), ?, now() FROM vault.resources",
+                f"INSERT INTO vault.deposits SELECT uuid()::VARCHAR, {_LAST}, ?, now()",
                 [run_id],
             )
         total = connection.execute(f"SELECT count(*) FROM {incoming}").fetchone()
@@ -264,6 +270,41 @@ def stage_current(connection: duckdb.DuckDBPyConnection, people: Sequence[str], 
         """,
         [list(people)],
     )
+
+
+def remove_links(connection: duckdb.DuckDBPyConnection, link_ids: Sequence[str]) -> int:
+    """Take away everything that came by these links, so that no file and no snapshot holds it. Returns its versions.
+
+    Run twice, it finds nothing the second time, and makes up for a purge that was cut off.
+    """
+    if not _standing(connection) >= HOLDING:
+        return 0
+    removed = 0
+    connection.execute("BEGIN")
+    try:
+        for table in sorted(HOLDING):
+            done = connection.execute(
+                f"DELETE FROM vault.{table} WHERE link_id IN (SELECT unnest(?))", [list(link_ids)]
+            ).fetchone()
+            removed += done[0] if done else 0
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    faults.point("removal.vault")
+    purge(connection, VAULT)
+    return removed
+
+
+def links_among(connection: duckdb.DuckDBPyConnection, link_ids: Sequence[str]) -> set[str]:
+    """Those of `link_ids` by which the vault holds anything."""
+    found: set[str] = set()
+    for table in sorted(HOLDING & _standing(connection)):
+        rows = connection.execute(
+            f"SELECT DISTINCT link_id FROM vault.{table} WHERE link_id IN (SELECT unnest(?))", [list(link_ids)]
+        ).fetchall()
+        found.update(link_id for (link_id,) in rows)
+    return found
 
 
 def compact(connection: duckdb.DuckDBPyConnection) -> None:

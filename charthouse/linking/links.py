@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
-from sqlalchemy import delete, exists, func, insert, or_, select
+from sqlalchemy import delete, exists, func, insert, or_, select, update
 
 from charthouse.errors import StateError
 from charthouse.linking import ends
@@ -186,6 +186,14 @@ def request_sync(session: Session, link_id: str, *, actor: Actor = "person") -> 
         audit.record(session, actor, "link.sync_requested", "link", link_id)
     session.flush()
     return link
+
+
+def requests_met(session: Session, link_ids: Sequence[str]) -> None:
+    """A night takes these links on: what was asked for before is on its way."""
+    for ids in _chunks(link_ids):
+        session.execute(
+            update(Link).where(Link.id.in_(ids), Link.sync_requested_at.is_not(None)).values(sync_requested_at=None)
+        )
 
 
 def set_sync_status(session: Session, link_id: str, to: SyncStatus, *, actor: Actor = "sync") -> Link:

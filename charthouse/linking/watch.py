@@ -5,13 +5,14 @@ Every look may run twice, or late: what it has done is in the link's events, and
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import delete, exists, func, or_, select
 
-from charthouse.linking import ends, links
+from charthouse.linking import confirm, ends, links
 from charthouse.linking.expiry import ends_at, warn_now
 from charthouse.linking.states import DUE
 from charthouse.state import audit
@@ -38,6 +39,8 @@ ABANDONED_AFTER: Final = timedelta(hours=1)
 """As long as a sign-in may take."""
 KEPT_AFTER_END: Final = timedelta(days=30)
 """How long the tokens of an expired link are kept, and tried once a day."""
+SILENT_FOR: Final = 3
+"""Links in a row whose Patient did not come before the provider's others wait for the next look."""
 OUTAGES: Final = frozenset({"CH101", "CH105", "CH109", "CH121", "CH123", "CH124"})
 """Outcomes that say nothing of the person: the provider, or what is between us and it."""
 
@@ -66,6 +69,24 @@ def watch_links() -> WatchReport:
         unconfirmed=_each(_unconfirmed(), _tell_why),
         forgotten=_forget(),
     )
+
+
+def match_links() -> int:
+    """Compare the Patients of links that have still to be compared with their accounts. Returns how many matched.
+
+    A provider that does not answer for a few links is left alone until the next look.
+    """
+    with state_session(read_only=True) as state:
+        waiting = [(link_id, links.get_link(state, link_id).provider) for link_id in confirm.unmatched(state)]
+    matched = 0
+    silent: Counter[str] = Counter()
+    for link_id, slug in waiting:
+        if silent[slug] >= SILENT_FOR:
+            continue
+        found = confirm.match_patient(link_id)
+        matched += found.outcome == "matched"
+        silent[slug] = silent[slug] + 1 if found.outcome == "later" else 0
+    return matched
 
 
 def _warn() -> int:

@@ -50,7 +50,8 @@ def run_airflow() -> None:
                 process = airflow_process.start_standalone(out, port)
             try:
                 _wait_until_healthy(process, port, log)
-                airflow_process.run(["dags", "unpause", "--yes", "sync_records"], log)
+                for dag in ("sync_records", "refresh_connections"):
+                    airflow_process.run(["dags", "unpause", "--yes", dag], log)
                 typer.echo(f"Airflow:  http://127.0.0.1:{port}")
                 typer.echo(f"Login:    {airflow_process.ADMIN} / {airflow_process.admin_password()}")
                 typer.echo(f"REST API: http://127.0.0.1:{port}{MOUNT}")

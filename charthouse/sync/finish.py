@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from charthouse import faults, progress
 from charthouse.errors import AuditError, CharthouseError, FetchError, LakeError
 from charthouse.linking import links
+from charthouse.linking.people import get_person
 from charthouse.settings import get_settings
 from charthouse.state import session
 from charthouse.sync import batches, night, runs, staging
@@ -83,7 +84,15 @@ def _note_what_was_left(run_id: str, summary: AuditSummary | None) -> None:
 
 
 def _confirm(state: Session, run_id: str) -> None:
-    """Records came and are published: the pending links among them are confirmed."""
+    """Records came and are published: the pending links among them are confirmed.
+
+    One that was confirmed before, and signed in again, need not bring anything new. One whose Patient has still to be
+    compared with the account is not confirmed yet.
+    """
+    brought = runs.links_with_records(state, run_id)
     for link_id in runs.links_of(state, run_id, results=("complete", "partial")):
-        if links.get_link(state, link_id).status == "pending":
+        link = links.get_link(state, link_id)
+        if link.status != "pending" or not (link_id in brought or link.confirmed_at is not None):
+            continue
+        if link.identity_matched_at is not None or get_person(state, link.person_key).sealed_identity is None:
             links.transition(state, link_id, "confirmed", "records_received", "sync")

@@ -18,21 +18,24 @@ if TYPE_CHECKING:
     from charthouse.linking.links import LinkWork
 
 EVERY_PROVIDER = "all"
+WAITING = "waiting"
+"""The scope of a run for links that wait: new ones, and those for which somebody asked."""
 
 
-def plan_run(providers: Sequence[str], *, airflow_run_id: str) -> list[str]:
+def plan_run(providers: Sequence[str], *, airflow_run_id: str, waiting: bool = False) -> list[str]:
     """Open tonight's run, or take up the one of the same scope that was killed. Returns the batches not stored yet.
 
     Args:
         providers: slugs; none means every provider.
         airflow_run_id: Airflow's own id of the run, kept in the ledger.
+        waiting: take only the links that wait (`links.due_links`), in a run of that scope.
 
     Raises:
         StateError: CH602 for a provider that is not registered; no run is opened then.
         LakeError: CH504 when the vault lacks what has been read; no run is opened, no provider asked.
     """
     footing.check()
-    scope = ",".join(sorted(providers)) or EVERY_PROVIDER
+    scope = ",".join(sorted(providers)) or (WAITING if waiting else EVERY_PROVIDER)
     with session() as state:
         for slug in providers:
             get_provider(state, slug)
@@ -41,9 +44,10 @@ def plan_run(providers: Sequence[str], *, airflow_run_id: str) -> list[str]:
         names = batches.of_run(run_id)
         if not batches.any_planned(run_id):
             with session() as state:
-                due = links.due_links(state, providers)
+                due = links.due_links(state, providers, waiting=waiting)
                 runs.plan_links(state, run_id, [link.link_id for link in due])
                 links.set_sync_statuses(state, dict.fromkeys([link.link_id for link in due], "waiting"))
+                links.requests_met(state, [link.link_id for link in due])
             faults.point("plan.links")
             names = [
                 batches.write(run_id, number, [link.link_id for link in batch])
@@ -53,6 +57,12 @@ def plan_run(providers: Sequence[str], *, airflow_run_id: str) -> list[str]:
         counts |= {"batches": len(names), "links": planned}
     progress.tell("fetch", 0, total=planned, unit="links")
     return names
+
+
+def any_waiting() -> bool:
+    """Whether links wait for a run of their own."""
+    with session(read_only=True) as state:
+        return bool(links.due_links(state, waiting=True))
 
 
 def _cut(due: Sequence[LinkWork]) -> Iterator[list[LinkWork]]:

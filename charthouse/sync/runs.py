@@ -39,6 +39,7 @@ __all__ = [
     "last_stage",
     "latest_run",
     "links_of",
+    "links_with_records",
     "list_runs",
     "open_or_resume_run",
     "plan_links",
@@ -164,6 +165,12 @@ def links_of(session: Session, run_id: str, *, results: Iterable[LinkResult]) ->
     """The links for which the run ended in one of these ways."""
     query = select(SyncLink.link_id).where(SyncLink.run_id == run_id, SyncLink.result.in_(list(results)))
     return list(session.scalars(query.order_by(SyncLink.link_id)))
+
+
+def links_with_records(session: Session, run_id: str) -> set[str]:
+    """The links that brought anything in the run, new or not."""
+    query = select(SyncTally.link_id).where(SyncTally.run_id == run_id, SyncTally.fetched > 0)
+    return set(session.scalars(query.distinct()))
 
 
 def record_link_results(session: Session, run_id: str, results: Mapping[str, LinkResult]) -> None:

@@ -123,8 +123,26 @@ def _account(batch: Batch, manifests: dict[str, Manifest | None], tallies: list[
         )
         for link_id, manifest in manifests.items():
             codes = {said.code for said in manifest.outcomes if said.unit == "link"} if manifest else set()
-            if codes & AUTHORIZATION_ENDED and standing[link_id].status in states.DUE:
+            if standing[link_id].status not in states.DUE:
+                continue
+            if codes & AUTHORIZATION_ENDED:
                 links.transition(state, link_id, "expired", "authorization_ended", "sync")
+            elif manifest is not None and _patient_is_closed(manifest):
+                links.transition(state, link_id, "failed", "patient_not_readable", "sync")
+
+
+def _patient_is_closed(manifest: Manifest) -> bool:
+    """Whether the grant lives, and opens nothing any more, the Patient included (403, or no scope for it).
+
+    A portal lets people narrow a grant without ending it: signing in anew with the box ticked helps, and nothing else.
+    A link that still brings something is kept: whose records they are has been looked at before.
+    """
+    if manifest.resources or any(said.unit == "link" for said in manifest.outcomes):
+        return False
+    asked = [query.status for query in manifest.queries if query.type == "Patient"]
+    return manifest.not_requested.get("Patient") == "not_permitted" or (
+        bool(asked) and all(status == "not_permitted" for status in asked)
+    )
 
 
 def _quarantine_outcomes(batch: Batch) -> list[runs.Outcome]:

@@ -25,13 +25,20 @@ def said(task, name):
     # A mapped task keeps what it was declared with apart.
     return getattr(task, name) if hasattr(task, name) else task.partial_kwargs.get(name)
 
+def scheduled(schedule):
+    # A timetable that assets trigger, too, holds one of its own.
+    timetable = getattr(schedule, "timetable", None)
+    if timetable is None:
+        return str(schedule)
+    return " or ".join([timetable.expression, *(asset.uri for asset in schedule.asset_condition.objects)])
+
 print(json.dumps({
     "errors": bag.import_errors,
     "heavy": sorted(heavy & set(sys.modules) - set(json.loads(before))),
     "dags": {
         name: {
             "doc": dag.doc_md, "tags": sorted(dag.tags), "catchup": dag.catchup, "max_active_runs": dag.max_active_runs,
-            "schedule": str(dag.schedule), "dagrun_timeout": dag.dagrun_timeout is not None,
+            "schedule": scheduled(dag.schedule), "dagrun_timeout": dag.dagrun_timeout is not None,
             "tasks": {
                 task.task_id: {
                     "owner": task.owner, "retries": task.retries, "timeout": task.execution_timeout is not None,
@@ -78,9 +85,16 @@ def test_every_file_parses_without_heavy_imports(parsed: dict) -> None:
 
 def test_the_night_is_scheduled_as_promised(parsed: dict) -> None:
     night = parsed["dags"]["sync_records"]
-    assert night["schedule"] == "0 2 * * *"
+    assert night["schedule"] == "0 2 * * * or x-charthouse://links/waiting"
     assert night["max_active_runs"] == 1
     assert not night["catchup"]
+
+
+def test_the_hour_is_scheduled_as_promised(parsed: dict) -> None:
+    hour = parsed["dags"]["refresh_connections"]
+    assert hour["schedule"] == "0 * * * *"
+    assert hour["max_active_runs"] == 1
+    assert "is red" in hour["doc"]
 
 
 def test_every_dag_is_documented_tagged_and_bounded(parsed: dict) -> None:

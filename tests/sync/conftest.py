@@ -133,6 +133,7 @@ class Tokens:
     """What the person signed in with."""
 
     access_token, refresh_token, expires_at, scope, patient = "good", None, None, None, None
+    refresh_expires_at = None
 
 
 BOTH = pytest.mark.parametrize("house", ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)], indirect=True)
