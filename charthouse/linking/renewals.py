@@ -14,11 +14,11 @@ from charthouse.state.group_commit import GroupCommit
 from charthouse.state.models import Credential, Link
 
 if TYPE_CHECKING:
-    from sqlalchemy import Select
     from collections.abc import Iterable, Sequence
     from types import TracebackType
     from typing import Self
 
+    from sqlalchemy import Select
     from sqlalchemy.orm import Session
 
     from charthouse.linking.credentials import IssuedTokens
