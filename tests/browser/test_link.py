@@ -315,7 +315,8 @@ def test_nothing_of_the_person_is_where_it_does_not_belong(town: Town) -> None:
 def sealed_tokens(town: Town) -> set[str]:
     """The tokens that the link holds now, opened as only the key's holder can."""
     code = (
-        "import json, sys; from charthouse.linking.credentials import read_tokens; from charthouse.state import session\n"
+        "import json, sys\nfrom charthouse.linking.credentials import read_tokens\n"
+        "from charthouse.state import session\n"
         "with session(read_only=True) as s: print(json.dumps(read_tokens(s, sys.argv[1])))"
     )
     env = town.installation.environment()
