@@ -55,6 +55,7 @@ REFUSED_MOST: Final = 20
 """Refusals of us, and nobody renewed, before the rest of the provider's waits for the next hour."""
 CLIENT_REFUSED: Final = frozenset({"invalid_client", "unauthorized_client"})
 TRIES: Final = 3
+PAUSE: Final = 0.05
 """How often a link that another process holds is looked at again before it is left to that one."""
 SLICE: Final = 500
 SOON: Final = timedelta(minutes=10)
@@ -186,6 +187,7 @@ class _Batch:
                 if error.code != "CH608":
                     raise
                 if tries > 1:
+                    time.sleep(PAUSE)
                     waiting.append((held, tries - 1))
 
     def _goes_on(self) -> bool:
