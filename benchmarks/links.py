@@ -44,7 +44,7 @@ class Issued:
     """What a sign-in brought."""
 
     refresh_token: str
-    access_token: str = "access"
+    access_token: str = "access"  # noqa: S105
     expires_at: None = None
     scope: str = "patient/*.rs"
     patient: None = None

@@ -27,8 +27,8 @@ from charthouse.linking.renewals import GroupLedger, read_held
 from charthouse.linking.states import DUE
 from charthouse.log import get_logger
 from charthouse.partners import smart
+from charthouse.partners.lines import Lines
 from charthouse.partners.pacing import TokenBucket
-from charthouse.partners.transport import Lines
 from charthouse.settings import get_settings
 from charthouse.state import session as state_session
 from charthouse.state.base import now
