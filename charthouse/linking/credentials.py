@@ -185,7 +185,7 @@ class Ledger(Protocol):
     """Where a renewal is written down. Each answers whether the stored tokens still were those of `held`."""
 
     def mark(self, held: Held, *, begun: bool) -> bool: ...
-    def keep(self, held: Held, issued: IssuedTokens) -> bool: ...
+    def keep(self, held: Held, issued: IssuedTokens, *, rotated: bool) -> bool: ...
 
 
 def renew(held: Held, ask: Callable[[str], IssuedTokens], ledger: Ledger, sealer: Sealer) -> IssuedTokens | None:
@@ -217,7 +217,8 @@ def renew(held: Held, ask: Callable[[str], IssuedTokens], ledger: Ledger, sealer
                 raise
             in_doubt = True  # only the answer may be lost: the same token is tried once more, at once
     faults.point("credentials.renewed")
-    if not ledger.keep(held, issued):
+    rotated = issued.refresh_token is not None and issued.refresh_token != refresh
+    if not ledger.keep(held, issued, rotated=rotated):
         return None
     faults.point("credentials.kept")
     return issued
@@ -237,13 +238,21 @@ def told_since(held: Held, end: datetime) -> datetime:
     return held.told_since or held.granted_at or now()
 
 
-def renewed(held: Held, issued: IssuedTokens, sealer: Sealer) -> dict[str, object]:
-    """The columns of a credential after a renewal.
+KEPT = (
+    "sealed_access", "access_seen_at", "access_expires_at", "version", "refresh_expires_at", "told_since",
+    "next_refresh_at", "renewal_started_at", "renewal_tries",
+)  # fmt: skip
+"""The columns of a credential that every renewal changes."""
+ROTATED = ("sealed_refresh", "refresh_seen_at")
+"""Those that it changes where the refresh token is a new one."""
+
+
+def renewed(held: Held, issued: IssuedTokens, sealer: Sealer, *, rotated: bool) -> dict[str, object]:
+    """The columns of a credential after a renewal: `KEPT`, and `ROTATED` where it is `rotated`.
 
     An end that was told of a token that has been replaced since holds no longer, until it is told of the new one too.
     """
     at, link_id = now(), held.link_id
-    rotated = issued.refresh_token is not None and issued.refresh_token != held.refresh(sealer)
     told, since = held.told, held.told_since
     if issued.refresh_expires_at is not None:
         told, since = issued.refresh_expires_at, told_since(held, issued.refresh_expires_at)
@@ -307,9 +316,9 @@ class Tokens:
         """Note that a renewal of these tokens is in flight, or that it is not; False when they are others by now."""
         return self._change(held, marked(begun))
 
-    def keep(self, held: Held, issued: IssuedTokens) -> bool:
+    def keep(self, held: Held, issued: IssuedTokens, *, rotated: bool) -> bool:
         """Store what was issued unless the stored tokens are others by now; whether it was stored."""
-        return self._change(held, renewed(held, issued, self._sealer), scope=issued.scope)
+        return self._change(held, renewed(held, issued, self._sealer, rotated=rotated), scope=issued.scope)
 
     def _change(self, held: Held, values: dict[str, object], scope: str | None = None) -> bool:
         """Change the stored tokens (and the link's granted scopes) unless they are others than `held` by now."""

@@ -27,8 +27,8 @@ from charthouse.linking.renewals import GroupLedger, read_held
 from charthouse.linking.states import DUE
 from charthouse.log import get_logger
 from charthouse.partners import smart
+from charthouse.partners.lines import Lines
 from charthouse.partners.pacing import TokenBucket
-from charthouse.partners.transport import Lines
 from charthouse.settings import get_settings
 from charthouse.state import session as state_session
 from charthouse.state.base import now
@@ -55,6 +55,7 @@ REFUSED_MOST: Final = 20
 """Refusals of us, and nobody renewed, before the rest of the provider's waits for the next hour."""
 CLIENT_REFUSED: Final = frozenset({"invalid_client", "unauthorized_client"})
 TRIES: Final = 3
+PAUSE: Final = 0.05
 """How often a link that another process holds is looked at again before it is left to that one."""
 SLICE: Final = 500
 SOON: Final = timedelta(minutes=10)
@@ -191,6 +192,7 @@ class _Batch:
                 if error.code != "CH608":
                     raise
                 if tries > 1:
+                    time.sleep(PAUSE)
                     waiting.append((held, tries - 1))
 
     def _goes_on(self) -> bool:

@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import bindparam, select, update
 
-from charthouse.linking.credentials import Held, marked, renewed
+from charthouse.linking.credentials import KEPT, ROTATED, Held, renewed
+from charthouse.state.base import now
 from charthouse.state.group_commit import GroupCommit
 from charthouse.state.models import Credential, Link
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from types import TracebackType
     from typing import Self
 
-    from sqlalchemy import Select
+    from sqlalchemy import BindParameter, Select, Update
     from sqlalchemy.orm import Session
 
     from charthouse.linking.credentials import IssuedTokens
@@ -55,9 +56,11 @@ class GroupLedger:
         """As `credentials.Tokens.mark`."""
         return self._group.commit(_Entry(held, begun, {}, None))
 
-    def keep(self, held: Held, issued: IssuedTokens) -> bool:
+    def keep(self, held: Held, issued: IssuedTokens, *, rotated: bool) -> bool:
         """As `credentials.Tokens.keep`."""
-        return self._group.commit(_Entry(held, False, renewed(held, issued, self._sealer), issued.scope))
+        return self._group.commit(
+            _Entry(held, False, renewed(held, issued, self._sealer, rotated=rotated), issued.scope)
+        )
 
 
 def read_held(session: Session, link_ids: Sequence[str] | Select[str]) -> dict[str, Held]:
@@ -68,34 +71,40 @@ def read_held(session: Session, link_ids: Sequence[str] | Select[str]) -> dict[s
 
 def _write(session: Session, entries: Sequence[_Entry]) -> list[bool]:
     """Write a group. Rows are locked in one order: links, then credentials, each by id."""
+    connection = session.connection()
     ids = sorted({entry.held.link_id for entry in entries})
-    scopes = _rows(session, select(Link.id, Link.granted_scopes).where(Link.id.in_(ids)).order_by(Link.id))
-    stored = select(Credential.link_id, Credential.version).where(Credential.link_id.in_(ids))
-    versions = _rows(session, stored.order_by(Credential.link_id))
+    scopes = {key: scope for key, scope in connection.execute(_SCOPES, {"ids": ids})}  # noqa: C416  # rows are no pairs
+    versions = {key: version for key, version in connection.execute(_VERSIONS, {"ids": ids})}  # noqa: C416
     stands = [versions.get(entry.held.link_id) == entry.held.version for entry in entries]
     standing = [entry for entry, stood in zip(entries, stands, strict=True) if stood]
-    for begun in (True, False):
-        _update(session, marked(begun), (entry for entry in standing if not entry.values and entry.begun is begun))
-    for rotated in (True, False):  # a statement for all of them names the columns of each
-        _update(session, {}, (e for e in standing if e.values and ("sealed_refresh" in e.values) is rotated))
-    changed = [e for e in standing if e.scope is not None and scopes.get(e.held.link_id) != e.scope]
-    if changed:
-        session.connection().execute(
-            update(Link).where(Link.id == bindparam("of_link")).values(granted_scopes=bindparam("scope")),
-            [{"of_link": entry.held.link_id, "scope": entry.scope} for entry in changed],
-        )
+    at = now()
+    kinds: dict[Update, list[dict[str, Any]]] = {}
+    for entry in standing:
+        row = {"of_link": entry.held.link_id}
+        if not entry.values:
+            kinds.setdefault(_BEGUN if entry.begun else _NOT_BEGUN, []).append({**row, "at": at})
+            continue
+        keep = _KEEP_ROTATED if "sealed_refresh" in entry.values else _KEEP
+        kinds.setdefault(keep, []).append({**row, **{f"to_{name}": value for name, value in entry.values.items()}})
+        if entry.scope is not None and scopes.get(entry.held.link_id) != entry.scope:
+            kinds.setdefault(_SCOPE, []).append({**row, "scope": entry.scope})
+    for statement, rows in kinds.items():
+        connection.execute(statement, rows)
     return stands
 
 
-def _rows(session: Session, query: Any) -> dict[str, Any]:
-    return {key: value for key, value in session.execute(query.with_for_update())}  # noqa: C416  # rows are no pairs
-
-
-def _update(session: Session, fixed: dict[str, Any], entries: Iterable[_Entry]) -> None:
-    rows = [{"of_link": entry.held.link_id, **{f"to_{key}": v for key, v in entry.values.items()}} for entry in entries]
-    if not rows:
-        return
-    values = fixed or {name.removeprefix("to_"): bindparam(name) for name in rows[0] if name != "of_link"}
-    session.connection().execute(
-        update(Credential).where(Credential.link_id == bindparam("of_link")).values(values), rows
-    )
+# Built once: to build a statement costs more than to run it.
+_IDS: BindParameter[Any] = bindparam("ids", expanding=True)
+_SCOPES = select(Link.id, Link.granted_scopes).where(Link.id.in_(_IDS)).order_by(Link.id).with_for_update()
+_VERSIONS = (
+    select(Credential.link_id, Credential.version)
+    .where(Credential.link_id.in_(_IDS))
+    .order_by(Credential.link_id)
+    .with_for_update()
+)
+_SCOPE = update(Link).where(Link.id == bindparam("of_link")).values(granted_scopes=bindparam("scope"))
+_OF_LINK = update(Credential).where(Credential.link_id == bindparam("of_link"))
+_BEGUN = _OF_LINK.values(renewal_started_at=bindparam("at"), renewal_tries=Credential.renewal_tries + 1)
+_NOT_BEGUN = _OF_LINK.values(renewal_started_at=None, renewal_tries=0)
+_KEEP = _OF_LINK.values({name: bindparam(f"to_{name}") for name in KEPT})
+_KEEP_ROTATED = _OF_LINK.values({name: bindparam(f"to_{name}") for name in (*KEPT, *ROTATED)})

@@ -42,7 +42,7 @@ from charthouse.settings import get_settings
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from charthouse.partners.transport import Lines
+    from charthouse.partners.lines import Lines
 
 __all__ = [
     "Client",

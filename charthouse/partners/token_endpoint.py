@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     from charthouse.partners.client import Client
-    from charthouse.partners.transport import Lines
+    from charthouse.partners.lines import Lines
 
     Said = TypeVar("Said")
 
@@ -94,7 +94,6 @@ class TokenSession(OAuth2Session):  # type: ignore[misc]
         *,
         encoded: bool = True,
         redirect_uri: str | None = None,
-        lines: Lines | None = None,
     ) -> None:
         carry = proof(client, token_endpoint, encoded=encoded)
         super().__init__(
@@ -104,23 +103,33 @@ class TokenSession(OAuth2Session):  # type: ignore[misc]
             redirect_uri=redirect_uri,
         )
         for scheme in ("http://", "https://"):
-            self.mount(scheme, lines or BoundedAdapter(most=MAX_TOKEN_ANSWER))
+            self.mount(scheme, BoundedAdapter(most=MAX_TOKEN_ANSWER))
 
     def get_redirect_target(self, _response: requests.Response) -> str | None:
         """Nowhere: secrets are sent where they were meant to go."""
         return None
 
     def parse_response_token(self, answer: requests.Response) -> dict[str, Any]:
-        """What was issued, with the instant at which it ends as `ends_at`."""
-        said = answer.json()
-        if not isinstance(said, dict):
-            raise TypeError
-        error = said.get("error")
-        if error is not None or answer.status_code >= 400:
-            raise RefusedError(error, answer.status_code)
-        issued = {name: value for name, value in said.items() if name not in {"expires_in", "expires_at"}}
-        self.token = issued | {"ends_at": _end(said.get("expires_in"))}
+        """What was issued, as `issued_by` has it."""
+        self.token = issued_by(answer)
         return self.token
+
+
+def issued_by(answer: requests.Response) -> dict[str, Any]:
+    """What an answer issues, with the instant at which it ends as `ends_at`.
+
+    Raises:
+        RefusedError: it is a refusal.
+        ValueError, TypeError: it is no JSON, or no object.
+    """
+    said = answer.json()
+    if not isinstance(said, dict):
+        raise TypeError
+    error = said.get("error")
+    if error is not None or answer.status_code >= 400:
+        raise RefusedError(error, answer.status_code)
+    issued = {name: value for name, value in said.items() if name not in {"expires_in", "expires_at"}}
+    return issued | {"ends_at": _end(said.get("expires_in"))}
 
 
 class RefusedError(AuthlibBaseError):  # type: ignore[misc]
@@ -161,19 +170,20 @@ class BusyError(FetchError):
 
 
 def introducing(
-    client: Client, token_endpoint: str, talk: Callable[[TokenSession], Said], *, lines: Lines | None = None
+    client: Client, token_endpoint: str, talk: Callable[[Any], Said], *, lines: Lines | None = None
 ) -> Said:
-    """Talk as a client, over `lines` that are open already if there are any.
+    """Talk as a client: in a session of its own, or over `lines` that stay open.
 
     One whose Basic secret is refused talks once more, with the secret as it is (`client_auth`). Nothing was granted or
     spent by a request that was refused as `invalid_client`.
     """
+    open_as = TokenSession if lines is None else lines.open_as
     try:
-        return talk(TokenSession(client, token_endpoint, lines=lines))
+        return talk(open_as(client, token_endpoint))
     except RefusedError as error:
         if error.error != "invalid_client" or not has_another_form(client):
             raise
-        return talk(TokenSession(client, token_endpoint, encoded=False, lines=lines))
+        return talk(open_as(client, token_endpoint, encoded=False))
 
 
 @contextmanager

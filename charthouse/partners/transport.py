@@ -21,7 +21,6 @@ from charthouse.partners.addresses import proxies_for
 
 if TYPE_CHECKING:
     import socket
-    from typing import Self
 
     from urllib3 import PoolManager, ProxyManager
 
@@ -68,22 +67,6 @@ class BoundedAdapter(HTTPAdapter):
                     raise AnswerTooLargeError
             response._content = body
         return response
-
-
-class Lines(BoundedAdapter):
-    """Connections that outlive the conversations they serve. Used as a context; `threads` may talk at once."""
-
-    def __init__(self, threads: int) -> None:
-        super().__init__(most=2**20, lines=threads)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        super().close()
-
-    def close(self) -> None:
-        """A conversation ends; its line stays open for the next."""
 
 
 def _clock(manager: PoolManager) -> None:

@@ -6,11 +6,14 @@ gets it knows that nobody else is at work on that name: what looks unfinished th
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
+import os
+import time
 from contextlib import contextmanager
+from functools import cache
 from typing import TYPE_CHECKING
 
-from filelock import FileLock, Timeout
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
@@ -20,8 +23,11 @@ from charthouse.state.engine import engine, sqlite_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 STRIPES = 4096  # lock files; two names on one of them wait for each other, and nothing worse
+
+POLL_SECONDS = 0.02
 
 
 @contextmanager
@@ -35,17 +41,9 @@ def exclusive(name: str, settings: Settings | None = None, *, wait: float = 300.
     digest = hashlib.sha256(name.encode()).digest()
     file = sqlite_file(settings)
     if file is not None:
-        folder = file.with_name(file.name + ".locks")
-        folder.mkdir(exist_ok=True, mode=0o700)
-        lock = FileLock(folder / f"{int.from_bytes(digest[:2], 'big') % STRIPES:03x}.lock", timeout=wait)
-        try:
-            lock.acquire()
-        except Timeout:
-            raise StateError("CH608", where=name) from None
-        try:
+        folder = _folder(file.with_name(file.name + ".locks"))
+        with _locked(folder / f"{int.from_bytes(digest[:2], 'big') % STRIPES:03x}.lock", name, wait):
             yield
-        finally:
-            lock.release()
         return
     key = int.from_bytes(digest[:8], "big", signed=True)
     with engine(settings).connect() as connection, connection.begin():
@@ -60,3 +58,28 @@ def exclusive(name: str, settings: Settings | None = None, *, wait: float = 300.
         except OperationalError:
             raise StateError("CH608", where=name) from None
         yield
+
+
+@cache
+def _folder(folder: Path) -> Path:
+    folder.mkdir(exist_ok=True, mode=0o700)
+    return folder
+
+
+@contextmanager
+def _locked(file: Path, name: str, wait: float) -> Iterator[None]:
+    """Hold a file. The kernel lets go of it when the descriptor closes, by whatever end of the process."""
+    ends = time.monotonic() + wait
+    descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= ends:
+                    raise StateError("CH608", where=name) from None
+                time.sleep(POLL_SECONDS)
+        yield
+    finally:
+        os.close(descriptor)
