@@ -215,7 +215,7 @@ def revoke(
             answer = session.revoke_token(endpoint, token=token, token_type_hint=hint, **sending(endpoint))
             look_at(answer, where)
             if answer.status_code == 401:
-                raise RefusedError("invalid_client", 401)
+                raise RefusedError("invalid_client", answer)
             if answer.status_code >= 400:
                 raise FetchError("CH111", where=where, what=f"HTTP {answer.status_code}")
 
@@ -257,7 +257,7 @@ def introspect(
             answer = session.introspect_token(endpoint, token=token, token_type_hint=hint, **auth, **sending(endpoint))
             look_at(answer, where)
             if answer.status_code == 401:
-                raise RefusedError("invalid_client", 401)
+                raise RefusedError("invalid_client", answer)
             if answer.status_code >= 400:
                 raise FetchError("CH111", where=where, what=f"HTTP {answer.status_code}")
             said: Mapping[str, Any] = answer.json()
