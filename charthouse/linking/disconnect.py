@@ -65,17 +65,16 @@ def disconnect(
 def _revoke(base: str, client: Client, access: str | None, refresh: str | None) -> tuple[bool, str | None]:
     """Whether the provider took the tokens back, and where else people may do so, if it says.
 
-    The refresh token goes first: many servers end the whole grant with it.
+    The refresh token goes first: many servers end the whole grant with it. It is the one that counts; servers may
+    refuse to take back access tokens (`unsupported_token_type`, RFC 7009 §2.2.1), which run out by themselves.
     """
-    switch = None
+    switch, revoked = None, False
     try:
         configuration = smart.discover(base)
         switch = configuration.management_endpoint
-        revoked = False
         for token, hint in ((refresh, "refresh_token"), (access, "access_token")):
             if token is not None:
                 revoked = smart.revoke(base, token, client, hint=hint, configuration=configuration) or revoked
     except CharthouseError as error:
-        log.warning("tokens were not revoked at the provider", code=error.code)
-        return False, switch
+        log.warning("a token was not revoked at the provider", code=error.code)
     return revoked, switch

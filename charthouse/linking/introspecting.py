@@ -6,6 +6,7 @@ stays unknown.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import update
@@ -45,19 +46,21 @@ def learn_ends(
     for link in held.values():
         if vain >= IN_VAIN:
             break
-        # A public client has no proof of its own; the access token authorizes the question (RFC 7662 §2.1).
-        bearer = link.access(sealer) if client.auth == "none" else None
-        try:
-            said = smart.introspect(
-                base,
-                link.refresh(sealer),
-                client,
-                hint="refresh_token",
-                bearer=bearer,
-                configuration=configuration,
-            )
-        except CharthouseError:
-            said = None
+        # A public client has no proof of its own; the access token authorizes the question (RFC 7662 §2.1), or, with
+        # servers that take no such thing, its id has to do.
+        said = None
+        for bearer in (link.access(sealer), None) if client.auth == "none" else (None,):
+            with suppress(CharthouseError):
+                said = smart.introspect(
+                    base,
+                    link.refresh(sealer),
+                    client,
+                    hint="refresh_token",
+                    bearer=bearer,
+                    configuration=configuration,
+                )
+            if said is not None:
+                break
         if said is None or not said.active or said.expires_at is None:
             vain += 1
             continue

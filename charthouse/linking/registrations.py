@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final, cast, get_args
 
 from sqlalchemy import func, select
@@ -20,11 +21,11 @@ from charthouse.state.models import Provider
 from charthouse.state.seals import sealer_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from datetime import datetime
 
     from sqlalchemy.orm import Session
 
+    from charthouse.partners.client import Signer
     from charthouse.state.models import Actor
 
 WITH_SECRET: Final = frozenset({"client_secret_basic", "client_secret_post"})
@@ -160,13 +161,13 @@ def scopes_of(session: Session, provider_slug: str) -> str | None:
     return None if provider.registration is None else get_registration(session, provider.registration).scopes
 
 
-def _signer(client_id: str, algorithm: str | None, settings: Settings) -> Callable[[str], str]:
+def _signer(client_id: str, algorithm: str | None, settings: Settings) -> Signer:
     """What signs when a token endpoint is asked, by the pair that signs then: a first pair may have to be made."""
 
-    def sign(token_url: str) -> str:
+    def sign(token_endpoint: str, *, ahead: timedelta = timedelta(0)) -> str:
         with state_session(settings, read_only=True) as state:
             made = assertion_signer(state, client_id, algorithm=algorithm, settings=settings)
-        return made(token_url)
+        return made(token_endpoint, ahead=ahead)
 
     return sign
 

@@ -24,11 +24,11 @@ from charthouse.state.locks import exclusive
 from charthouse.state.seals import sealer_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from datetime import datetime
 
     from sqlalchemy.orm import Session
 
+    from charthouse.partners.client import Signer
     from charthouse.settings import Settings
     from charthouse.state.linking import KeyPurpose
 
@@ -98,7 +98,7 @@ def rotate(purpose: KeyPurpose, *, settings: Settings | None = None) -> str:
 
 def assertion_signer(
     session: Session, client_id: str, *, algorithm: str | None = None, settings: Settings | None = None
-) -> Callable[[str], str]:
+) -> Signer:
     """What makes client assertions (RFC 7523) for a client of ours: one for each request, for the token URL given.
 
     `session` reads the pair; a first one is made in a transaction of its own, so none that writes may be open.

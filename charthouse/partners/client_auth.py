@@ -1,7 +1,8 @@
 """How a request to an authorization server carries the proof of who we are (RFC 6749 §2.3.1, RFC 7521 §4.2, RFC 7523).
 
 A secret in HTTP Basic is form-urlencoded first, as RFC 6749 §2.3.1 says. Servers exist that do not decode it; a secret
-that the encoding changes is therefore sent once more as it is, where the first is refused as `invalid_client`.
+that the encoding changes is therefore sent once more as it is, where the first is refused as `invalid_client`. So is
+an assertion, by the server's clock, where that differs from ours: nobody takes one that has ended, or that is to come.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from charthouse.errors import LinkError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, MutableMapping
 
-    from charthouse.partners.client import Client
+    from charthouse.partners.client import Client, Signer
 
     Prepare = Callable[[Any, str, str, MutableMapping[str, str], Any], tuple[str, MutableMapping[str, str], Any]]
     """As Authlib calls it: client, method, address, headers, body; returns the last three."""
@@ -31,8 +32,14 @@ ASSERTION_LIFE: Final = timedelta(minutes=4)
 """SMART App Launch 2.2 (client-confidential-asymmetric) permits five minutes; one is left for clocks that differ."""
 
 
-def proof(client: Client, token_endpoint: str, *, encoded: bool = True) -> Prepare:
+DIFFERS: Final = timedelta(seconds=10)
+"""Clocks that are less apart are not to blame."""
+
+
+def proof(client: Client, token_endpoint: str, *, encoded: bool = True, ahead: timedelta = timedelta(0)) -> Prepare:
     """What puts the proof into a request, for Authlib. `encoded=False` sends a Basic secret as it is.
+
+    `ahead` is how far the server's clock is ahead of ours.
 
     Raises:
         LinkError: CH637 when the registration lacks the secret or the key that its way of proof needs.
@@ -45,7 +52,7 @@ def proof(client: Client, token_endpoint: str, *, encoded: bool = True) -> Prepa
             uri,
             headers,
             body,
-            {"client_assertion_type": ASSERTION_TYPE, "client_assertion": sign(token_endpoint)},
+            {"client_assertion_type": ASSERTION_TYPE, "client_assertion": sign(token_endpoint, ahead=ahead)},
         )
     given = {"client_id": client.client_id}
     if client.auth != "none":
@@ -58,22 +65,22 @@ def proof(client: Client, token_endpoint: str, *, encoded: bool = True) -> Prepa
     return lambda _client, _method, uri, headers, body: (uri, _with(headers, "Authorization", login), body)
 
 
-def has_another_form(client: Client) -> bool:
-    """Whether a Basic secret reads otherwise to a server that does not decode it."""
+def has_another_form(client: Client, ahead: timedelta = timedelta(0)) -> bool:
+    """Whether the proof reads otherwise: a Basic secret that is not decoded, an assertion by a clock so far ahead."""
+    if client.auth == "private_key_jwt":
+        return abs(ahead) >= DIFFERS
     return client.auth == "client_secret_basic" and _login(client, encoded=True) != _login(client, encoded=False)
 
 
-def assertion_signer(
-    client_id: str, private_key: Mapping[str, Any], *, kid: str, algorithm: str
-) -> Callable[[str], str]:
+def assertion_signer(client_id: str, private_key: Mapping[str, Any], *, kid: str, algorithm: str) -> Signer:
     """Makes client assertions with one private key (a JWK; `algorithm` RS384 or ES384): each for one request.
 
     Claims are those that SMART requires: iss = sub = client id, aud = token endpoint, jti, exp within five minutes.
     """
     key = jwk.import_key(dict(private_key))
 
-    def sign(token_endpoint: str) -> str:
-        at = now()
+    def sign(token_endpoint: str, *, ahead: timedelta = timedelta(0)) -> str:
+        at = now() + ahead
         claims = {
             "iss": client_id,
             "sub": client_id,

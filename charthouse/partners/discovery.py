@@ -49,6 +49,7 @@ class SmartConfiguration:
     token_endpoint_auth_methods_supported: frozenset[str] = frozenset()
     token_endpoint_auth_signing_alg_values_supported: frozenset[str] = frozenset()
     authorization_response_iss_parameter_supported: bool = False
+    prompt_values_supported: frozenset[str] = frozenset()
     user_access_brand_bundle: str | None = None
     associated_endpoints: tuple[AssociatedEndpoint, ...] = ()
 
@@ -126,6 +127,7 @@ def read_configuration(body: bytes, base_url: str) -> SmartConfiguration | None:
         token_endpoint_auth_signing_alg_values_supported=words("token_endpoint_auth_signing_alg_values_supported"),
         authorization_response_iss_parameter_supported=said.get("authorization_response_iss_parameter_supported")
         is True,
+        prompt_values_supported=words("prompt_values_supported"),
         user_access_brand_bundle=address("user_access_brand_bundle"),
         associated_endpoints=_associated(base, said.get("associated_endpoints")),
     )

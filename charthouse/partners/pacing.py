@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import NamedTuple
 
@@ -86,6 +86,12 @@ def retry_after(header: str | None, date: str | None = None) -> float | None:
     if moment is None:
         return None
     return max(0.0, (moment - (_instant(date or "") or datetime.now(UTC))).total_seconds())
+
+
+def ahead_of(ours: datetime, date: str | None) -> timedelta:
+    """How far a server's clock is ahead of ours, by the Date header of an answer; nothing where it sent none."""
+    theirs = _instant(date or "")
+    return theirs - ours if theirs is not None else timedelta(0)
 
 
 def _instant(http_date: str) -> datetime | None:

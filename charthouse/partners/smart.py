@@ -99,6 +99,7 @@ def begin_sign_in(
     """
     state, verifier, nonce = secrets.token_urlsafe(32), secrets.token_urlsafe(64), secrets.token_urlsafe(32)
     scope = read_only(scope) if scope else scopes_to_request(configuration)
+    prompt = prompt or _consent(configuration, scope)
     asked = {
         "aud": base_url.rstrip("/"),
         "login_hint": login_hint,
@@ -214,7 +215,7 @@ def revoke(
             answer = session.revoke_token(endpoint, token=token, token_type_hint=hint, **sending(endpoint))
             look_at(answer, where)
             if answer.status_code == 401:
-                raise RefusedError("invalid_client", 401)
+                raise RefusedError("invalid_client", answer)
             if answer.status_code >= 400:
                 raise FetchError("CH111", where=where, what=f"HTTP {answer.status_code}")
 
@@ -256,7 +257,7 @@ def introspect(
             answer = session.introspect_token(endpoint, token=token, token_type_hint=hint, **auth, **sending(endpoint))
             look_at(answer, where)
             if answer.status_code == 401:
-                raise RefusedError("invalid_client", 401)
+                raise RefusedError("invalid_client", answer)
             if answer.status_code >= 400:
                 raise FetchError("CH111", where=where, what=f"HTTP {answer.status_code}")
             said: Mapping[str, Any] = answer.json()
@@ -298,6 +299,16 @@ def sign_in_unattended(
     if "code" not in given:
         raise StateError("CH604", where=where, what=named(given.get("error")))
     return exchange_code(configuration, given["code"], sign_in.code_verifier, client, redirect_uri=redirect_uri)
+
+
+def _consent(configuration: SmartConfiguration, scope: str) -> str | None:
+    """What OpenID Connect Core §11 demands of who asks for `offline_access`: certified servers grant none without it.
+
+    Outside OpenID Connect the parameter has no meaning; a server that names the values that it takes may lack this one.
+    """
+    known = configuration.prompt_values_supported
+    asked = {"openid", "offline_access"} <= set(scope.split())
+    return "consent" if asked and (not known or "consent" in known) else None
 
 
 def _refresh_once(

@@ -18,7 +18,7 @@ from charthouse.clock import now
 from charthouse.errors import FetchError
 from charthouse.partners.addresses import proxies_for
 from charthouse.partners.client_auth import has_another_form, proof
-from charthouse.partners.pacing import retry_after
+from charthouse.partners.pacing import ahead_of, retry_after
 from charthouse.partners.transport import AnswerTooLargeError, BoundedAdapter
 from charthouse.settings import get_settings
 
@@ -93,9 +93,10 @@ class TokenSession(OAuth2Session):  # type: ignore[misc]
         token_endpoint: str,
         *,
         encoded: bool = True,
+        ahead: timedelta = timedelta(0),
         redirect_uri: str | None = None,
     ) -> None:
-        carry = proof(client, token_endpoint, encoded=encoded)
+        carry = proof(client, token_endpoint, encoded=encoded, ahead=ahead)
         super().__init__(
             client.client_id,
             token_endpoint_auth_method=carry,
@@ -127,17 +128,21 @@ def issued_by(answer: requests.Response) -> dict[str, Any]:
         raise TypeError
     error = said.get("error")
     if error is not None or answer.status_code >= 400:
-        raise RefusedError(error, answer.status_code)
+        raise RefusedError(error, answer)
     issued = {name: value for name, value in said.items() if name not in {"expires_in", "expires_at"}}
     return issued | {"ends_at": _end(said.get("expires_in"))}
 
 
 class RefusedError(AuthlibBaseError):  # type: ignore[misc]
-    """The token endpoint refused, with an OAuth error code or without."""
+    """The token endpoint refused, with an OAuth error code or without.
 
-    def __init__(self, error: object, status: int) -> None:
+    `ahead` is how far its clock is ahead of ours, as its answer tells.
+    """
+
+    def __init__(self, error: object, answer: requests.Response) -> None:
         super().__init__(error if isinstance(error, str) else None)
-        self.status = status
+        self.status = answer.status_code
+        self.ahead = ahead_of(now(), answer.headers.get("Date"))
 
     @property
     def is_passing(self) -> bool:
@@ -146,8 +151,12 @@ class RefusedError(AuthlibBaseError):  # type: ignore[misc]
 
     @property
     def is_the_clients(self) -> bool:
-        """Whether it does not take us for who we are, or does not let us do this."""
-        return self.error in _CLIENT_ERRORS or (self.error not in _KNOWN_ERRORS and self.status == 401)
+        """Whether it does not take us for who we are, or does not let us do this.
+
+        A 401 is about the client (RFC 6749 §5.2), whatever name comes with it: SMART's own launcher says
+        `invalid_request` where a secret is not sent as it wants it.
+        """
+        return self.error in _CLIENT_ERRORS or (self.status == 401 and self.error not in _GRANT_ERRORS)
 
     @property
     def is_the_grants(self) -> bool:
@@ -174,8 +183,8 @@ def introducing(
 ) -> Said:
     """Talk as a client: in a session of its own, or over `lines` that stay open.
 
-    One whose Basic secret is refused talks once more, with the secret as it is (`client_auth`). Nothing was granted or
-    spent by a request that was refused as `invalid_client`.
+    One that is refused talks once more where its proof has another form: a Basic secret as it is, an assertion by the
+    clock of the server (`client_auth`). Nothing was granted or spent by a request that was refused as `invalid_client`.
     """
     open_as = TokenSession if lines is None else lines.open_as
     try:

@@ -22,7 +22,10 @@ class AuthorizationServer:
     """`refresh_expires_in` of every answer."""
     introspects: int | None = None
     """Seconds to the end that introspection tells."""
+    takes_bearers: bool = True
+    """Whether an access token authorizes the question."""
     revokes: bool = True
+    revokes_access: bool = True
     error: tuple[int, str] | None = None
     """Refuse everybody like this."""
     ended: dict[str, tuple[int, str]] = field(default_factory=dict)
@@ -69,9 +72,13 @@ class AuthorizationServer:
                         self.close_connection = True
                         return
                     self.say(status, said)
+                elif self.path == "/introspect" and "Authorization" in self.headers and not outer.takes_bearers:
+                    self.say(400, {"error": "invalid_request"})
                 elif self.path == "/introspect":
                     outer.introspected.append(form["token"])
                     self.say(200, {"active": True, "exp": outer.now() + (outer.introspects or 0)})
+                elif form["token_type_hint"] == "access_token" and not outer.revokes_access:
+                    self.say(400, {"error": "unsupported_token_type"})
                 else:
                     outer.revoked.append(form["token"])
                     self.say(200, {})

@@ -254,6 +254,13 @@ def test_what_the_provider_tells_of_the_end_is_noted(server, signed_in, clock):
     assert server.introspected == ["asked.1"]
 
 
+def test_a_public_client_asks_by_its_id_where_an_access_token_does_not_do(server, signed_in):
+    server.introspects, server.takes_bearers = 3 * 86400, False
+    link = signed_in("g")
+    refresh_batch([link])
+    assert held(link).refresh_expires_at == pytest.approx(now() + 3 * DAY, abs=timedelta(seconds=5))
+
+
 def test_the_lifetime_of_a_provider_is_learnt_and_its_people_are_warned(server, signed_in, clock):
     """Three weeks ago three people's grants ended after a week; the fourth is warned a day before."""
     for number in range(3):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import logging
 import threading
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ from charthouse.state import session
 from charthouse.state.linking import Removal, SignIn
 from charthouse.state.models import Credential
 from tests.linking.odd_provider import ANN, OTHER_KEY, OddProvider, sent_back
-from tests.partners.odd_server import Reply, as_json
+from tests.partners.odd_server import Asked, Reply, as_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -366,6 +367,48 @@ def test_confidential_clients(person: str, provider: OddProvider, auth: str, sec
     done = linked(person, provider)
     assert done.code == "CH637"
     assert done.status == "pending", "a registration to mend ends nobody's link"
+
+
+def test_a_wrong_secret_at_a_server_that_insists_on_its_encoding(person: str, provider: OddProvider) -> None:
+    """It finds fault with the form of the second try; what is wrong is still the secret of the first."""
+
+    def strict(asked: Asked) -> Reply:
+        login = base64.b64decode(asked.headers["Authorization"].split()[1]).decode()
+        return (
+            as_json({"error": "invalid_client"}, 401) if "%2B" in login else as_json({"error": "invalid_request"}, 400)
+        )
+
+    provider.odd["/as/token"] = strict
+    with session() as state:
+        registrations.set_registration(state, "vendor", "app-1", "client_secret_basic", "p+l%canary")
+        providers.edit_provider(state, "odd", registration="vendor")
+    done = linked(person, provider)
+    assert (done.code, done.status) == ("CH637", "pending")
+
+
+def test_a_401_is_about_the_client_whatever_name_it_has(person: str, provider: OddProvider) -> None:
+    provider.odd["/as/token"] = as_json({"error": "invalid_request"}, 401)
+    done = linked(person, provider)
+    assert (done.code, done.status) == ("CH637", "pending"), "an operator mends it; the link is not failed for it"
+    provider.odd["/as/token"] = as_json({"error": "invalid_grant"}, 401)
+    assert linked(person, provider).code == "CH636"
+
+
+@pytest.mark.parametrize("ahead", [600, -600])
+def test_an_assertion_is_made_by_the_clock_of_a_server_that_is_ten_minutes_off(
+    person: str, provider: OddProvider, later: Callable[[float], None], ahead: float
+) -> None:
+    later(ahead)
+    with session() as state:
+        registrations.set_registration(state, "vendor", "app-1", "private_key_jwt")
+        providers.edit_provider(state, "odd", registration="vendor")
+    provider.client = {"auth": "private_key_jwt", "id": "app-1"}
+    provider.assertion_keys = signing_keys.public_jwks("client_assertion")
+    assert linked(person, provider).code is None
+    assert provider.asked_for_tokens() == 2
+    provider.assertion_keys = {"keys": [OTHER_KEY.as_dict(private=False)]}
+    assert linked(person, provider).code == "CH637"
+    assert provider.asked_for_tokens() == 4, "once more, and no more"
 
 
 @pytest.mark.parametrize("algorithm", ["RS384", "ES384"])

@@ -164,6 +164,14 @@ def test_access_is_taken_back_at_the_provider_and_here(server, signed_in):
         disconnect(link)
 
 
+def test_a_provider_that_takes_back_no_access_tokens_has_been_told(server, signed_in):
+    """Access tokens that are signed and kept nowhere run out by themselves (`unsupported_token_type`)."""
+    server.revokes_access = False
+    done = disconnect(signed_in("g"))
+    assert (done.revoked, done.portal_url) == (True, None)
+    assert server.revoked == ["g.0"]
+
+
 def test_access_is_removed_though_the_provider_has_no_place_to_tell_or_is_gone(server, signed_in, home):
     first, second, third = signed_in("a"), signed_in("b"), signed_in("c")
     server.revokes = False

@@ -177,6 +177,26 @@ def test_refresh_keeps_the_old_token_where_no_new_one_comes() -> None:
 
 
 @pytest.mark.parametrize(
+    ("scope", "known", "prompt"),
+    [
+        ("openid fhirUser offline_access patient/*.rs", [], ["consent"]),
+        ("openid fhirUser offline_access patient/*.rs", ["login", "consent"], ["consent"]),
+        ("openid fhirUser offline_access patient/*.rs", ["login"], None),
+        ("offline_access patient/*.rs", [], None),
+        ("openid fhirUser patient/*.rs", [], None),
+    ],
+)
+def test_who_asks_for_lasting_access_asks_for_consent(scope: str, known: list[str], prompt: list[str] | None) -> None:
+    """OpenID Connect Core §11: a certified server leaves `offline_access` out, and says nothing, otherwise."""
+    endpoints = {"authorization_endpoint": "https://a.example/a", "token_endpoint": "https://a.example/t"}
+    said = json.dumps(endpoints | {"prompt_values_supported": known}).encode()
+    configuration = read_configuration(said, "https://a.example/fhir")
+    assert configuration is not None
+    begun = smart.begin_sign_in(configuration, "https://a.example/fhir", APP, redirect_uri=REDIRECT, scope=scope)
+    assert parse_qs(urlsplit(begun.url).query).get("prompt") == prompt
+
+
+@pytest.mark.parametrize(
     ("reply", "code"),
     [
         (as_json({"error": "invalid_grant"}, 400), "CH113"),
