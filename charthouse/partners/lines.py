@@ -6,6 +6,7 @@ request is prepared by hand and given to the adapter. What it says is the same.
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
@@ -37,9 +38,11 @@ class Lines:
     def __exit__(self, *_: object) -> None:
         self._adapter.close()
 
-    def open_as(self, client: Client, token_endpoint: str, *, encoded: bool = True) -> Line:
+    def open_as(
+        self, client: Client, token_endpoint: str, *, encoded: bool = True, ahead: timedelta = timedelta(0)
+    ) -> Line:
         """A conversation as a client, in place of a `TokenSession`."""
-        return Line(self, proof(client, token_endpoint, encoded=encoded))
+        return Line(self, proof(client, token_endpoint, encoded=encoded, ahead=ahead))
 
     def post(self, request: requests.PreparedRequest, timeout: float, proxies: dict[str, str] | None) -> Any:
         """The answer to a request, by the proxy and with the certificates that the environment names."""

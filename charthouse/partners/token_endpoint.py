@@ -189,10 +189,14 @@ def introducing(
     open_as = TokenSession if lines is None else lines.open_as
     try:
         return talk(open_as(client, token_endpoint))
-    except RefusedError as error:
-        if error.error != "invalid_client" or not has_another_form(client):
+    except RefusedError as refused:
+        if refused.error != "invalid_client" or not has_another_form(client, refused.ahead):
             raise
-        return talk(open_as(client, token_endpoint, encoded=False))
+        try:
+            return talk(open_as(client, token_endpoint, encoded=False, ahead=refused.ahead))
+        except RefusedError as again:
+            # What a strict server says of a secret that is not encoded is not what is wrong with ours.
+            raise refused if again.error == "invalid_request" else again from None
 
 
 @contextmanager
