@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import delete, exists, func, or_, select
 
 from charthouse.linking import confirm, ends, links
-from charthouse.linking.expiry import ends_at, warn_now
+from charthouse.linking.expiry import warn_now
+from charthouse.linking.grants import end_of
 from charthouse.linking.states import DUE
 from charthouse.state import audit
 from charthouse.state import session as state_session
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from sqlalchemy import Select
     from sqlalchemy.orm import Session
 
-    from charthouse.linking.expiry import End
     from charthouse.state.models import Status
 
 CONFIRMED_WITHIN: Final = timedelta(days=1)
@@ -106,23 +106,16 @@ def _warn() -> int:
         rows = [(link_id, slug, stored) for link_id, slug, stored in state.execute(query)]
         learnt = ends.learnt(state, {slug for _, slug, _ in rows})
     at = now()
-    near = [link_id for link_id, slug, stored in rows if warn_now(_end(stored, learnt[slug]), at)]
+    near = [link_id for link_id, slug, stored in rows if warn_now(end_of(stored, learnt[slug]), at)]
 
     def warn(state: Session, link: Link) -> bool:
         stored = state.get(Credential, link.id)
-        if stored is None or not warn_now(_end(stored, learnt[link.provider]), at):
+        if stored is None or not warn_now(end_of(stored, learnt[link.provider]), at):
             return False
         links.note_watch(state, link.id, "expiring", "grant_ends", kind="expiring")
         return True
 
     return _each(select(Link.id).where(Link.id.in_(near), Link.status.in_(DUE)), warn) if near else 0
-
-
-def _end(stored: Credential, learnt: timedelta | None) -> End | None:
-    told, since = stored.refresh_expires_at, stored.told_since
-    if stored.sealed_refresh is None:
-        told, since = stored.access_expires_at, stored.access_seen_at  # it lives as long as its one access token
-    return ends_at(stored.granted_at, told, since, learnt)
 
 
 def _expire() -> int:

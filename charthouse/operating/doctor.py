@@ -13,6 +13,7 @@ from sqlalchemy import text
 
 from charthouse.errors import CharthouseError, LakeError
 from charthouse.lake.session import EXTENSIONS, connect, open_records, open_vault
+from charthouse.linking.alarms import open_alarms
 from charthouse.linking.keys import check_key, key_is_needed
 from charthouse.linking.providers import list_providers
 from charthouse.settings import PROJECT_ROOT, get_settings
@@ -172,6 +173,18 @@ def slug_is_sandbox(base: str) -> bool:
     return base.startswith("http://127.0.0.1:")
 
 
+def _alarms() -> Iterator[Finding]:
+    """What only an operator can mend."""
+    try:
+        with session(read_only=True) as state:
+            standing = open_alarms(state)
+    except Exception:  # the state database has its own finding
+        return
+    for alarm in standing:
+        met = f"{alarm.code} {alarm.title}; {alarm.count:,} times since {alarm.opened_at:%Y-%m-%d %H:%M} UTC"
+        yield Finding(f"alarm {alarm.subject}", False, met, alarm.mend)
+
+
 def _guard(what: str, look: Callable[[], str]) -> Finding:
     try:
         return Finding(what, True, look())
@@ -184,4 +197,4 @@ def _guard(what: str, look: Callable[[], str]) -> Finding:
         )
 
 
-_LOOKS = (_python, _versions, _extensions, _folders, _key, _state, _lakes, _footing, _providers)
+_LOOKS = (_python, _versions, _extensions, _folders, _key, _state, _lakes, _footing, _providers, _alarms)

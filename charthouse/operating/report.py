@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from charthouse.errors import StateError, catalogue
+from charthouse.linking.alarms import open_alarms
 from charthouse.state import session
 from charthouse.sync import runs
 
@@ -43,6 +44,15 @@ def as_data(report: RunReport) -> dict[str, Any]:
         "new_versions": report.new_versions,
         "nothing_new": report.nothing_new,
     }
+
+
+def render_alarms(out: Console) -> None:
+    """Print what only an operator can mend, if there is anything."""
+    with session(read_only=True) as state:
+        standing = open_alarms(state)
+    for alarm in standing:
+        out.print(f"{alarm.code} {alarm.title}: {alarm.subject} ({alarm.count:,} times)", style="red", highlight=False)
+        out.print(f"  {alarm.mend}", highlight=False)
 
 
 def render(report: RunReport, out: Console) -> None:

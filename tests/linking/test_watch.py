@@ -9,7 +9,7 @@ import pytest
 
 from charthouse.clock import now
 from charthouse.errors import StateError
-from charthouse.linking import credentials, links, people
+from charthouse.linking import alarms, credentials, links, people
 from charthouse.linking.disconnect import disconnect
 from charthouse.linking.watch import watch_links
 from charthouse.settings import get_settings
@@ -18,6 +18,7 @@ from charthouse.state.linking import SignIn
 from charthouse.state.models import Credential
 from charthouse.state.notices import Notice
 from charthouse.sync import runs
+from tests.conftest import Installation
 
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
@@ -184,3 +185,27 @@ def test_access_is_removed_though_the_provider_has_no_place_to_tell_or_is_gone(s
     assert Counter(kind for kind, _ in told())["disconnected"] == 3
     with session(read_only=True) as state:
         assert state.query(Credential).count() == 0
+
+
+def test_an_operator_sees_links_and_alarms_without_a_secret(server, signed_in, home, clock):
+    """Through the command line, as an operator does."""
+    link = signed_in("g", told=30 * DAY)
+    with session() as state:
+        alarms.raise_alarm(state, "CH646", "vendor", count=3)
+    run = Installation(home, {"CHARTHOUSE_STATE_URL": get_settings().state_url}).run
+    shown = run("links", "show", link, "--json").stdout
+    assert '"status": "confirmed"' in shown
+    assert str((now() + 30 * DAY).date()) in shown
+    events = run("links", "events", link).stdout
+    assert "records_received" in events
+    assert run("links", "sync", link).returncode == 0
+    with session(read_only=True) as state:
+        assert [work.link_id for work in links.due_links(state, waiting=True)] == [link]
+    told = run("links", "disconnect", link).stdout
+    assert "revoked at the provider" in told
+    doctor = run("doctor").stdout
+    assert "CH646" in doctor
+    assert "3 times" in doctor
+    keys = run("keys", "status").stdout
+    assert "credential.sealed_access" in keys
+    assert "canary" not in shown + events + told + doctor + keys

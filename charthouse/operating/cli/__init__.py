@@ -80,9 +80,11 @@ def airflow(
 
 @app.command()
 def status(as_json: AsJson = False) -> None:
-    """The last run: resources by type, rows by table, seconds by stage, what went wrong."""
+    """Open alarms; the last run: resources by type, rows by table, seconds by stage, what went wrong."""
     from charthouse.operating import report
 
+    if not as_json:
+        report.render_alarms(out)
     said = report.latest()
     if as_json:
         typer.echo(json.dumps(report.as_data(said), default=str, indent=1))
