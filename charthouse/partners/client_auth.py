@@ -1,8 +1,11 @@
 """How a request to an authorization server carries the proof of who we are (RFC 6749 §2.3.1, RFC 7521 §4.2, RFC 7523).
 
 A secret in HTTP Basic is form-urlencoded first, as RFC 6749 §2.3.1 says. Servers exist that do not decode it; a secret
-that the encoding changes is therefore sent once more as it is, where the first is refused as `invalid_client`. So is
-an assertion, by the server's clock, where that differs from ours: nobody takes one that has ended, or that is to come.
+that the encoding changes is therefore sent once more as it is, where the first is refused as `invalid_client`.
+
+An assertion says who we are. SMART leaves `client_id` out beside it; RFC 7521 §4.2 permits it, and Spring's server
+takes no request without. One that is refused is therefore sent once more with it, made by the server's clock where that
+differs from ours: nobody takes an assertion that has ended, or that is to come.
 """
 
 from __future__ import annotations
@@ -30,14 +33,12 @@ if TYPE_CHECKING:
 ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 ASSERTION_LIFE: Final = timedelta(minutes=4)
 """SMART App Launch 2.2 (client-confidential-asymmetric) permits five minutes; one is left for clocks that differ."""
-
-
 DIFFERS: Final = timedelta(seconds=10)
 """Clocks that are less apart are not to blame."""
 
 
-def proof(client: Client, token_endpoint: str, *, encoded: bool = True, ahead: timedelta = timedelta(0)) -> Prepare:
-    """What puts the proof into a request, for Authlib. `encoded=False` sends a Basic secret as it is.
+def proof(client: Client, token_endpoint: str, *, again: bool = False, ahead: timedelta = timedelta(0)) -> Prepare:
+    """What puts the proof into a request, for Authlib; `again`, in its other form.
 
     `ahead` is how far the server's clock is ahead of ours.
 
@@ -47,12 +48,10 @@ def proof(client: Client, token_endpoint: str, *, encoded: bool = True, ahead: t
     if client.auth == "private_key_jwt":
         if client.signer is None:
             raise LinkError("CH637", what="the registration has no key to sign with")
-        sign = client.signer
+        sign, off = client.signer, ahead if abs(ahead) >= DIFFERS else timedelta(0)
+        beside = {"client_assertion_type": ASSERTION_TYPE} | ({"client_id": client.client_id} if again else {})
         return lambda _client, _method, uri, headers, body: _in_body(
-            uri,
-            headers,
-            body,
-            {"client_assertion_type": ASSERTION_TYPE, "client_assertion": sign(token_endpoint, ahead=ahead)},
+            uri, headers, body, beside | {"client_assertion": sign(token_endpoint, ahead=off)}
         )
     given = {"client_id": client.client_id}
     if client.auth != "none":
@@ -61,15 +60,17 @@ def proof(client: Client, token_endpoint: str, *, encoded: bool = True, ahead: t
         given["client_secret"] = client.secret
     if client.auth != "client_secret_basic":
         return lambda _client, _method, uri, headers, body: _in_body(uri, headers, body, given)
-    login = _login(client, encoded=encoded)
+    login = _login(client, encoded=not again)
     return lambda _client, _method, uri, headers, body: (uri, _with(headers, "Authorization", login), body)
 
 
-def has_another_form(client: Client, ahead: timedelta = timedelta(0)) -> bool:
-    """Whether the proof reads otherwise: a Basic secret that is not decoded, an assertion by a clock so far ahead."""
+def has_another_form(client: Client, error: str | None) -> bool:
+    """Whether a proof that was refused with this OAuth error has another form that may do."""
     if client.auth == "private_key_jwt":
-        return abs(ahead) >= DIFFERS
-    return client.auth == "client_secret_basic" and _login(client, encoded=True) != _login(client, encoded=False)
+        return error in {"invalid_client", "invalid_request"}
+    if client.auth != "client_secret_basic" or error != "invalid_client":
+        return False
+    return _login(client, encoded=True) != _login(client, encoded=False)
 
 
 def assertion_signer(client_id: str, private_key: Mapping[str, Any], *, kid: str, algorithm: str) -> Signer:

@@ -39,10 +39,10 @@ class Lines:
         self._adapter.close()
 
     def open_as(
-        self, client: Client, token_endpoint: str, *, encoded: bool = True, ahead: timedelta = timedelta(0)
+        self, client: Client, token_endpoint: str, *, again: bool = False, ahead: timedelta = timedelta(0)
     ) -> Line:
         """A conversation as a client, in place of a `TokenSession`."""
-        return Line(self, proof(client, token_endpoint, encoded=encoded, ahead=ahead))
+        return Line(self, proof(client, token_endpoint, again=again, ahead=ahead))
 
     def post(self, request: requests.PreparedRequest, timeout: float, proxies: dict[str, str] | None) -> Any:
         """The answer to a request, by the proxy and with the certificates that the environment names."""

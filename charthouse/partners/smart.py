@@ -30,9 +30,9 @@ from charthouse.partners.token_endpoint import (
     RefusedError,
     TokenSession,
     TokenSet,
+    accepted,
     conversation,
     introducing,
-    look_at,
     named,
     sending,
     token_set,
@@ -212,12 +212,7 @@ def revoke(
 
     def talk(session: TokenSession) -> None:
         with conversation(session, where):
-            answer = session.revoke_token(endpoint, token=token, token_type_hint=hint, **sending(endpoint))
-            look_at(answer, where)
-            if answer.status_code == 401:
-                raise RefusedError("invalid_client", answer)
-            if answer.status_code >= 400:
-                raise FetchError("CH111", where=where, what=f"HTTP {answer.status_code}")
+            accepted(session.revoke_token(endpoint, token=token, token_type_hint=hint, **sending(endpoint)), where)
 
     try:
         introducing(client, configuration.token_endpoint, talk)
@@ -255,12 +250,7 @@ def introspect(
         with conversation(session, where):
             auth = {"auth": BearerToken(bearer)} if bearer is not None else {}
             answer = session.introspect_token(endpoint, token=token, token_type_hint=hint, **auth, **sending(endpoint))
-            look_at(answer, where)
-            if answer.status_code == 401:
-                raise RefusedError("invalid_client", answer)
-            if answer.status_code >= 400:
-                raise FetchError("CH111", where=where, what=f"HTTP {answer.status_code}")
-            said: Mapping[str, Any] = answer.json()
+            said: Mapping[str, Any] = accepted(answer, where).json()
             if not isinstance(said.get("active"), bool):
                 raise TypeError
             return said

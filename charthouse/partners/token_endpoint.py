@@ -18,6 +18,7 @@ from charthouse.clock import now
 from charthouse.errors import FetchError
 from charthouse.partners.addresses import proxies_for
 from charthouse.partners.client_auth import has_another_form, proof
+from charthouse.partners.discovery import read_object
 from charthouse.partners.pacing import ahead_of, retry_after
 from charthouse.partners.transport import AnswerTooLargeError, BoundedAdapter
 from charthouse.settings import get_settings
@@ -92,11 +93,11 @@ class TokenSession(OAuth2Session):  # type: ignore[misc]
         client: Client,
         token_endpoint: str,
         *,
-        encoded: bool = True,
+        again: bool = False,
         ahead: timedelta = timedelta(0),
         redirect_uri: str | None = None,
     ) -> None:
-        carry = proof(client, token_endpoint, encoded=encoded, ahead=ahead)
+        carry = proof(client, token_endpoint, again=again, ahead=ahead)
         super().__init__(
             client.client_id,
             token_endpoint_auth_method=carry,
@@ -183,17 +184,17 @@ def introducing(
 ) -> Said:
     """Talk as a client: in a session of its own, or over `lines` that stay open.
 
-    One that is refused talks once more where its proof has another form: a Basic secret as it is, an assertion by the
-    clock of the server (`client_auth`). Nothing was granted or spent by a request that was refused as `invalid_client`.
+    One that is refused talks once more where its proof has another form (`client_auth`). Nothing was granted or spent
+    by a request that was refused as malformed, or as nobody's.
     """
     open_as = TokenSession if lines is None else lines.open_as
     try:
         return talk(open_as(client, token_endpoint))
     except RefusedError as refused:
-        if refused.error != "invalid_client" or not has_another_form(client, refused.ahead):
+        if not has_another_form(client, refused.error):
             raise
         try:
-            return talk(open_as(client, token_endpoint, encoded=False, ahead=refused.ahead))
+            return talk(open_as(client, token_endpoint, again=True, ahead=refused.ahead))
         except RefusedError as again:
             # What a strict server says of a secret that is not encoded is not what is wrong with ours.
             raise refused if again.error == "invalid_request" else again from None
@@ -270,6 +271,21 @@ def look_at(answer: requests.Response, where: str) -> requests.Response:
         raise FetchError("CH109", where=where, what=f"HTTP {answer.status_code}")
     if 300 <= answer.status_code < 400:
         raise FetchError("CH121", where=where)
+    return answer
+
+
+def accepted(answer: requests.Response, where: str) -> requests.Response:
+    """The answer of a revocation or introspection endpoint, unless it refuses.
+
+    Raises:
+        RefusedError: it does; a 401 is about the client.
+        FetchError: as `look_at`.
+    """
+    look_at(answer, where)
+    if answer.status_code == 401:
+        raise RefusedError("invalid_client", answer)
+    if answer.status_code >= 400:
+        raise RefusedError((read_object(answer.content) or {}).get("error"), answer)
     return answer
 
 

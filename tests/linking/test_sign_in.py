@@ -13,6 +13,7 @@ from sqlalchemy import select
 
 from charthouse.errors import LinkError, StateError
 from charthouse.linking import confirm, credentials, links, people, providers, registrations, sign_in, signing_keys
+from charthouse.linking.disconnect import disconnect
 from charthouse.linking.permissions import permitted
 from charthouse.partners import id_token
 from charthouse.state import session
@@ -392,6 +393,24 @@ def test_a_401_is_about_the_client_whatever_name_it_has(person: str, provider: O
     assert (done.code, done.status) == ("CH637", "pending"), "an operator mends it; the link is not failed for it"
     provider.odd["/as/token"] = as_json({"error": "invalid_grant"}, 401)
     assert linked(person, provider).code == "CH636"
+
+
+def test_an_assertion_has_the_client_id_beside_it_where_the_server_wants_it(person: str, provider: OddProvider) -> None:
+    """RFC 7521 §4.2 permits it, SMART leaves it out; a server refuses the code, the renewal and the revocation."""
+
+    def wants_it(asked: Asked) -> Reply | None:
+        return None if asked.form.get("client_id") == "app-1" else as_json({"error": "invalid_request"}, 400)
+
+    provider.odd["/as/token"] = provider.odd["/as/revoke"] = wants_it
+    with session() as state:
+        registrations.set_registration(state, "vendor", "app-1", "private_key_jwt")
+        providers.edit_provider(state, "odd", registration="vendor")
+    provider.client = {"auth": "private_key_jwt", "id": "app-1"}
+    provider.assertion_keys = signing_keys.public_jwks("client_assertion")
+    done = linked(person, provider)
+    assert done.code is None
+    assert disconnect(done.link_id).revoked
+    assert provider.revoked == ["canary-refresh", "canary-access"]
 
 
 @pytest.mark.parametrize("ahead", [600, -600])
