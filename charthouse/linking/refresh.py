@@ -11,19 +11,20 @@ import threading
 import time
 from collections import Counter, deque
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import Select, or_, select, update
 
-from charthouse.errors import CharthouseError, FetchError, StateError
+from charthouse.errors import CharthouseError, FetchError
 from charthouse.linking import alarms, ends, introspecting, links
 from charthouse.linking.credentials import renew
 from charthouse.linking.expiry import OFTEN
 from charthouse.linking.providers import get_provider
 from charthouse.linking.registrations import client_of
-from charthouse.linking.renewals import GroupLedger, read_held
+from charthouse.linking.renewals import Begun, GroupLedger, read_held
 from charthouse.linking.states import DUE
 from charthouse.log import get_logger
 from charthouse.partners import smart
@@ -32,7 +33,7 @@ from charthouse.partners.pacing import TokenBucket
 from charthouse.settings import get_settings
 from charthouse.state import session as state_session
 from charthouse.state.base import now
-from charthouse.state.locks import exclusive
+from charthouse.state.locks import exclusive_among
 from charthouse.state.models import Credential, Link, Provider
 from charthouse.state.seals import sealer_of
 
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.orm import Session
 
-    from charthouse.linking.credentials import Held, IssuedTokens
+    from charthouse.linking.credentials import Held, IssuedTokens, Ledger
     from charthouse.settings import Settings
     from charthouse.state.seals import Sealer
 
@@ -56,6 +57,8 @@ REFUSED_MOST: Final = 20
 CLIENT_REFUSED: Final = frozenset({"invalid_client", "unauthorized_client"})
 TRIES: Final = 3
 PAUSE: Final = 0.05
+FEW: Final = 8
+"""Links that one thread takes at a time."""
 """How often a link that another process holds is looked at again before it is left to that one."""
 SLICE: Final = 500
 SOON: Final = timedelta(minutes=10)
@@ -180,20 +183,30 @@ class _Batch:
             thread.result()
 
     def _go_on(self, waiting: deque[tuple[Held, int]], ledger: GroupLedger) -> None:
+        """Take a few links at a time: their marks share a transaction, and their locks on PostgreSQL a connection."""
         while self._goes_on():
-            try:
-                held, tries = waiting.popleft()
-            except IndexError:
+            few: list[tuple[Held, int]] = []
+            with suppress(IndexError):
+                while len(few) < FEW:
+                    few.append(waiting.popleft())
+            if not few:
                 return
-            try:
-                with exclusive(f"credential of link {held.link_id}", self._settings, wait=0):
-                    self._renew(held, ledger)
-            except StateError as error:
-                if error.code != "CH608":
-                    raise
-                if tries > 1:
-                    time.sleep(PAUSE)
-                    waiting.append((held, tries - 1))
+            names = {f"credential of link {held.link_id}": (held, tries) for held, tries in few}
+            with exclusive_among(list(names), self._settings) as mine:
+                self._renew_few([held for name, (held, _) in names.items() if name in mine], ledger)
+            again = [(held, tries - 1) for name, (held, tries) in names.items() if name not in mine and tries > 1]
+            if again and not waiting:
+                time.sleep(PAUSE)
+            waiting.extend(again)
+
+    def _renew_few(self, few: list[Held], ledger: GroupLedger) -> None:
+        begun = [held for held, stood in zip(few, ledger.mark_all(few), strict=True) if stood]
+        for number, held in enumerate(begun):
+            if not self._goes_on():
+                for left in begun[number:]:
+                    ledger.mark(left, begun=False)
+                return
+            self._renew(held, Begun(ledger))
 
     def _goes_on(self) -> bool:
         """Whether it makes sense to ask for more."""
@@ -201,7 +214,7 @@ class _Batch:
             return False
         return bool(self.renewed) or self._refused < REFUSED_MOST
 
-    def _renew(self, held: Held, ledger: GroupLedger) -> None:
+    def _renew(self, held: Held, ledger: Ledger) -> None:
         def ask(refresh_token: str) -> IssuedTokens:
             self._bucket.take()
             return self._ask(refresh_token)

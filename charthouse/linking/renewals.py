@@ -41,7 +41,7 @@ class GroupLedger:
 
     def __init__(self, sealer: Sealer, settings: Settings | None = None) -> None:
         self._sealer = sealer
-        self._group: GroupCommit[_Entry, bool] = GroupCommit(_write, settings)
+        self._group: GroupCommit[list[_Entry], list[bool]] = GroupCommit(_write_lists, settings)
 
     def __enter__(self) -> Self:
         self._group.__enter__()
@@ -54,19 +54,46 @@ class GroupLedger:
 
     def mark(self, held: Held, *, begun: bool) -> bool:
         """As `credentials.Tokens.mark`."""
-        return self._group.commit(_Entry(held, begun, {}, None))
+        return self._group.commit([_Entry(held, begun, {}, None)])[0]
+
+    def mark_all(self, few: Sequence[Held]) -> list[bool]:
+        """Mark several renewals as in flight, in one transaction; of each, whether its tokens stood."""
+        return self._group.commit([_Entry(held, True, {}, None) for held in few]) if few else []
 
     def keep(self, held: Held, issued: IssuedTokens, *, rotated: bool) -> bool:
         """As `credentials.Tokens.keep`."""
-        return self._group.commit(
-            _Entry(held, False, renewed(held, issued, self._sealer, rotated=rotated), issued.scope)
-        )
+        values = renewed(held, issued, self._sealer, rotated=rotated)
+        return self._group.commit([_Entry(held, False, values, issued.scope)])[0]
+
+
+class Begun:
+    """A ledger whose first mark has been made already: the renewal was marked together with others."""
+
+    def __init__(self, ledger: GroupLedger) -> None:
+        self._ledger = ledger
+        self._first = True
+
+    def mark(self, held: Held, *, begun: bool) -> bool:
+        """As `credentials.Tokens.mark`."""
+        if begun and self._first:
+            self._first = False
+            return True
+        return self._ledger.mark(held, begun=begun)
+
+    def keep(self, held: Held, issued: IssuedTokens, *, rotated: bool) -> bool:
+        """As `credentials.Tokens.keep`."""
+        return self._ledger.keep(held, issued, rotated=rotated)
 
 
 def read_held(session: Session, link_ids: Sequence[str] | Select[str]) -> dict[str, Held]:
     """The tokens of many links, named or selected, still sealed; links without any are left out."""
     found = session.scalars(select(Credential).where(Credential.link_id.in_(link_ids)))
     return {stored.link_id: Held.of(stored) for stored in found}
+
+
+def _write_lists(session: Session, lists: Sequence[list[_Entry]]) -> list[list[bool]]:
+    stands = iter(_write(session, [entry for entries in lists for entry in entries]))
+    return [[next(stands) for _ in entries] for entries in lists]
 
 
 def _write(session: Session, entries: Sequence[_Entry]) -> list[bool]:

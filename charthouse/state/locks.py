@@ -10,7 +10,7 @@ import fcntl
 import hashlib
 import os
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -22,8 +22,10 @@ from charthouse.settings import Settings, get_settings
 from charthouse.state.engine import engine, sqlite_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
+
+    from sqlalchemy import Connection
 
 STRIPES = 4096  # lock files; two names on one of them wait for each other, and nothing worse
 
@@ -38,26 +40,58 @@ def exclusive(name: str, settings: Settings | None = None, *, wait: float = 300.
         StateError: CH608 when it is not free in time.
     """
     settings = settings or get_settings()
-    digest = hashlib.sha256(name.encode()).digest()
     file = sqlite_file(settings)
     if file is not None:
-        folder = _folder(file.with_name(file.name + ".locks"))
-        with _locked(folder / f"{int.from_bytes(digest[:2], 'big') % STRIPES:03x}.lock", name, wait):
+        with _locked(_lock_file(file, name), name, wait):
             yield
         return
-    key = int.from_bytes(digest[:8], "big", signed=True)
     with engine(settings).connect() as connection, connection.begin():
         if wait <= 0:
-            if not connection.execute(text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": key}).scalar():
+            if not _taken(connection, name):
                 raise StateError("CH608", where=name)
             yield
             return
         connection.execute(text(f"SET LOCAL lock_timeout = '{int(wait * 1000)}ms'"))
         try:
-            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _number(name)})
         except OperationalError:
             raise StateError("CH608", where=name) from None
         yield
+
+
+@contextmanager
+def exclusive_among(names: Sequence[str], settings: Settings | None = None) -> Iterator[set[str]]:
+    """Hold those of `names` that nobody holds now, each as `exclusive` does; waits for none."""
+    settings = settings or get_settings()
+    file = sqlite_file(settings)
+    got = set()
+    if file is None:
+        with engine(settings).connect() as connection, connection.begin():
+            yield {name for name in names if _taken(connection, name)}
+        return
+    with ExitStack() as locks:
+        for name in names:
+            with suppress(StateError):
+                locks.enter_context(_locked(_lock_file(file, name), name, 0))
+                got.add(name)
+        yield got
+
+
+def _digest(name: str) -> bytes:
+    return hashlib.sha256(name.encode()).digest()
+
+
+def _number(name: str) -> int:
+    return int.from_bytes(_digest(name)[:8], "big", signed=True)
+
+
+def _taken(connection: Connection, name: str) -> bool:
+    return bool(connection.execute(text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": _number(name)}).scalar())
+
+
+def _lock_file(file: Path, name: str) -> Path:
+    folder = _folder(file.with_name(file.name + ".locks"))
+    return folder / f"{int.from_bytes(_digest(name)[:2], 'big') % STRIPES:03x}.lock"
 
 
 @cache
