@@ -16,7 +16,7 @@ from requests.structures import CaseInsensitiveDict
 
 from charthouse.partners.client_auth import proof
 from charthouse.partners.token_endpoint import MAX_TOKEN_ANSWER, issued_by
-from charthouse.partners.transport import BoundedAdapter
+from charthouse.partners.transport import BoundedAdapter, surroundings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,12 +44,11 @@ class Lines:
         """A conversation as a client, in place of a `TokenSession`."""
         return Line(self, proof(client, token_endpoint, again=again, ahead=ahead))
 
-    def post(self, request: requests.PreparedRequest, timeout: float, proxies: dict[str, str] | None) -> Any:
+    def post(self, request: requests.PreparedRequest, timeout: float) -> Any:
         """The answer to a request, by the proxy and with the certificates that the environment names."""
         url = request.url or ""
         if url not in self._ways:
-            with requests.Session() as session:
-                self._ways[url] = dict(session.merge_environment_settings(url, proxies or {}, None, None, None))
+            self._ways[url] = surroundings(url)
         return self._adapter.send(request, timeout=timeout, **self._ways[url])
 
 
@@ -76,7 +75,7 @@ class Line:
         refresh_token: str,
         timeout: float,
         allow_redirects: bool = False,  # noqa: ARG002  # an adapter follows none
-        proxies: dict[str, str] | None = None,
+        proxies: dict[str, str] | None = None,  # noqa: ARG002  # the lines know them
     ) -> dict[str, Any]:
         """As Authlib's session has it: what was issued (RFC 6749 §6)."""
         form = urlencode({"grant_type": "refresh_token", "refresh_token": refresh_token})
@@ -86,7 +85,7 @@ class Line:
         request.method, request.url, request.body = "POST", uri, body.encode()
         request.headers = CaseInsensitiveDict({**said, "Content-Length": str(len(request.body))})
         request.hooks = default_hooks()
-        answer = self._lines.post(request, timeout, proxies)
+        answer = self._lines.post(request, timeout)
         for hook in self._hooks:
             answer = hook(answer)
         return issued_by(answer)

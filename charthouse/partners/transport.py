@@ -123,13 +123,18 @@ class _TlsPool(HTTPSConnectionPool):
     ConnectionCls = _TlsConnection
 
 
+def surroundings(url: str) -> dict[str, Any]:
+    """Proxies and certificates for a URL, as the environment names them. Nothing is sent by the session that knows."""
+    with requests.Session() as session:
+        return dict(session.merge_environment_settings(url, proxies_for(url) or {}, None, None, None))
+
+
 def bounded_pool(url: str, size: int) -> tuple[HTTPConnectionPool, str]:
     """Connections to the host of a URL whose answers end, `size` at once, and what to ask them for.
 
     They go through the proxy that the environment has for that host.
     """
-    session = requests.Session()
-    around = session.merge_environment_settings(url, proxies_for(url) or {}, None, None, None)
+    around = surroundings(url)
     proxy = requests.utils.select_proxy(url, around["proxies"])
     certificates = around["verify"] if isinstance(around["verify"], str) else DEFAULT_CA_BUNDLE_PATH
     options: dict[str, Any] = {"num_pools": 2, "maxsize": size, "block": True, "ca_certs": certificates}

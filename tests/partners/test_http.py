@@ -78,8 +78,8 @@ def test_nobody_else_in_the_house_can_write() -> None:
     away = {"notify/channels/webhook.py"}
     elsewhere = {use for name, use in found if name not in homes | away}
     assert elsewhere <= {"get", "RequestException"}
-    # Open lines read from `Session` what the environment says of proxies and certificates, and send nothing by it.
-    at_home = {use for name, use in found if name in homes - {"partners/http.py", "partners/lines.py"}}
+    # `transport` reads from a `Session` what the environment says of proxies and certificates, and sends nothing by it.
+    at_home = {use for name, use in found if name in homes - {"partners/http.py", "partners/transport.py"}}
     assert not at_home & {"post", "put", "patch", "delete", "request", "Session"}
 
 
