@@ -47,9 +47,12 @@ def notify_people() -> None:
     @step()
     def send() -> None:
         """Plan what is new, send what is due, note what became of it."""
+        from charthouse.log import get_logger
         from charthouse.notify.drain import drain
 
-        drain(seconds=1800)
+        report = drain(seconds=1800)
+        if report.planned or report.counts:
+            get_logger(__name__).info("notices drained", planned=report.planned, **report.by_channel())
 
     send()
 

@@ -62,6 +62,10 @@ class DrainReport:
     planned: int = 0
     counts: Counter[tuple[Channel, str]] = field(default_factory=Counter)
 
+    def by_channel(self) -> dict[str, int]:
+        """The counts by one word, `email_sent`, for logs."""
+        return {f"{channel}_{result}": number for (channel, result), number in sorted(self.counts.items())}
+
     def count(self, result: str) -> int:
         """How many deliveries ended so, over all channels."""
         return sum(number for (_, ended), number in self.counts.items() if ended == result)
@@ -119,9 +123,6 @@ def drain(*, limit: int | None = None, settings: Settings | None = None, seconds
             if not taken:
                 break
             left = None if left is None else left - taken
-    if report.planned or report.counts:
-        told = {f"{channel}_{result}": number for (channel, result), number in sorted(report.counts.items())}
-        _log.info("notices drained", planned=report.planned, **told)
     return report
 
 
