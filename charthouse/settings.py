@@ -38,6 +38,15 @@ StateUrl = Annotated[
 ]
 Catalog = Annotated[str, _shaped(r"(sqlite|postgres):.+", "it begins with sqlite: or postgres:")]
 KeyProvider = Annotated[str, _shaped(r"[a-z_][\w.]*:[a-z_]\w*", "it is module:function")]
+WebUrl = Annotated[str, _shaped(r"https?://[^\s/@]+(/\S*)?", "it begins with http:// or https:// and has no login")]
+MailUrl = Annotated[
+    str,
+    _shaped(
+        r"(smtp|smtps|smtp\+starttls)://\S+|folder:///.+",
+        "it begins with smtp://, smtps://, smtp+starttls:// or folder:///",
+    ),
+]
+Line = Annotated[str, _shaped(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]*", "it is one line of text")]
 Memory = Annotated[str, _shaped(r"\d+(\.\d+)? ?[KMGT]i?B", "it is an amount such as 512MB or 2GB")]
 
 
@@ -99,6 +108,29 @@ class Settings(BaseSettings):
     duckdb_threads: Count = Field(default=2, description="DuckDB's threads in each task.")
     failure_threshold: float = Field(
         default=0.5, ge=0, le=1, description="Share of links that may fail before the run itself fails."
+    )
+
+    public_url: WebUrl = Field(default="", description="The address at which people's browsers reach the REST API.")
+    service_name: Line = Field(default="Charthouse", description="What people know this service as; notices say it.")
+    app_url: WebUrl = Field(default="", description="Where the button of a mail leads: the app; empty = no button.")
+    webhook_url: WebUrl = Field(
+        default="", description="Where the app's push service takes notices; empty = no push notices."
+    )
+    smtp_url: MailUrl = Field(
+        default="",
+        description="How mail leaves: smtp://USER:PASSWORD@HOST:PORT, smtps://, smtp+starttls://, or folder:///PATH "
+        "that keeps .eml files; empty = no mail.",
+    )
+    mail_from: Line = Field(default="", description="Whom mails are from: `Name <address>`, or an address.")
+    apprise_services: Line = Field(
+        default="discord pbul pover slack tgram",
+        description="Apprise schemas that contacts may use: services whose host is fixed, so that no contact of a "
+        "person leads into your network.",
+    )
+    notice_timeout: float = Field(default=15.0, gt=0, description="Seconds for one answer of a notice's receiver.")
+    notice_threads: Count = Field(default=8, description="Notices on their way at once.")
+    notices_max_age: float = Field(
+        default=7 * 86400.0, gt=0, description="Seconds after which a notice that could not be sent is given up."
     )
 
     airflow_port: Port | None = Field(default=None, description="Port of Airflow's web server; empty = a free one.")

@@ -11,14 +11,17 @@ import io
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from requests.adapters import HTTPAdapter
+import requests
+import urllib3
+from requests.adapters import DEFAULT_CA_BUNDLE_PATH, HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+from charthouse.partners.addresses import proxies_for
 
 if TYPE_CHECKING:
     import socket
 
-    import requests
     from urllib3 import PoolManager, ProxyManager
 
 PATIENCE: Final = 10
@@ -118,3 +121,19 @@ class _Pool(HTTPConnectionPool):
 
 class _TlsPool(HTTPSConnectionPool):
     ConnectionCls = _TlsConnection
+
+
+def bounded_pool(url: str, size: int) -> tuple[HTTPConnectionPool, str]:
+    """Connections to the host of a URL whose answers end, `size` at once, and what to ask them for.
+
+    They go through the proxy that the environment has for that host.
+    """
+    session = requests.Session()
+    around = session.merge_environment_settings(url, proxies_for(url) or {}, None, None, None)
+    proxy = requests.utils.select_proxy(url, around["proxies"])
+    certificates = around["verify"] if isinstance(around["verify"], str) else DEFAULT_CA_BUNDLE_PATH
+    options: dict[str, Any] = {"num_pools": 2, "maxsize": size, "block": True, "ca_certs": certificates}
+    manager = urllib3.ProxyManager(proxy, **options) if proxy else urllib3.PoolManager(**options)
+    _clock(manager)
+    whole = proxy is not None and url.startswith("http:")  # a proxy is asked for the whole URL (RFC 9112 §3.2.2)
+    return manager.connection_from_url(url), url if whole else urllib3.util.parse_url(url).request_uri

@@ -30,11 +30,13 @@ NoticeKind = Literal[
 Channel = Literal["email", "push", "apprise"]
 DeliveryStatus = Literal["waiting", "sending", "sent", "undeliverable", "suppressed"]
 Digest = Literal["none", "daily"]
+SecretPurpose = Literal["webhook", "unsubscribe"]
 
 NOTICE_KINDS: tuple[NoticeKind, ...] = get_args(NoticeKind)
 CHANNELS: tuple[Channel, ...] = get_args(Channel)
 DELIVERY_STATUSES: tuple[DeliveryStatus, ...] = get_args(DeliveryStatus)
 DIGESTS: tuple[Digest, ...] = get_args(Digest)
+SECRET_PURPOSES: tuple[SecretPurpose, ...] = get_args(SecretPurpose)
 
 
 class Contact(Base):
@@ -120,11 +122,16 @@ class Delivery(Base):
 
 
 class WebhookSecret(Base):
-    """A secret that signs what the app's push service gets; two are in force while one replaces the other."""
+    """A secret that signs what the app's push service gets; two are in force while one replaces the other.
+
+    One row of the purpose `unsubscribe` signs the links by which people leave, for ever: mails are kept for years.
+    """
 
     __tablename__ = "webhook_secret"
+    __table_args__ = (one_of("purpose", SECRET_PURPOSES),)
 
     id: Mapped[str] = mapped_column(Key, primary_key=True, default=new_key)
+    purpose: Mapped[SecretPurpose] = mapped_column(Word, default="webhook")
     sealed: Mapped[bytes] = mapped_column(LargeBinary)
     created_at: Mapped[datetime] = mapped_column(default=now)
     ends_at: Mapped[datetime | None]

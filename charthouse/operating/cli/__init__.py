@@ -12,7 +12,7 @@ import typer
 
 from charthouse.errors import CharthouseError, SetupError, catalogue, catalogue_markdown
 from charthouse.log import configure_logging
-from charthouse.operating.cli import keys, link, links, people, providers, views
+from charthouse.operating.cli import keys, link, links, notices, people, providers, views
 from charthouse.operating.cli.tables import AsJson, out, show
 from charthouse.settings import get_settings
 
@@ -26,6 +26,7 @@ app = typer.Typer(
 app.add_typer(people.app, name="people")
 app.add_typer(links.app, name="links")
 app.add_typer(keys.app, name="keys")
+app.add_typer(notices.app, name="notices")
 app.add_typer(providers.app, name="providers")
 app.add_typer(views.app, name="views")
 app.command("link")(link.link)

@@ -81,9 +81,11 @@ def upgrade() -> None:
     op.create_table(
         "webhook_secret",
         sa.Column("id", sa.String(length=36), nullable=False),
+        sa.Column("purpose", sa.String(length=16), nullable=False),
         sa.Column("sealed", sa.LargeBinary(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("ends_at", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint("purpose IN ('webhook', 'unsubscribe')", name=op.f("ck_webhook_secret_purpose")),
         sa.PrimaryKeyConstraint("id", name="pk_webhook_secret"),
     )
     op.create_table(
