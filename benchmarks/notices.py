@@ -128,7 +128,7 @@ def measure(notices: int = 5000) -> dict[str, float]:
 
 
 def _inside(url: str, notices: int) -> dict[str, float]:
-    from charthouse.linking.credentials import ensure_key
+    from charthouse.linking.keys import ensure_key
     from charthouse.notify.drain import drain
     from charthouse.state import migrate
 

@@ -59,7 +59,8 @@ class Sealer:
 
     def seal(self, text: str, owner: str) -> bytes:
         """`text` encrypted under the newest key, bound to `owner`."""
-        return self._now().newest.encrypt(json.dumps([owner, text]).encode())
+        # Nothing may be sealed under a key that is being taken out.
+        return self._now(0.0).newest.encrypt(json.dumps([owner, text]).encode())
 
     def open(self, sealed: bytes, owner: str) -> str:
         """What was sealed for `owner`.
@@ -108,10 +109,10 @@ class Sealer:
         except InvalidToken:
             raise SetupError("CH006", where=self.where, what="it does not open what is stored") from None
 
-    def _now(self) -> _Keys:
-        """The keys as they are, looked at once a second: thousands of tokens are opened in one."""
+    def _now(self, at_most: float = LOOK_SECONDS) -> _Keys:
+        """The keys as they were `at_most` so many seconds ago: thousands of tokens are opened in one."""
         at = time.monotonic()
-        if at - self._seen > LOOK_SECONDS:
+        if at - self._seen >= at_most:
             mark = self._source.mark()
             if mark != self._held.mark:
                 self._held = self._read(mark)

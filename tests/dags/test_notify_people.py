@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from charthouse.linking import links, people, providers
-from charthouse.linking.credentials import ensure_key
+from charthouse.linking.keys import ensure_key
 from charthouse.notify import contacts, outbox
 from charthouse.operating import airflow_process
 from charthouse.state import migrate, session
