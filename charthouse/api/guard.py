@@ -164,7 +164,7 @@ async def _once(request: Request, context: Context, caller: Caller, handle: Hand
     finished = False
     try:
         answer = await _answered(request, handle)
-        if answer.status_code < 500:
+        if answer.status_code < 500 and "retry-after" not in answer.headers:  # else: "not now"
             headers = {name: value for name, value in answer.headers.items() if name in ("content-type", "location")}
             kept = idempotency.Kept(answer.status_code, headers, bytes(answer.body))
             await run_in_threadpool(idempotency.keep, context.settings, taken, kept)

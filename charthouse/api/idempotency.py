@@ -2,7 +2,8 @@
 
 Source: draft-ietf-httpapi-idempotency-key-header. The key is accepted on every POST of the service and required on
 none: each of them is safe to repeat anyway, but only the key brings the same answer. Keys are the caller's own: nobody
-meets another's. A server's fault (5xx) is not kept, so the next try is a real one.
+meets another's. A server's fault (5xx), and what says when to ask again (Retry-After), is not kept, so the next try is
+a real one.
 """
 
 from __future__ import annotations

@@ -70,7 +70,8 @@ def answer(row: SignIn, kept: Secrets, parameters: Mapping[str, str], settings: 
     Where the link has no tokens from before, it fails with what the sign-in failed with; else it stays as it was.
 
     Raises:
-        LinkError: CH610 to CH617 when the person may not link any more; CH634 to CH642, what is wrong with the answer.
+        LinkError: CH610 to CH617 when the person may not link any more; CH630 when the link was disconnected since, or
+            the provider has another address; CH634 to CH642, what is wrong with the answer.
         StateError: CH604 for another refusal of the provider, CH606 for another patient than the link's, CH602 when the
             link is gone.
         OutOfOrderError: the provider does not answer as it should.
@@ -80,6 +81,9 @@ def answer(row: SignIn, kept: Secrets, parameters: Mapping[str, str], settings: 
         provider = link.provider
         check_may_link(state, link.person_key, provider, "direct", settings=settings)  # much can happen in an hour
         asked = _Asked(get_provider(state, provider).fhir_base_url, client_of(state, provider, settings))
+        _check_standing(row, link)
+    if kept.base != asked.base:
+        raise LinkError("CH630", where=f"provider {provider}", what="it has another address by now")
     try:
         code = _code(kept, parameters, asked)
         tokens = _tokens(row, kept, asked, code)
@@ -104,6 +108,12 @@ def answer(row: SignIn, kept: Secrets, parameters: Mapping[str, str], settings: 
             reason = "patient_not_readable" if error.code == "CH638" else "sign_in_refused"
             _fail(row.link_id, reason, settings)
         raise
+
+
+def _check_standing(row: SignIn, link: Link) -> None:
+    """Access that was taken away stays away: a sign-in that was begun before does not bring it back."""
+    if link.status == "disconnected" and link.status_at > row.started_at:
+        raise LinkError("CH630", where=f"link {link.id}", what="it was disconnected meanwhile")
 
 
 def _give_back(asked: _Asked, kept: Secrets, tokens: TokenSet) -> None:
@@ -171,6 +181,7 @@ def _store(row: SignIn, tokens: TokenSet, granted: str, patient: str, settings: 
         link = links.get_link(state, row.link_id, lock=True)
         if link.status == "deleted":
             raise StateError("CH602", where=f"link {link.id}", what="it was deleted meanwhile")
+        _check_standing(row, link)  # the provider took its time
         if link.patient_id not in (None, patient):
             raise StateError("CH606", where=f"link {link.id}")
         if link.status not in DUE:

@@ -16,7 +16,7 @@ from sqlalchemy import exists, select
 from charthouse import log
 from charthouse.clock import now
 from charthouse.errors import CharthouseError, FetchError
-from charthouse.linking import credentials, links
+from charthouse.linking import credentials, links, minors
 from charthouse.linking.credentials import Tokens
 from charthouse.linking.eligibility import is_minor
 from charthouse.linking.identity import identity_of
@@ -24,13 +24,13 @@ from charthouse.linking.matching import matches
 from charthouse.linking.people import get_person
 from charthouse.linking.providers import get_provider
 from charthouse.linking.registrations import client_of
+from charthouse.linking.removal import ask_removal
 from charthouse.linking.states import DUE
 from charthouse.partners import smart
 from charthouse.partners.discovery import read_object
 from charthouse.partners.http import HttpClient
 from charthouse.settings import Settings, get_settings
 from charthouse.state import session
-from charthouse.state.linking import Removal
 from charthouse.state.models import Credential, Link, Person
 
 if TYPE_CHECKING:
@@ -186,33 +186,17 @@ def _fail(link_id: str, reason: str, settings: Settings) -> None:
         links.transition(state, link_id, "failed", reason, "sync")
         if reason == "identity_not_matched":
             link.identity_matched_at = None
-            _ask_removal(state, link, reason)
+            if link.sync_status != "never":
+                ask_removal(state, link_id, reason)
 
 
 def _disconnect(link_id: str, whom: _Whom, settings: Settings, *, everywhere: bool) -> None:
     """Disconnect a minor's link, or all links of a person who is one, and have removed what was read under them."""
-    with session(settings) as state:
-        person_key = links.get_link(state, link_id).person_key
-        found = [link_id]
-        if everywhere:
-            live = ("pending", "confirmed", "expired", "failed")
-            query = select(Link.id).where(Link.person_key == person_key, Link.status.in_(live))
-            found = sorted({link_id, *state.scalars(query)})
     _forget_tokens(link_id, whom, settings)
     with session(settings) as state:
-        for each in found:
-            link = links.get_link(state, each, lock=True)
-            if link.status not in ("disconnected", "deleted"):
-                links.transition(state, each, "disconnected", "minor_found", "sync")
-            link.identity_matched_at = None
-            _ask_removal(state, link, "minor_found")
-
-
-def _ask_removal(state: Session, link: Link, reason: str) -> None:
-    """Have what was read under a link removed, where anything may have been."""
-    waiting = select(Removal.id).where(Removal.link_id == link.id, Removal.done_at.is_(None)).limit(1)
-    if link.sync_status != "never" and state.scalar(waiting) is None:
-        state.add(Removal(person_key=link.person_key, link_id=link.id, reason=reason))
+        link = links.get_link(state, link_id)
+        if link.status != "deleted":
+            minors.end_links(state, minors.links_of(state, link.person_key) if everywhere else [link_id], actor="sync")
 
 
 def _forget_tokens(link_id: str, whom: _Whom, settings: Settings) -> None:

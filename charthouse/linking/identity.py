@@ -26,6 +26,8 @@ MOST_NAMES: Final = 10
 MOST_WORDS: Final = 12
 LONGEST: Final = 200
 MOST_BYTES: Final = 64 * 2**10
+NOT_NAMES: Final = frozenset({"nickname", "anonymous", "temp"})
+"""Uses of a name in FHIR that say nothing of who the person is."""
 EARLIEST: Final = date(1880, 1, 1)
 _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
@@ -118,6 +120,9 @@ def parse_identity(said: Mapping[str, Any]) -> Identity:
         names = [names]
     if not isinstance(names, list) or not names or len(names) > MOST_NAMES:
         raise _unfit(f"`names` is a list of 1 to {MOST_NAMES} names")
+    names = [name for name in names if not (isinstance(name, dict) and name.get("use") in NOT_NAMES)]
+    if not names:
+        raise _unfit("none of its names is one of a document: they are nicknames, or of the moment")
     return Identity(tuple(_name(name) for name in names), _birth_date(said.get("birth_date", said.get("birthDate"))))
 
 

@@ -11,7 +11,8 @@ from datetime import date
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from charthouse.linking.names import has_alphabet, is_initial, read_parts, read_text
+from charthouse.linking.identity import NOT_NAMES
+from charthouse.linking.names import has_alphabet, is_initial, plain, read_parts, read_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -31,8 +32,6 @@ Reason = Literal[
 ]
 
 FORMER: Final = frozenset({"old", "maiden"})
-NOT_NAMES: Final = frozenset({"nickname", "anonymous", "temp"})
-"""Uses of a Patient's name that say nothing of who the person is."""
 MOST_NAMES: Final = 50
 _PARTIAL: Final = re.compile(r"\d{4}(-\d{2})?")
 
@@ -74,11 +73,16 @@ def _reason(identity: Identity, patient: Mapping[str, Any]) -> Reason:
         return "birth_date_partial" if partial else "birth_date_missing"
     if born != identity.birth_date:
         return "birth_date_differs"
-    theirs = list(_readings_of_patient(patient))
+    theirs = [reading for reading in _readings_of_patient(patient) if _is_a_name(reading)]
     if not theirs:
         return "name_missing"
-    ours = [reading for name in identity.names for reading in _readings_of_name(name)]
+    ours = [reading for name in identity.names for reading in _readings_of_name(name) if _is_a_name(reading)]
     return "matched" if any(_agree(one, other) for one in ours for other in theirs) else "name_differs"
+
+
+def _is_a_name(reading: Reading) -> bool:
+    """Whether a letter is left of it: two who are both "unknown" (FNU LNU, "?", "-") are not one person."""
+    return any(sign.isalpha() for word in reading.words for sign in word)
 
 
 def _agree(one: Reading, other: Reading) -> bool:
@@ -159,7 +163,7 @@ def _readings_of_patient(patient: Mapping[str, Any]) -> Iterator[Reading]:
             yield from read_parts(family, given, suffix)
         elif text:
             yield from read_text(text)
-        elif family:
+        if family and not given and name.get("use") in FORMER and (not text or plain(text) == plain(family)):
             for borrowed in present:
                 yield from read_parts(family, borrowed, suffix)
 

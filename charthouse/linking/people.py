@@ -98,9 +98,13 @@ def update_person(
 ) -> Person:
     """Change what is given; what is None stays. The audit trail says which fields, never a value.
 
+    Where that makes somebody a minor, their links end, and what was read is to be removed (`minors`).
+
     Raises:
         StateError: CH602 when there is no such person, CH607 for a country or version that cannot be one.
     """
+    from charthouse.linking import minors  # it stands above this module: links know people
+
     person = get_person(session, person_key, lock=True)
     if country is not None:
         person.country = _country(country)
@@ -120,6 +124,8 @@ def update_person(
     if changed:
         audit.record(session, actor, "person.changed", "person", person_key, {"fields": changed})
     session.flush()
+    if identity is not None or country is not None:
+        minors.end_links_of_a_minor(session, person_key, actor=actor, settings=settings)
     return person
 
 

@@ -82,6 +82,8 @@ class Secrets(msgspec.Struct, frozen=True, omit_defaults=True):
     code_verifier: str
     nonce: str | None
     configuration: SmartConfiguration
+    base: str
+    """The FHIR base for which it was begun: tokens go nowhere else."""
 
 
 def start_sign_in(
@@ -123,7 +125,7 @@ def start_sign_in(
         redirect_uri=redirect_uri,
         scope=scope or scopes_to_request(configuration, offered=_offered(configuration, base, settings)),
     )
-    kept = Secrets(begun.url, begun.code_verifier, begun.nonce, configuration)
+    kept = Secrets(begun.url, begun.code_verifier, begun.nonce, configuration, base)
     at, name = now(), state_hash(begun.state)
     with session(settings) as state:
         if link_id is None:

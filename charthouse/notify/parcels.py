@@ -21,7 +21,7 @@ from charthouse.notify.planning import waits_for_digest
 from charthouse.notify.preferences import preferences_of
 from charthouse.notify.render import Facts, letter, page
 from charthouse.notify.unsubscribing import PATH, sign
-from charthouse.state.models import Link, Provider
+from charthouse.state.models import Credential, Link, Provider
 from charthouse.state.notices import Contact, Notice
 from charthouse.state.seals import sealer_of
 
@@ -73,14 +73,15 @@ class Packer:
         wishes = preferences_of(session, people)
         query = select(Contact).where(Contact.person_key.in_(people))
         contacts = {(row.person_key, row.channel): row for row in session.scalars(query)}
-        later = _later_kinds(session, items, at)
+        later, signed_in = _later_kinds(session, items, at), _signed_in(session, items, at)
         parcels: list[Parcel] = []
         daily: dict[str, list[Item]] = {}
         settled: list[Settled] = []
         for item in items:
             wish, channel = wishes[item.person_key], item.claimed.channel
             contact = contacts.get((item.person_key, channel))
-            verdict = self._verdict(item, wish, contact, later, at)
+            is_so = not _is_overtaken(item, later, signed_in, at)
+            verdict = self._verdict(item, wish, contact, at, is_so=is_so)
             if verdict is not None:
                 settled.append(verdict)
             elif waits_for_digest(channel, item.facts.kind, wish):
@@ -130,8 +131,9 @@ class Packer:
         item: Item,
         wish: Preferences,
         contact: Contact | None,
-        later: dict[str, list[tuple[str, datetime]]],
         at: datetime,
+        *,
+        is_so: bool,
     ) -> Settled | None:
         """What becomes of a delivery that is not to be sent now; None for one that is."""
         claimed, facts = item.claimed, item.facts
@@ -145,7 +147,7 @@ class Packer:
         if claimed.code is None and at - facts.created_at > timedelta(seconds=self._settings.notices_max_age):
             return settled("undeliverable", "CH722")
         gone = contact is None and claimed.channel != "push"
-        if gone or not wish.wants(claimed.channel, facts.kind) or _is_overtaken(item, later, at):
+        if gone or not is_so or not wish.wants(claimed.channel, facts.kind):
             return settled("suppressed")
         if not _is_set_up(claimed.channel, self._settings):
             return settled("undeliverable", "CH720")
@@ -191,9 +193,13 @@ def _items(session: Session, claimed: Sequence[Claimed]) -> list[Item]:
     return items
 
 
+def _late_links(items: Sequence[Item], at: datetime) -> set[str]:
+    return {item.link_id for item in items if item.link_id and at - item.facts.created_at > STALE_AFTER}
+
+
 def _later_kinds(session: Session, items: Sequence[Item], at: datetime) -> dict[str, list[tuple[str, datetime]]]:
     """The notices of the links whose deliveries have waited long, by link."""
-    links = {item.link_id for item in items if item.link_id and at - item.facts.created_at > STALE_AFTER}
+    links = _late_links(items, at)
     later: dict[str, list[tuple[str, datetime]]] = {}
     if links:
         query = select(Notice.link_id, Notice.kind, Notice.created_at).where(Notice.link_id.in_(links))
@@ -202,9 +208,21 @@ def _later_kinds(session: Session, items: Sequence[Item], at: datetime) -> dict[
     return later
 
 
-def _is_overtaken(item: Item, later: dict[str, list[tuple[str, datetime]]], at: datetime) -> bool:
-    if at - item.facts.created_at <= STALE_AFTER:
+def _signed_in(session: Session, items: Sequence[Item], at: datetime) -> dict[str, datetime]:
+    """When the present grants of those links began: nobody is told of a sign-in, only of the records that follow."""
+    links = _late_links(items, at)
+    if not links:
+        return {}
+    query = select(Credential.link_id, Credential.granted_at).where(Credential.link_id.in_(links))
+    return {link_id: granted_at for link_id, granted_at in session.execute(query) if granted_at is not None}
+
+
+def _is_overtaken(
+    item: Item, later: dict[str, list[tuple[str, datetime]]], signed_in: dict[str, datetime], at: datetime
+) -> bool:
+    told_at, rule = item.facts.created_at, RULES[item.facts.kind]
+    if item.link_id is None or at - told_at <= STALE_AFTER:
         return False
-    since = later.get(item.link_id or "", ())
-    overtaken_by = RULES[item.facts.kind].overtaken_by
-    return any(kind in overtaken_by and created_at > item.facts.created_at for kind, created_at in since)
+    if rule.until_signed_in and item.link_id in signed_in and signed_in[item.link_id] > told_at:
+        return True
+    return any(kind in rule.overtaken_by and created_at > told_at for kind, created_at in later.get(item.link_id, ()))

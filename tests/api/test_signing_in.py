@@ -188,9 +188,12 @@ def test_who_may_not_link_is_told_why(api: Api, provider: OddProvider, operator:
 def test_a_provider_that_is_down(api: Api, provider: OddProvider, own: str, person: str) -> None:
     provider.odd["/fhir/.well-known/smart-configuration"] = Reply(200, b"<html>", {"Content-Type": "text/html"})
     provider.odd["/fhir/metadata"] = Reply(503)
-    answer = api.ask("POST", f"/people/{person}/links", own, json={"provider": "odd"})
-    assert answer.status_code == 409
+    asked = {"json": {"provider": "odd"}, "headers": {"Idempotency-Key": "once"}}
+    answer = api.ask("POST", f"/people/{person}/links", own, **asked)
+    assert (answer.status_code, answer.headers["Retry-After"].isdigit()) == (409, True)
     assert answer.json()["message"]
+    provider.odd.clear()
+    assert api.ask("POST", f"/people/{person}/links", own, **asked).status_code == 201, "the key keeps no \"not now\""
 
 
 def test_reconnecting_asking_for_records_and_ending(
@@ -212,6 +215,15 @@ def test_reconnecting_asking_for_records_and_ending(
     assert f"charthouse-app:linked?status=pending&amp;link_id={link}" in page.text
     with session(read_only=True) as state:
         assert links.get_link(state, link).status == "pending"
+
+
+def test_a_link_is_ended_once_by_whoever_ends_it(api: Api, own: str, link: str) -> None:
+    def end(_: int) -> Any:
+        return api.ask("POST", f"/links/{link}/disconnect", own)
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(end, range(8)))
+    assert [(one.status_code, one.json()["link"]["status"]) for one in answers] == [(200, "disconnected")] * 8
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,10 @@ SAME = {
     "text, two family names": (name("Juan", "García López"), "Juan García López"),
     "maiden name": (name("Ann", "Doe"), [name("Ann", "Smith"), name("Ann", "Doe", use="maiden")]),
     "maiden name alone": (name("Ann", "Doe"), [name("Ann", "Smith"), {"use": "maiden", "family": "Doe"}]),
+    "maiden name alone, as text too": (
+        name("Ann", "Doe"),
+        [name("Ann", "Smith"), {"use": "maiden", "family": "Doe", "text": "DOE"}],
+    ),
     "old name": (name("Ann", "Doe"), [name("Ann", "Smith", use="official"), name("Ann", "Doe", use="old")]),
     "several names here": ([name("Ann", "Smith"), name("Ann", "Doe")], name("Ann", "Doe")),
     "one name only": ({"given": ["Suharto"]}, {"family": "SUHARTO"}),
@@ -149,11 +153,28 @@ def test_the_birth_date_is_the_same_whole_date(born: Any, why: str) -> None:
         [{"extension": [{"url": "x"}]}],
         [{"use": "anonymous", "text": "Jane Doe"}],
         [{"text": " "}],
+        [{"family": "LNU", "given": ["FNU"]}],
+        [{"family": "?", "given": ["-"]}],
     ],
 )
 def test_a_missing_name_has_its_own_reason(names: Any) -> None:
     said = parse_identity({"names": [name("Jane", "Doe")], "birth_date": BORN})
     assert matches(said, {"resourceType": "Patient", "name": names, "birthDate": BORN}).reason == "name_missing"
+
+
+@pytest.mark.parametrize("written", ["FNU", "?", "🙂", "\u200b", "000"])
+def test_two_people_without_a_name_are_not_one(written: str) -> None:
+    nobody = name(written, written)
+    assert reason(nobody, nobody) == "name_missing"
+    assert reason(nobody, name("Jane", "Doe")) == "name_differs"
+
+
+def test_a_nickname_is_none_of_the_accounts_names_either() -> None:
+    bill = name("Bill", "Doe", use="nickname")
+    assert reason([name("William", "Doe"), bill], name("Bill", "Doe")) == "name_differs"
+    assert reason([name("William", "Doe", use="official"), bill], name("William", "Doe")) == "matched"
+    with pytest.raises(LinkError, match="CH618"):
+        parse_identity({"names": [bill], "birth_date": BORN})
 
 
 def test_the_dead_and_others_than_patients_never_match() -> None:

@@ -6,17 +6,18 @@ import json
 import re
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from sqlalchemy import select
 from typer.testing import CliRunner
 
 from charthouse.errors import CATALOGUE, LinkError, StateError
 from charthouse.linking import consents, eligibility, links, people, providers, registrations
 from charthouse.linking.identity import identity_of, parse_identity
 from charthouse.linking.refusals import Message, has_message, languages, message_for
-from charthouse.linking.regions import age_rule, region_of
+from charthouse.linking.regions import age_rule, region_of, today_in
 from charthouse.linking.states import TRANSITIONS
 from charthouse.operating.cli import app
 from charthouse.partners import registry
@@ -292,3 +293,27 @@ def test_the_command_line_never_prints_who_somebody_is(home: Path, tmp_path: Pat
     assert not re.search("(?i)canary|1980", "".join(said))
     with sqlite3.connect(home / "state.sqlite") as database:
         assert database.execute("select count(*) from person where sealed_identity is not null").fetchone() == (2,)
+
+
+@pytest.mark.parametrize(
+    "change", [{"identity": parse_identity({**JANE, "birth_date": "2020-02-29"})}, {"country": "KR"}]
+)
+def test_who_turns_out_to_be_a_minor_is_disconnected_and_what_was_read_goes(home: Path, change: dict[str, Any]) -> None:
+    """By what the account tells anew, as by a provider's Patient; links that had ended before hold records, too."""
+    young = parse_identity({**JANE, "birth_date": (today_in("KR") - timedelta(days=365 * 18 + 60)).isoformat()})
+    with session() as state:
+        key = people.create_person(state, identity=young, country="US").person_key
+        ids = [links.start_link(state, key, "clinic", "direct", patient_id=f"p{number}").id for number in range(4)]
+        for link_id in ids[:3]:
+            links.transition(state, link_id, "confirmed", "records_received", "sync")
+            links.set_sync_status(state, link_id, "waiting")
+        links.transition(state, ids[1], "disconnected", "access_removed", "person")
+        links.transition(state, ids[2], "expired", "authorization_ended", "sync")
+        people.update_person(state, key, identity=young, country="CA")
+        assert links.get_link(state, ids[0]).status == "confirmed", "still of age"
+    with session() as state:
+        people.update_person(state, key, **change)
+    with session(read_only=True) as state:
+        assert [links.get_link(state, link_id).status for link_id in ids] == ["disconnected"] * 4
+        assert {row.link_id for row in state.scalars(select(Removal))} == set(ids[:3]), "of the last nothing was read"
+        assert refused(state, key) in ("CH611", "CH617")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import logging
 import threading
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -554,6 +555,41 @@ def test_a_link_that_is_deleted_meanwhile_gets_no_tokens(person: str, provider: 
     done = finish(provider.agree(started.authorize_url))
     assert (done.code, done.status) == ("CH602", "deleted")
     assert provider.revoked == ["canary-refresh"]
+
+
+@pytest.mark.parametrize("meanwhile", [False, True])
+def test_a_link_that_is_disconnected_meanwhile_stays_so(
+    person: str, provider: OddProvider, meanwhile: bool, clock: Callable[..., None]
+) -> None:
+    """Before the answer comes, or while the provider trades its code; a sign-in that begins afterwards is another."""
+    started = start(person)
+    clock(timedelta(minutes=1))
+
+    def end(_: Asked | None = None) -> None:
+        disconnect(started.link_id)
+
+    answer = provider.agree(started.authorize_url)
+    if meanwhile:
+        provider.odd["/as/token"] = end
+    else:
+        end()
+    done = finish(answer)
+    assert (done.code, done.status) == ("CH630", "disconnected")
+    assert not has_tokens(started.link_id)
+    assert provider.revoked == (["canary-refresh"] if meanwhile else [])
+    provider.odd.clear()
+    clock(timedelta(minutes=2))
+    assert linked(person, provider, link_id=started.link_id).code is None
+
+
+def test_a_provider_that_moves_meanwhile_gets_nothing_of_the_other_server(person: str, provider: OddProvider) -> None:
+    started = start(person)
+    with OddProvider() as moved:
+        with session() as state:
+            providers.edit_provider(state, "odd", fhir_base_url=moved.base)
+        assert finish(provider.agree(started.authorize_url)).code == "CH630"
+        assert moved.asked == []
+    assert provider.asked_for_tokens() == 0
 
 
 def test_a_sign_in_whose_worker_died_says_so(person: str, provider: OddProvider) -> None:

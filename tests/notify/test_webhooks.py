@@ -8,9 +8,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from standardwebhooks import Webhook
 
+from charthouse.clock import now
+from charthouse.linking import credentials
 from charthouse.notify import outbox, preferences, secrets, unsubscribing
 from charthouse.notify.channels.outcomes import BLOWN_AFTER
 from charthouse.notify.schedule import RETRY_AFTER
+from charthouse.partners.token_endpoint import TokenSet
 from charthouse.settings import get_settings
 from charthouse.state import session
 
@@ -216,6 +219,24 @@ def test_a_late_notice_that_is_no_longer_so_is_not_told(receiver, tell, drained,
     clock(20 * DAY)
     drained()
     assert ("export_ready", "push", "undeliverable", "CH722") in states()
+
+
+@pytest.mark.parametrize("kind", ["expiring", "expired", "action_needed", "disconnected"])
+def test_nobody_is_asked_in_the_morning_for_a_sign_in_that_they_made_at_night(
+    receiver, tell, drained, clock, link, states, person, kind
+):
+    """Signing in again tells nothing until records come: the quiet hours may end before."""
+    begins, ends = (at.time().replace(microsecond=0) for at in (now() - timedelta(hours=1), now() + timedelta(hours=8)))
+    with session() as state:
+        preferences.set_preferences(state, person, quiet_from=begins, quiet_until=ends)
+    tell(kind, link_id=link)
+    drained()
+    clock(2 * 3600)
+    with session() as state:
+        credentials.store_tokens(state, link, TokenSet("access", None, None, None, None))
+    clock(9 * 3600)
+    drained()
+    assert (receiver.told, states()) == ([], [(kind, "push", "suppressed", None)])
 
 
 def test_a_link_to_leave_works_twice_and_a_damaged_one_not_at_all(home, person):

@@ -13,7 +13,7 @@ from charthouse.api.callers import Calling, actor_of, context_of, reach_link, re
 from charthouse.api.guard import Guarded
 from charthouse.api.returning import callback_url, checked, start_url
 from charthouse.api.shapes import BODY, Body, Link, LinkId, PersonKey, Slug, refusals
-from charthouse.errors import LinkError
+from charthouse.errors import LinkError, StateError
 from charthouse.linking import links
 from charthouse.linking.disconnect import disconnect as end_link
 from charthouse.linking.permissions import permitted
@@ -224,10 +224,16 @@ def disconnect(link_id: LinkId, request: Request, caller: Calling) -> Disconnect
         portal_url = state.get_one(Provider, link.provider).portal_url
     if link.status == "disconnected":
         return Disconnected(link=shown(link), revoked=False, portal_url=portal_url)
-    ended = end_link(link_id, actor=actor_of(caller), settings=settings)
+    revoked = False
+    try:
+        ended = end_link(link_id, actor=actor_of(caller), settings=settings)
+        revoked, portal_url = ended.revoked, ended.portal_url
+    except StateError as error:
+        if error.code != "CH601":  # of two requests at once the other one ended it, or it was deleted meanwhile
+            raise
     with session(settings, read_only=True) as state:
         link = reach_link(state, caller, link_id)
-    return Disconnected(link=shown(link), revoked=ended.revoked, portal_url=ended.portal_url)
+    return Disconnected(link=shown(link), revoked=revoked, portal_url=portal_url)
 
 
 @router.post(
