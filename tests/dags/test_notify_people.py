@@ -10,6 +10,7 @@ from charthouse.linking import links, people, providers
 from charthouse.linking.keys import ensure_key
 from charthouse.notify import contacts, outbox
 from charthouse.operating import airflow_process
+from charthouse.settings import get_settings
 from charthouse.state import migrate, session
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def test_it_runs_every_few_minutes_and_after_what_is_published(home: Path) -> No
 def test_a_run_tells_people_and_airflow_nothing(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CHARTHOUSE_SMTP_URL", f"folder://{home}/mails")
     monkeypatch.setenv("CHARTHOUSE_MAIL_FROM", "records@charthouse.example")
+    get_settings.cache_clear()
     ensure_key()
     migrate()
     with session() as state:
