@@ -193,7 +193,7 @@ def test_a_provider_that_is_down(api: Api, provider: OddProvider, own: str, pers
     assert (answer.status_code, answer.headers["Retry-After"].isdigit()) == (409, True)
     assert answer.json()["message"]
     provider.odd.clear()
-    assert api.ask("POST", f"/people/{person}/links", own, **asked).status_code == 201, "the key keeps no \"not now\""
+    assert api.ask("POST", f"/people/{person}/links", own, **asked).status_code == 201, 'the key keeps no "not now"'
 
 
 def test_reconnecting_asking_for_records_and_ending(
