@@ -49,7 +49,7 @@ def waiting_sign_in(state: str, *, browser: str | None, settings: Settings) -> W
         if browser is None:
             raise LinkError("CH631")
         bind_browser(state, browser, settings=settings)  # it is theirs already, or this says whose it is not
-    elif row.used_at is not None:
+    elif row.used_at is not None or row.sealed_secrets is None:
         raise LinkError("CH630")
     elif row.expires_at <= now():
         raise LinkError("CH632")

@@ -23,6 +23,7 @@ from charthouse.partners.discovery import host
 from charthouse.partners.id_token import check_id_token, is_issuer, patient_of
 from charthouse.partners.token_endpoint import named
 from charthouse.state import session
+from charthouse.state.linking import SignIn
 from charthouse.state.models import Credential
 
 if TYPE_CHECKING:
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from charthouse.partners.client import Client
     from charthouse.partners.token_endpoint import TokenSet
     from charthouse.settings import Settings
-    from charthouse.state.linking import SignIn
     from charthouse.state.models import Link
 
 MOST_ANSWER: Final = 16_384
@@ -81,7 +81,6 @@ def answer(row: SignIn, kept: Secrets, parameters: Mapping[str, str], settings: 
         provider = link.provider
         check_may_link(state, link.person_key, provider, "direct", settings=settings)  # much can happen in an hour
         asked = _Asked(get_provider(state, provider).fhir_base_url, client_of(state, provider, settings))
-        _check_standing(row, link)
     if kept.base != asked.base:
         raise LinkError("CH630", where=f"provider {provider}", what="it has another address by now")
     try:
@@ -108,12 +107,6 @@ def answer(row: SignIn, kept: Secrets, parameters: Mapping[str, str], settings: 
             reason = "patient_not_readable" if error.code == "CH638" else "sign_in_refused"
             _fail(row.link_id, reason, settings)
         raise
-
-
-def _check_standing(row: SignIn, link: Link) -> None:
-    """Access that was taken away stays away: a sign-in that was begun before does not bring it back."""
-    if link.status == "disconnected" and link.status_at > row.started_at:
-        raise LinkError("CH630", where=f"link {link.id}", what="it was disconnected meanwhile")
 
 
 def _give_back(asked: _Asked, kept: Secrets, tokens: TokenSet) -> None:
@@ -181,7 +174,8 @@ def _store(row: SignIn, tokens: TokenSet, granted: str, patient: str, settings: 
         link = links.get_link(state, row.link_id, lock=True)
         if link.status == "deleted":
             raise StateError("CH602", where=f"link {link.id}", what="it was deleted meanwhile")
-        _check_standing(row, link)  # the provider took its time
+        if state.get_one(SignIn, row.state_hash).outcome:  # the provider took its time
+            raise LinkError("CH630", where=f"link {link.id}", what="it was disconnected meanwhile")
         if link.patient_id not in (None, patient):
             raise StateError("CH606", where=f"link {link.id}")
         if link.status not in DUE:

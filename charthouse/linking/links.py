@@ -20,6 +20,7 @@ from charthouse.linking.states import DUE, SYNC_TRANSITIONS, TRANSITIONS, Transi
 from charthouse.notify.outbox import tell
 from charthouse.state import audit
 from charthouse.state.base import now
+from charthouse.state.linking import SignIn
 from charthouse.state.models import Credential, Link, LinkEvent, Person, Provider, Watermark
 
 if TYPE_CHECKING:
@@ -153,6 +154,9 @@ def transition(session: Session, link_id: str, to: Status, reason: str, actor: A
         link.confirmed_at = link.status_at
     if to in ("disconnected", "deleted"):
         session.execute(delete(Credential).where(Credential.link_id == link_id))
+    if to == "disconnected":  # no sign-in that was begun before brings it back
+        over = update(SignIn).where(SignIn.link_id == link_id, SignIn.outcome == "")
+        session.execute(over.values(outcome="CH630", sealed_secrets=None))
     if to == "deleted":
         link.patient_id = link.granted_scopes = None
         clear_watermarks(session, link_id)

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from sqlalchemy import func, select
 
 from charthouse.errors import LinkError, StateError
+from charthouse.linking import alarms
 from charthouse.linking.regions import ensure_partner
 from charthouse.linking.states import TRANSITIONS, Transition
 from charthouse.partners.addresses import origin
@@ -210,7 +211,19 @@ def retire_provider(session: Session, slug: str, *, actor: Actor = "operator") -
             links.transition(session, link_id, "disconnected", "provider_retired", actor)
             moved += 1
     session.flush()
+    _close_alarms(session, provider)
     return Retired(moved, len(live) - moved)
+
+
+def _close_alarms(session: Session, provider: Provider) -> None:
+    """Close the alarms of a provider that is asked no more: no answer of its would ever do so."""
+    subject = provider.registration or provider.slug
+    shared = select(Provider.slug).where(
+        Provider.registration == subject, Provider.active, Provider.slug != provider.slug
+    )
+    if session.scalar(shared.limit(1)) is None:
+        for code in ("CH646", "CH647"):
+            alarms.close_alarm(session, code, subject)
 
 
 def provider_at(session: Session, fhir_base_url: str) -> Provider | None:

@@ -291,6 +291,8 @@ def _finished(name: str, code: str | None, settings: Settings) -> Finished:
         link = links.get_link(state, row.link_id)
         if code is None and link.status == "failed":
             code = confirm.CODES.get(link.failed_reason or "")
+        if code is None and link.status == "disconnected":  # since then
+            code = "CH630"
         return Finished(row.link_id, link.status, code, link.failed_reason, detail, row.return_to)
 
 

@@ -203,6 +203,17 @@ def test_a_client_that_is_refused_for_all_is_the_operators_matter(server, signed
     assert open_codes() == []
 
 
+def test_an_alarm_of_a_provider_that_is_retired_is_over(server, signed_in, clock):
+    signed_in("g")
+    clock(2 * HOUR)
+    server.error = (401, "invalid_client")
+    refresh_provider("portal")
+    assert open_codes() == [("CH646", "portal", 1)]
+    with session() as state:
+        providers.retire_provider(state, "portal")
+    assert open_codes() == []
+
+
 def test_a_client_that_is_refused_for_one_link_alone_is_that_links_matter(server, signed_in, clock):
     """athenahealth was seen to answer a spent grant like this."""
     made = [signed_in(f"g{number}") for number in range(3)]
