@@ -87,12 +87,18 @@ def plan_refresh(at: datetime | None = None) -> list[str]:
 
 
 def refresh_provider(slug: str, *, settings: Settings | None = None) -> RefreshReport:
-    """Refresh the links of a provider that are due now. Run again after a crash, it goes on with what is still due."""
+    """Refresh the links of a provider that are due now. Run again after a crash, it goes on with what is still due.
+
+    One process at a time asks a provider: where another is at it, this one does nothing.
+    """
     settings = settings or get_settings()
-    with state_session(settings, read_only=True) as state:
-        due = _due().where(Link.provider == slug).order_by(Credential.next_refresh_at, Link.id)
-        ids = list(state.scalars(due.with_only_columns(Link.id).limit(settings.refresh_links)))
-    return refresh_batch(ids, settings=settings, only_due=True)
+    with exclusive_among([f"refresh of provider {slug}"], settings) as mine:
+        if not mine:
+            return RefreshReport()
+        with state_session(settings, read_only=True) as state:
+            due = _due().where(Link.provider == slug).order_by(Credential.next_refresh_at, Link.id)
+            ids = list(state.scalars(due.with_only_columns(Link.id).limit(settings.refresh_links)))
+        return refresh_batch(ids, settings=settings, only_due=True)
 
 
 def refresh_batch(

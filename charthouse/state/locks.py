@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import re
 import time
 from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
@@ -91,7 +92,9 @@ def _taken(connection: Connection, name: str) -> bool:
 
 def _lock_file(file: Path, name: str) -> Path:
     folder = _folder(file.with_name(file.name + ".locks"))
-    return folder / f"{int.from_bytes(_digest(name)[:2], 'big') % STRIPES:03x}.lock"
+    # Names that begin otherwise are of another kind: who holds one of each must not wait for itself.
+    kind = re.sub(r"\W.*", "", name, flags=re.DOTALL)
+    return folder / f"{kind}-{int.from_bytes(_digest(name)[:2], 'big') % STRIPES:03x}.lock"
 
 
 @cache

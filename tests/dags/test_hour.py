@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -110,3 +112,35 @@ def test_the_hour_is_red_where_a_step_is(home: Path) -> None:
         get_settings().credentials_key.unlink()
         hour = run_hour(home)
     assert (hour["refresh"], hour["watch"], hour["run"]) == ("failed", "success", "failed")
+
+
+def test_the_keys_may_come_from_a_connection(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In Airflow's own database: read by the tasks, and by an operator at the command line."""
+    file = get_settings().credentials_key
+    key = file.read_text().strip()
+    with AuthorizationServer() as server:
+        with session() as state:
+            providers.register_provider(state, slug="portal", name="Portal", fhir_base_url=server.base)
+        link = signed_in("g")
+        with session() as state:
+            state.get(credentials.Credential, link).next_refresh_at = None
+        log = home / "logs" / "test.log"
+        airflow_process.make_ready(log)
+        made = ["connections", "add", "charthouse_keys", "--conn-type", "generic", "--conn-password", key]
+        airflow_process.run(made, log)
+        file.unlink()
+        monkeypatch.setenv("CHARTHOUSE_KEY_PROVIDER", "plugins.sealing_keys:of_connection")
+        get_settings.cache_clear()
+        hour = run_hour(home)
+    assert (hour["refresh"], hour["run"]) == ("success", "success")
+    assert server.asked == {"g": 1}
+    assert key not in log.read_text()
+    shown = subprocess.run(
+        [sys.executable, "-m", "charthouse", "keys", "status"],
+        env=airflow_process.environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "credential.sealed_refresh" in shown.stdout, shown.stderr
+    assert key not in shown.stdout + shown.stderr
