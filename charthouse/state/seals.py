@@ -59,7 +59,7 @@ class Sealer:
 
     def seal(self, text: str, owner: str) -> bytes:
         """`text` encrypted under the newest key, bound to `owner`."""
-        return self._now().newest.encrypt(json.dumps([owner, text]).encode())
+        return self._now(look=True).newest.encrypt(json.dumps([owner, text]).encode())
 
     def open(self, sealed: bytes, owner: str) -> str:
         """What was sealed for `owner`.
@@ -108,10 +108,13 @@ class Sealer:
         except InvalidToken:
             raise SetupError("CH006", where=self.where, what="it does not open what is stored") from None
 
-    def _now(self) -> _Keys:
-        """The keys as they are, looked at once a second: thousands of tokens are opened in one."""
+    def _now(self, *, look: bool = False) -> _Keys:
+        """The keys as they are, looked at once a second: thousands of tokens are opened in one.
+
+        To seal is to `look` in any case: what a key seals that has been taken out meanwhile is lost.
+        """
         at = time.monotonic()
-        if at - self._seen > LOOK_SECONDS:
+        if look or at - self._seen > LOOK_SECONDS:
             mark = self._source.mark()
             if mark != self._held.mark:
                 self._held = self._read(mark)
