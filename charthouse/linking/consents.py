@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from charthouse.state.models import Actor
 
+SYNC = "sync"
+"""The consent that links rest on: whoever takes it back is disconnected everywhere (`linking.disconnect`)."""
 _WORD = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 

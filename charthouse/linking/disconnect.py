@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from charthouse.errors import CharthouseError
-from charthouse.linking import links
+from charthouse.errors import CharthouseError, StateError
+from charthouse.linking import consents, links
 from charthouse.linking.credentials import read_tokens
 from charthouse.linking.providers import get_provider
 from charthouse.linking.registrations import client_of
@@ -60,6 +61,27 @@ def disconnect(
     if client is not None:
         revoked, switch = _revoke(base, client, access, refresh)
     return Disconnected(link_id, revoked, None if revoked else portal_url or switch)
+
+
+def withdraw_consent(person_key: str, kind: str, *, actor: Actor = "person", settings: Settings | None = None) -> int:
+    """Note that a person takes a consent back; with that to syncing, all their links end. Returns how many did.
+
+    Safe to repeat: a run that was cut off between two links goes on with the others.
+
+    Raises:
+        StateError: CH602 when there is no such person.
+    """
+    with state_session(settings) as state:
+        consents.withdraw(state, person_key, kind, actor=actor)
+        standing = links.list_links(state, person_key=person_key) if kind == consents.SYNC else []
+    ended = 0
+    for link in standing:
+        if link.status in ("disconnected", "deleted"):
+            continue
+        with suppress(StateError):  # it ended by itself meanwhile
+            disconnect(link.link_id, actor=actor, reason="consent_withdrawn", settings=settings)
+            ended += 1
+    return ended
 
 
 def _revoke(base: str, client: Client, access: str | None, refresh: str | None) -> tuple[bool, str | None]:

@@ -79,6 +79,18 @@ def test_consents(api: Api, own: str, person: str) -> None:
         assert api.ask("PUT", f"{at}/{kind}", own, json={}).status_code == 422
 
 
+def test_whoever_takes_back_the_consent_to_sync_is_disconnected(api: Api, own: str, person: str, link: str) -> None:
+    at = f"/people/{person}/consents"
+    for kind in ("sync", "coach"):
+        assert api.ask("PUT", f"{at}/{kind}", own, json={}).status_code == 200
+    assert api.ask("DELETE", f"{at}/coach", own).status_code == 204
+    assert api.ask("GET", f"/links/{link}", own).json()["status"] == "pending", "the coach's is not that of links"
+    assert [api.ask("DELETE", f"{at}/sync", own).status_code for _ in range(2)] == [204, 204]
+    assert api.ask("GET", f"/links/{link}", own).json()["status"] == "disconnected"
+    reasons = [event["reason"] for event in api.ask("GET", f"/links/{link}/events", own).json()["items"]]
+    assert reasons == ["started", "consent_withdrawn"]
+
+
 def test_preferences_and_contacts(api: Api, own: str, person: str) -> None:
     at = f"/people/{person}"
     first = api.ask("GET", f"{at}/preferences", own).json()

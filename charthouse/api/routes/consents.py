@@ -9,11 +9,12 @@ from fastapi import APIRouter, Path, Request
 from pydantic import BaseModel, Field
 
 from charthouse.api import paging
-from charthouse.api.callers import Calling, actor_of, reach_person, settings_of
+from charthouse.api.callers import Calling, actor_of, reach_person, settings_of, waiting_outside
 from charthouse.api.guard import Guarded
 from charthouse.api.shapes import BODY, Body, PersonKey, Word, refusals
 from charthouse.errors import ApiError
 from charthouse.linking import consents
+from charthouse.linking.disconnect import withdraw_consent
 from charthouse.state import session
 from charthouse.state.linking import Consent as Row  # noqa: TC001  # FastAPI reads the annotations
 
@@ -102,11 +103,13 @@ def give(person_key: PersonKey, kind: Kind, body: ConsentGiven, request: Request
     summary="Note that a person took it back",
     responses=refusals(404, 422),
 )
+@waiting_outside
 def withdraw(person_key: PersonKey, kind: Kind, request: Request, caller: Calling) -> None:
-    """Safe to repeat."""
-    with session(settings_of(request)) as state:
+    """Safe to repeat. With the consent `sync` all links of the person end, and their providers are told."""
+    settings = settings_of(request)
+    with session(settings, read_only=True) as state:
         reach_person(state, caller, person_key)
-        consents.withdraw(state, person_key, kind, actor=actor_of(caller))
+    withdraw_consent(person_key, kind, actor=actor_of(caller), settings=settings)
 
 
 def _mark(row: consents.ConsentView) -> str:
