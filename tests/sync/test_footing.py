@@ -9,13 +9,14 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import text
+from alembic import command
 
 from charthouse.errors import LakeError
 from charthouse.lake.session import open_records, open_vault
 from charthouse.operating.doctor import Finding, examine
 from charthouse.operating.home import prepare
-from charthouse.state import session
+from charthouse.state import schema
+from charthouse.state.engine import engine
 from charthouse.sync.build import plan_build
 from charthouse.sync.check import check_batch
 from charthouse.sync.collect import collect_batch
@@ -148,9 +149,10 @@ def make_older(house: House) -> None:
     """Take the home back to the version in which vault and state knew nothing of each other, and bring it up again."""
     with open_vault() as connection:
         connection.execute("DROP TABLE IF EXISTS vault.deposits")
-    with session() as state:
-        state.execute(text("ALTER TABLE watermark DROP COLUMN deposit"))
-        state.execute(text("UPDATE alembic_version SET version_num = '0001'"))
+    with engine().begin() as connection:
+        config = schema._config()
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0001")
     prepare()
 
 
