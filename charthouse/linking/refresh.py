@@ -55,11 +55,10 @@ GIVE_UP_AFTER: Final = 5
 REFUSED_MOST: Final = 20
 """Refusals of us, and nobody renewed, before the rest of the provider's waits for the next hour."""
 CLIENT_REFUSED: Final = frozenset({"invalid_client", "unauthorized_client"})
-TRIES: Final = 3
-PAUSE: Final = 0.05
 FEW: Final = 8
 """Links that one thread takes at a time."""
-"""How often a link that another process holds is looked at again before it is left to that one."""
+ROUNDS: Final = 3
+"""How often links are gone through that somebody else holds (or a thread of ours: lock files are shared by several)."""
 SLICE: Final = 500
 SOON: Final = timedelta(minutes=10)
 """What is due in an hour is due at the look in an hour, which may come a little earlier."""
@@ -179,40 +178,51 @@ class _Batch:
         return False
 
     def _work(self, held: Mapping[str, Held]) -> None:
-        waiting = deque((link, TRIES) for link in held.values())
-        with (
-            GroupLedger(self._sealer, self._settings) as ledger,
-            ThreadPoolExecutor(min(self._settings.refresh_threads, len(held) or 1), "refresh") as pool,
-        ):
-            threads = [pool.submit(self._go_on, waiting, ledger) for _ in range(pool._max_workers)]
-        for thread in threads:
-            thread.result()
+        waiting = deque(held.values())
+        with GroupLedger(self._sealer, self._settings) as ledger:
+            for _ in range(ROUNDS):
+                taken: list[Held] = []
+                most = min(self._settings.refresh_threads, len(waiting) or 1)
+                with ThreadPoolExecutor(most, "refresh") as pool:
+                    threads = [pool.submit(self._go_on, waiting, taken, ledger) for _ in range(most)]
+                for thread in threads:
+                    thread.result()
+                if not taken:
+                    return
+                waiting = deque(taken)
 
-    def _go_on(self, waiting: deque[tuple[Held, int]], ledger: GroupLedger) -> None:
+    def _go_on(self, waiting: deque[Held], taken: list[Held], ledger: GroupLedger) -> None:
         """Take a few links at a time: their marks share a transaction, and their locks on PostgreSQL a connection."""
         while self._goes_on():
-            few: list[tuple[Held, int]] = []
+            few: dict[str, Held] = {}
             with suppress(IndexError):
                 while len(few) < FEW:
-                    few.append(waiting.popleft())
+                    held = waiting.popleft()
+                    few[f"credential of link {held.link_id}"] = held
             if not few:
                 return
-            names = {f"credential of link {held.link_id}": (held, tries) for held, tries in few}
-            with exclusive_among(list(names), self._settings) as mine:
-                self._renew_few([held for name, (held, _) in names.items() if name in mine], ledger)
-            again = [(held, tries - 1) for name, (held, tries) in names.items() if name not in mine and tries > 1]
-            if again and not waiting:
-                time.sleep(PAUSE)
-            waiting.extend(again)
+            with exclusive_among(list(few), self._settings) as mine:
+                self._renew_few([few[name] for name in mine], ledger)
+            taken.extend(held for name, held in few.items() if name not in mine)
 
     def _renew_few(self, few: list[Held], ledger: GroupLedger) -> None:
         begun = [held for held, stood in zip(few, ledger.mark_all(few), strict=True) if stood]
+        kept: list[tuple[Held, Begun, IssuedTokens]] = []
         for number, held in enumerate(begun):
             if not self._goes_on():
                 for left in begun[number:]:
                     ledger.mark(left, begun=False)
-                return
-            self._renew(held, Begun(ledger))
+                break
+            mine = Begun(ledger)
+            issued = self._renew(held, mine)
+            if issued is not None:
+                kept.append((held, mine, issued))
+        for held, mine, issued in kept:
+            if mine.kept():
+                with self._lock:
+                    self.renewed.append(held.link_id)
+                    if issued.refresh_expires_at is None:
+                        self.untold.append(held.link_id)
 
     def _goes_on(self) -> bool:
         """Whether it makes sense to ask for more."""
@@ -220,7 +230,7 @@ class _Batch:
             return False
         return bool(self.renewed) or self._refused < REFUSED_MOST
 
-    def _renew(self, held: Held, ledger: Ledger) -> None:
+    def _renew(self, held: Held, ledger: Ledger) -> IssuedTokens | None:
         def ask(refresh_token: str) -> IssuedTokens:
             self._bucket.take()
             return self._ask(refresh_token)
@@ -232,13 +242,10 @@ class _Batch:
                 self.found[held.link_id] = error
                 self._nobody_home = self._nobody_home + 1 if error.code in NOBODY_HOME else 0
                 self._refused += error.code == "CH123"
-            return
+            return None
         with self._lock:
             self._nobody_home = 0
-            if issued is not None:
-                self.renewed.append(held.link_id)
-                if issued.refresh_expires_at is None:
-                    self.untold.append(held.link_id)
+        return issued
 
 
 def _conclude(

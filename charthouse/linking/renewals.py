@@ -16,6 +16,7 @@ from charthouse.state.models import Credential, Link
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from concurrent.futures import Future
     from types import TracebackType
     from typing import Self
 
@@ -62,16 +63,32 @@ class GroupLedger:
 
     def keep(self, held: Held, issued: IssuedTokens, *, rotated: bool) -> bool:
         """As `credentials.Tokens.keep`."""
+        return self.keep_soon(held, issued, rotated=rotated).result()[0]
+
+    def keep_soon(self, held: Held, issued: IssuedTokens, *, rotated: bool) -> Future[list[bool]]:
+        """Hand tokens in to be kept with the next transaction, without waiting for it."""
         values = renewed(held, issued, self._sealer, rotated=rotated)
-        return self._group.commit([_Entry(held, False, values, issued.scope)])[0]
+        return self._group.submit([_Entry(held, False, values, issued.scope)])
 
 
 class Begun:
-    """A ledger whose first mark has been made already: the renewal was marked together with others."""
+    """A ledger for one renewal that was marked together with others, and is kept while the next one is asked for.
+
+    The tokens go to the disk at once; who holds the link looks at `kept()` before letting go of it.
+    """
 
     def __init__(self, ledger: GroupLedger) -> None:
         self._ledger = ledger
         self._first = True
+        self._kept: Future[list[bool]] | None = None
+
+    def kept(self) -> bool:
+        """Whether there are new tokens, and they are on disk by now.
+
+        Raises:
+            StateError: CH605 when the state database could not be written.
+        """
+        return self._kept is not None and self._kept.result()[0]
 
     def mark(self, held: Held, *, begun: bool) -> bool:
         """As `credentials.Tokens.mark`."""
@@ -82,7 +99,8 @@ class Begun:
 
     def keep(self, held: Held, issued: IssuedTokens, *, rotated: bool) -> bool:
         """As `credentials.Tokens.keep`."""
-        return self._ledger.keep(held, issued, rotated=rotated)
+        self._kept = self._ledger.keep_soon(held, issued, rotated=rotated)
+        return True
 
 
 def read_held(session: Session, link_ids: Sequence[str] | Select[str]) -> dict[str, Held]:

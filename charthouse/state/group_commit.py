@@ -59,9 +59,13 @@ class GroupCommit(Generic[Item, Answer]):
         Raises:
             Exception: what the transaction of its group raised: then nothing of that group is written.
         """
+        return self.submit(item).result()
+
+    def submit(self, item: Item) -> Future[Answer]:
+        """Hand in an item, and go on; the future ends as `commit` does."""
         future: Future[Answer] = Future()
         self._waiting.put((item, future))
-        return future.result()
+        return future
 
     def _run(self) -> None:
         last = False
