@@ -159,6 +159,21 @@ class Settings(BaseSettings):
     )
     terms_url: WebUrl = Field(default="", description="The terms that the page before a sign-in leads to.")
 
+    export_part_bytes: int = Field(
+        default=2_000_000_000, ge=1_000_000, description="Size at which an export goes on in another ZIP."
+    )
+    export_keep_days: Count = Field(default=7, description="Days after which a finished export is deleted.")
+    download_minutes: Count = Field(default=60, description="Minutes that a link to an export's file is good for.")
+    erasure_wait_days: int = Field(
+        default=0, ge=0, le=30, description="Days in which somebody may take back that they want to be erased."
+    )
+    request_due_days: Count = Field(default=45, description="Days in which the law wants a request to be done.")
+    tombstone_file: Path | None = Field(
+        default=None,
+        description="Where tombstones of erased people are kept beside the state, so that they outlive a restored "
+        "backup; empty = home/keys/tombstones.jsonl.",
+    )
+
     airflow_port: Port | None = Field(default=None, description="Port of Airflow's web server; empty = a free one.")
     sandbox_port: Port | None = Field(default=None, description="Port of the sandbox; empty = a free one.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
@@ -181,6 +196,21 @@ class Settings(BaseSettings):
     def credentials_key(self) -> Path:
         """The file that holds the key which seals tokens."""
         return self.key_file or self.home / "keys" / "credentials.key"
+
+    @property
+    def tombstones(self) -> Path:
+        """The file that remembers what was erased, apart from what backups restore."""
+        return self.tombstone_file or self.home / "keys" / "tombstones.jsonl"
+
+    @property
+    def exports(self) -> Path:
+        """Where finished exports wait to be taken away, encrypted; a folder a request."""
+        return self.home / "exports"
+
+    @property
+    def receipts(self) -> Path:
+        """Where receipts of what was done for people are kept, a file each."""
+        return self.home / "receipts"
 
     @property
     def landing(self) -> Path:

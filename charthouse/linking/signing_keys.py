@@ -1,4 +1,4 @@
-"""Key pairs of ours, sealed: they sign client assertions for providers, and the service tokens of our own REST API.
+"""Key pairs of ours, sealed: they sign client assertions, the service tokens of our own REST API, and receipts.
 
 Public halves are published as a JWK set (RFC 7517). A new pair is published before it signs, and an old one after it
 has signed last: those who verify keep the set for a while.
@@ -11,7 +11,7 @@ import secrets
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from joserfc.jwk import ECKey, RSAKey
+from joserfc.jwk import ECKey, OKPKey, RSAKey
 from sqlalchemy import or_, select
 
 from charthouse.errors import LinkError
@@ -32,18 +32,23 @@ if TYPE_CHECKING:
     from charthouse.settings import Settings
     from charthouse.state.linking import KeyPurpose
 
-    Private = ECKey | RSAKey
+    Private = ECKey | OKPKey | RSAKey
 
 ALGORITHMS: Final[dict[str, tuple[str, ...]]] = {
     "client_assertion": ("ES384", "RS384"),
     "service_token": ("ES256",),
+    "receipt": ("EdDSA",),
 }
 """What each purpose signs with, the first where nobody asks for another. SMART App Launch 2.2 (client authentication:
 asymmetric) has servers know RS384 or ES384, so there is a pair of each."""
-AHEAD: Final = {"client_assertion": timedelta(days=1), "service_token": timedelta(0)}
+AHEAD: Final = {"client_assertion": timedelta(days=1), "service_token": timedelta(0), "receipt": timedelta(0)}
 """How long a new pair is published before it signs: providers may keep our set for a day; our own API keeps none."""
-AFTER: Final = {"client_assertion": timedelta(days=1), "service_token": timedelta(hours=1)}
-"""How long an old pair stays published after it has signed last; what it signs lives for minutes."""
+AFTER: Final = {
+    "client_assertion": timedelta(days=1),
+    "service_token": timedelta(hours=1),
+    "receipt": timedelta(days=36_500),
+}
+"""How long an old pair stays published after it has signed last. What it signs lives for minutes, receipts for good."""
 _RSA_BITS: Final = 3072
 _CURVES: Final = {"ES256": "P-256", "ES384": "P-384"}
 
@@ -158,6 +163,8 @@ def _made(purpose: KeyPurpose, algorithm: str, begins_at: datetime, settings: Se
     pair: Private
     if algorithm in _CURVES:
         pair = ECKey.generate_key(_CURVES[algorithm], private=True)
+    elif algorithm == "EdDSA":
+        pair = OKPKey.generate_key("Ed25519", private=True)
     else:
         pair = RSAKey.generate_key(_RSA_BITS, private=True)
     return SigningKey(
@@ -173,7 +180,8 @@ def _made(purpose: KeyPurpose, algorithm: str, begins_at: datetime, settings: Se
 def _opened(stored: SigningKey, settings: Settings | None) -> Private:
     private = json.loads(sealer_of(settings).open(stored.sealed_private, _owner(stored.kid)))
     private["kid"] = stored.kid
-    return RSAKey.import_key(private) if private["kty"] == "RSA" else ECKey.import_key(private)
+    kinds: dict[str, type[Private]] = {"RSA": RSAKey, "EC": ECKey, "OKP": OKPKey}
+    return kinds[private["kty"]].import_key(private)
 
 
 def _owner(kid: str) -> str:

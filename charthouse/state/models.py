@@ -169,7 +169,12 @@ class Watermark(Base):
 
 
 class AuditEvent(Base):
-    """Who did what to which thing of ours. `detail` holds codes and ids of ours, nothing of a record."""
+    """Who did what to which thing of ours. `detail` holds codes and ids of ours, nothing of a record.
+
+    The events are a chain: `digest` covers everything of an event but `subject_id` and `salt`, and `previous`, the
+    digest of the one before it. An erasure empties those two, and the chain holds: whom the event was about is in it
+    as `subject_digest` alone, a hash that nobody can trace back without the salt.
+    """
 
     __tablename__ = "audit_event"
     __table_args__ = (one_of("actor", ACTORS), Index("ix_audit_event_subject", "subject_kind", "subject_id"))
@@ -179,5 +184,9 @@ class AuditEvent(Base):
     actor: Mapped[Actor] = mapped_column(Word)
     action: Mapped[str] = mapped_column(Slug)
     subject_kind: Mapped[str] = mapped_column(Slug)
-    subject_id: Mapped[str] = mapped_column(Slug)
+    subject_id: Mapped[str | None] = mapped_column(Slug)
     detail: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+    salt: Mapped[str | None] = mapped_column(String(32))
+    subject_digest: Mapped[str] = mapped_column(String(64))
+    previous: Mapped[str] = mapped_column(String(64))
+    digest: Mapped[str] = mapped_column(String(64))

@@ -12,6 +12,7 @@ from sqlalchemy import inspect
 from charthouse.state.linking import ClientRegistration, SignIn, SigningKey
 from charthouse.state.models import Credential, Person
 from charthouse.state.notices import Contact, WebhookSecret
+from charthouse.state.privacy import ExportPart, PrivacyRequest
 from charthouse.state.requests import IdempotentRequest
 
 if TYPE_CHECKING:
@@ -50,4 +51,6 @@ SEALED: Final = (
     SealedColumn(Contact, "sealed_address"),
     SealedColumn(WebhookSecret, "sealed"),
     SealedColumn(IdempotentRequest, "sealed_answer"),
+    SealedColumn(PrivacyRequest, "sealed_notes"),
+    SealedColumn(ExportPart, "sealed_key"),
 )
