@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 ALGORITHMS: Final[dict[str, tuple[str, ...]]] = {
     "client_assertion": ("ES384", "RS384"),
     "service_token": ("ES256",),
-    "receipt": ("EdDSA",),
+    "receipt": ("Ed25519",),
 }
 """What each purpose signs with, the first where nobody asks for another. SMART App Launch 2.2 (client authentication:
 asymmetric) has servers know RS384 or ES384, so there is a pair of each."""
@@ -163,7 +163,7 @@ def _made(purpose: KeyPurpose, algorithm: str, begins_at: datetime, settings: Se
     pair: Private
     if algorithm in _CURVES:
         pair = ECKey.generate_key(_CURVES[algorithm], private=True)
-    elif algorithm == "EdDSA":
+    elif algorithm == "Ed25519":
         pair = OKPKey.generate_key("Ed25519", private=True)
     else:
         pair = RSAKey.generate_key(_RSA_BITS, private=True)

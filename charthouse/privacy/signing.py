@@ -1,4 +1,4 @@
-"""Documents that we sign (receipts, manifests of exports): JSON Web Signatures with Ed25519 (RFC 7515, RFC 8037).
+"""Documents that we sign (receipts, manifests of exports): JSON Web Signatures with Ed25519 (RFC 7515, RFC 9864).
 
 Whoever has our public key set can check them, without asking us and without a secret.
 """
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from charthouse.settings import Settings
 
-ALGORITHM = "EdDSA"
+ALGORITHM = "Ed25519"
 
 
 def sign(document: Mapping[str, Any], *, settings: Settings | None = None) -> str:
