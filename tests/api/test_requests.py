@@ -229,6 +229,16 @@ def test_limits_that_cannot_be_counted_keep_nobody_out(home: object, operator: s
         pass
 
 
+@pytest.mark.redis
+def test_servers_that_share_a_redis_count_together(home: object, operator: str, redis_url: str) -> None:
+    with serving(api_limits_url=redis_url, api_limit="6/minute") as one:
+        with serving(api_limits_url=redis_url, api_limit="6/minute") as other:
+            answers = [api.ask("GET", "/providers", operator).status_code for api in (one, other) * 4]
+        assert answers == [200] * 6 + [429] * 2
+        stopped = one.ask("GET", "/providers", operator)
+        assert problem(stopped) == (429, "CH812")
+
+
 def test_cursors_belong_to_their_listing(api: Api, operator: str, own: str, person: str) -> None:
     for kind in ("a", "b", "c"):
         api.ask("PUT", f"/people/{person}/consents/{kind}", own, json={})
