@@ -28,6 +28,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="the published data sets are not beside the project"))
         if item.get_closest_marker("browser") and shutil.which("chromium") is None:
             item.add_marker(pytest.mark.skip(reason="there is no chromium on this machine"))
+        if item.get_closest_marker("redis") and shutil.which("redis-server") is None:
+            item.add_marker(pytest.mark.skip(reason="there is no redis-server on this machine"))
         if item.get_closest_marker("postgres") and not os.environ.get("CHARTHOUSE_TEST_POSTGRES_URL"):
             item.add_marker(pytest.mark.skip(reason="CHARTHOUSE_TEST_POSTGRES_URL is not set"))
 

@@ -1,13 +1,15 @@
 """Whose records a link is about: the provider's Patient, read with the link's own token, compared with the account.
 
-Until that has been done, no night reads a link. Links that operators made for people whose accounts say nothing of who
-they are (the embedded sandbox's) have nothing to compare.
+Until that has been done, no night reads a link; it is done again every week, for a provider may merge or correct a
+Patient. Links that operators made for people whose accounts say nothing of who they are (the embedded sandbox's) have
+nothing to compare.
 """
 
 from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import quote
 
@@ -49,6 +51,10 @@ CODES: Final[Mapping[str, str]] = {
     "minor_found": "CH643",
     "expired": "CH113",
 }
+COMPARED_AGAIN_AFTER: Final = timedelta(days=7)
+AGAIN_MOST: Final = 2_000
+"""Links that are compared again in one look; a week has 168 of them."""
+UNREADABLE: Final = frozenset({"CH102", "CH103", "CH104"})
 _log = log.get_logger(__name__)
 
 
@@ -100,12 +106,32 @@ def unmatched(state: Session) -> list[str]:
     return list(state.scalars(query))
 
 
+def long_matched(state: Session) -> list[str]:
+    """The links whose Patient was last compared a week ago or more, longest ago first."""
+    query = (
+        select(Link.id)
+        .join(Person, Person.person_key == Link.person_key)
+        .where(
+            Link.status == "confirmed",
+            Link.identity_matched_at <= now() - COMPARED_AGAIN_AFTER,
+            Link.patient_id.is_not(None),
+            Person.sealed_identity.is_not(None),
+            exists().where(Credential.link_id == Link.id),
+        )
+        .order_by(Link.identity_matched_at, Link.id)
+    )
+    return list(state.scalars(query.limit(AGAIN_MOST)))
+
+
 def match_patient(link_id: str, *, settings: Settings | None = None) -> Confirmation:
     """Read a link's Patient and compare it with what the account tells; move the link by what is found.
 
     A minor's link is disconnected and what was read under it is to be removed; all links of a person who is a minor
     themselves. Somebody else's fails, and so does one whose Patient may not be read. Where the provider does not
     answer, nothing moves. Safe to repeat.
+
+    A link that matched before and no longer does fails as well, but keeps what was read: a name may have changed since.
+    One whose Patient may no longer be read stays as it is, as long as a night brings anything.
 
     Raises:
         StateError: CH602 when there is no such link.
@@ -118,11 +144,15 @@ def match_patient(link_id: str, *, settings: Settings | None = None) -> Confirma
         identity = identity_of(person, settings)
         if link.status not in DUE or link.patient_id is None or identity is None:
             return Confirmation(link_id, "not_needed")
+        again = link.identity_matched_at is not None
         base = get_provider(state, link.provider).fhir_base_url
         whom = _Whom(base, client_of(state, link.provider, settings), link.patient_id)
     try:
         patient = _read(link_id, whom, settings)
     except FetchError as error:
+        if again and error.code in UNREADABLE:
+            _note_matched(link_id, whom, settings)
+            return Confirmation(link_id, "later", error.code)
         return _unread(link_id, error, settings)
     if patient is None:
         return Confirmation(link_id, "later", "no_patient_came")
@@ -132,16 +162,20 @@ def match_patient(link_id: str, *, settings: Settings | None = None) -> Confirma
         _disconnect(link_id, whom, settings, everywhere=match.matched)
         return Confirmation(link_id, "minor_found", match.reason)
     if not is_asked or not match.matched:
-        _fail(link_id, "identity_not_matched", settings)
+        _fail(link_id, "identity_not_matched", settings, keep=again)
         _forget_tokens(link_id, whom, settings)
         return Confirmation(link_id, "identity_not_matched", match.reason if is_asked else "other_patient")
+    _note_matched(link_id, whom, settings)
+    return Confirmation(link_id, "matched", match.reason)
+
+
+def _note_matched(link_id: str, whom: _Whom, settings: Settings) -> None:
     with session(settings) as state:
         link = links.get_link(state, link_id, lock=True)
         if link.patient_id == whom.patient_id and link.status in DUE:
             link.identity_matched_at = now()
             if link.status == "pending":
                 link.sync_requested_at = link.identity_matched_at
-    return Confirmation(link_id, "matched", match.reason)
 
 
 def _read(link_id: str, whom: _Whom, settings: Settings) -> dict[str, Any] | None:
@@ -164,7 +198,7 @@ def _read(link_id: str, whom: _Whom, settings: Settings) -> dict[str, Any] | Non
 
 
 def _unread(link_id: str, error: FetchError, settings: Settings) -> Confirmation:
-    if error.code in {"CH102", "CH103", "CH104"}:
+    if error.code in UNREADABLE:
         _fail(link_id, "patient_not_readable", settings)
         return Confirmation(link_id, "patient_not_readable", error.code)
     if error.code == "CH113":
@@ -177,8 +211,8 @@ def _unread(link_id: str, error: FetchError, settings: Settings) -> Confirmation
     return Confirmation(link_id, "later", error.code)
 
 
-def _fail(link_id: str, reason: str, settings: Settings) -> None:
-    """Let a link fail; what was read under one that turns out to be somebody else's is to be removed."""
+def _fail(link_id: str, reason: str, settings: Settings, *, keep: bool = False) -> None:
+    """Let a link fail; what was read under one that turns out to be somebody else's is to be removed, unless kept."""
     with session(settings) as state:
         link = links.get_link(state, link_id, lock=True)
         if link.status not in DUE:
@@ -186,7 +220,7 @@ def _fail(link_id: str, reason: str, settings: Settings) -> None:
         links.transition(state, link_id, "failed", reason, "sync")
         if reason == "identity_not_matched":
             link.identity_matched_at = None
-            if link.sync_status != "never":
+            if link.sync_status != "never" and not keep:
                 ask_removal(state, link_id, reason)
 
 

@@ -57,6 +57,11 @@ class IssuedTokens(Protocol):
     def refresh_expires_at(self) -> datetime | None: ...
 
 
+def credential_lock(link_id: str) -> str:
+    """The name under which one process at a time renews a link's tokens (`charthouse.state.locks`)."""
+    return f"credential of link {link_id}"
+
+
 def store_tokens(
     session: Session,
     link_id: str,
@@ -303,7 +308,7 @@ class Tokens:
         if seen.sealed_refresh is None and not force and seen.expires_at is not None and seen.expires_at > now():
             return seen.access(self._sealer)
         seen.refresh(self._sealer)
-        with exclusive(f"credential of link {link_id}", self._settings):
+        with exclusive(credential_lock(link_id), self._settings):
             held = self._held(link_id)
             if held.version != seen.version and held.fresh():
                 return held.access(self._sealer)  # another renewed them while this one waited

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from charthouse.errors import CharthouseError, StateError
 from charthouse.linking import consents, links
-from charthouse.linking.credentials import read_tokens
+from charthouse.linking.credentials import credential_lock, read_tokens
 from charthouse.linking.providers import get_provider
 from charthouse.linking.registrations import client_of
 from charthouse.log import get_logger
 from charthouse.partners import smart
 from charthouse.state import session as state_session
+from charthouse.state.locks import exclusive
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from charthouse.partners.client import Client
     from charthouse.settings import Settings
     from charthouse.state.models import Actor
 
+RENEWAL_SECONDS: Final = 5.0
 log = get_logger(__name__)
 
 
@@ -41,12 +45,12 @@ def disconnect(
     """Disconnect a link: no night asks for it any more, its tokens go, and the provider is told where it listens.
 
     Access ends here first, in one transaction with what the person is told. A provider that does not answer keeps
-    nobody connected.
+    nobody connected. A renewal that is in flight is waited for a little, so that the tokens it brings are revoked too.
 
     Raises:
         StateError: CH601 when the link may not be disconnected for this reason, CH602 when there is none.
     """
-    with state_session(settings) as state:
+    with _renewed(link_id, settings), state_session(settings) as state:
         link = links.get_link(state, link_id, lock=True)
         provider = get_provider(state, link.provider)
         base, portal_url = provider.fhir_base_url, provider.portal_url
@@ -82,6 +86,15 @@ def withdraw_consent(person_key: str, kind: str, *, actor: Actor = "person", set
             disconnect(link.link_id, actor=actor, reason="consent_withdrawn", settings=settings)
             ended += 1
     return ended
+
+
+@contextmanager
+def _renewed(link_id: str, settings: Settings | None) -> Iterator[None]:
+    """Hold off renewals of a link, once one in flight has ended. One that does not end soon is not waited for."""
+    with ExitStack() as held:
+        with suppress(StateError):
+            held.enter_context(exclusive(credential_lock(link_id), settings, wait=RENEWAL_SECONDS))
+        yield
 
 
 def _revoke(base: str, client: Client, access: str | None, refresh: str | None) -> tuple[bool, str | None]:

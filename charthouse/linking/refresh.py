@@ -20,7 +20,7 @@ from sqlalchemy import Select, or_, select, update
 
 from charthouse.errors import CharthouseError, FetchError
 from charthouse.linking import alarms, ends, introspecting, links
-from charthouse.linking.credentials import renew
+from charthouse.linking.credentials import credential_lock, renew
 from charthouse.linking.expiry import OFTEN
 from charthouse.linking.providers import get_provider
 from charthouse.linking.registrations import client_of
@@ -198,7 +198,7 @@ class _Batch:
             with suppress(IndexError):
                 while len(few) < FEW:
                     held = waiting.popleft()
-                    few[f"credential of link {held.link_id}"] = held
+                    few[credential_lock(held.link_id)] = held
             if not few:
                 return
             with exclusive_among(list(few), self._settings) as mine:

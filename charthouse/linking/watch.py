@@ -72,12 +72,15 @@ def watch_links() -> WatchReport:
 
 
 def match_links() -> int:
-    """Compare the Patients of links that have still to be compared with their accounts. Returns how many matched.
+    """Compare the Patients of links with their accounts: the new ones, and every week the others. How many matched.
 
     A provider that does not answer for a few links is left alone until the next look.
     """
     with state_session(read_only=True) as state:
-        waiting = [(link_id, links.get_link(state, link_id).provider) for link_id in confirm.unmatched(state)]
+        waiting = [
+            (link_id, links.get_link(state, link_id).provider)
+            for link_id in (*confirm.unmatched(state), *confirm.long_matched(state))
+        ]
     matched = 0
     silent: Counter[str] = Counter()
     for link_id, slug in waiting:

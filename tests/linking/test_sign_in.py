@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import logging
 import threading
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,7 +13,17 @@ from joserfc import jwk
 from sqlalchemy import select
 
 from charthouse.errors import LinkError, StateError
-from charthouse.linking import confirm, credentials, links, people, providers, registrations, sign_in, signing_keys
+from charthouse.linking import (
+    confirm,
+    credentials,
+    links,
+    people,
+    providers,
+    registrations,
+    sign_in,
+    signing_keys,
+    watch,
+)
 from charthouse.linking.disconnect import disconnect
 from charthouse.linking.permissions import permitted
 from charthouse.partners import id_token
@@ -473,6 +484,35 @@ def test_a_minors_records_are_disconnected_and_removed(person: str, provider: Od
         assert [row.link_id for row in state.scalars(select(Removal))] == [done.link_id]
     with pytest.raises(LinkError, match="CH617"):
         start(person)
+
+
+def test_a_confirmed_link_is_compared_again_after_a_week(person: str, provider: OddProvider, clock: Any) -> None:
+    link_id = linked(person, provider).link_id
+    with session() as state:
+        links.transition(state, link_id, "confirmed", "records_received", "sync")
+        links.set_sync_status(state, link_id, "waiting")
+    renewed = as_json({"access_token": "canary-access", "expires_in": 3600})
+    provider.odd["/as/token"] = lambda asked: renewed if "refresh_token" in asked.form else None
+    asked = len(provider.asked)
+    clock(timedelta(days=6))
+    assert watch.match_links() == 0
+    assert len(provider.asked) == asked, "the provider is not asked before a week is over"
+
+    provider.patient = None
+    clock(timedelta(days=8))
+    assert watch.match_links() == 0
+    assert status(link_id) == ("confirmed", None), "the night decides, while it brings anything"
+    asked = len(provider.asked)
+    assert watch.match_links() == 0
+    assert len(provider.asked) == asked
+
+    provider.patient = ANN | {"name": [{"family": "Newcanary", "given": ["Annacanary"]}]}
+    clock(timedelta(days=16))
+    watch.match_links()
+    assert status(link_id) == ("failed", "identity_not_matched")
+    assert not has_tokens(link_id)
+    with session(read_only=True) as state:
+        assert state.scalars(select(Removal)).all() == [], "a name that has changed erases nothing"
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
@@ -11,6 +13,7 @@ from charthouse.clock import now
 from charthouse.errors import StateError
 from charthouse.linking import alarms, credentials, links, people
 from charthouse.linking.disconnect import disconnect
+from charthouse.linking.refresh import refresh_batch
 from charthouse.linking.watch import watch_links
 from charthouse.settings import get_settings
 from charthouse.state import session
@@ -163,6 +166,22 @@ def test_access_is_taken_back_at_the_provider_and_here(server, signed_in):
         assert state.get(Credential, link) is None
     with pytest.raises(StateError, match="CH601"):
         disconnect(link)
+
+
+def test_tokens_that_are_on_their_way_are_taken_back_as_well(server, signed_in):
+    link = signed_in("g")
+    asked, go = threading.Event(), threading.Event()
+    server.on_the_way = lambda: (asked.set(), go.wait(10))
+    with ThreadPoolExecutor() as pool:
+        renewal = pool.submit(refresh_batch, [link])
+        assert asked.wait(10)
+        end = pool.submit(disconnect, link)
+        assert not end.done()
+        go.set()
+        assert renewal.result().renewed == 1
+        assert end.result().revoked
+    assert server.revoked[0] == "g.1", "the newest refresh token, not the one that was spent"
+    assert status(link) == ("disconnected", None)
 
 
 def test_a_provider_that_takes_back_no_access_tokens_has_been_told(server, signed_in):
