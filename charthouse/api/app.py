@@ -19,6 +19,7 @@ from charthouse.api.routes import (
     people,
     preferences,
     providers,
+    requests,
     signing_in,
     unsubscribe,
 )
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-ROUTERS = (people, consents, providers, links, notices, preferences, signing_in, unsubscribe, about)
+ROUTERS = (people, consents, providers, links, requests, notices, preferences, signing_in, unsubscribe, about)
 
 
 def make_app(settings: Settings | None = None) -> ASGIApp:

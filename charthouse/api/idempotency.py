@@ -22,6 +22,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from charthouse.clock import now
 from charthouse.errors import ApiError
 from charthouse.state import session
+from charthouse.state.models import Link
 from charthouse.state.requests import IdempotentRequest
 from charthouse.state.seals import sealer_of
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from sqlalchemy import Update
+    from sqlalchemy.orm import Session
 
     from charthouse.api.tokens import Caller
     from charthouse.settings import Settings
@@ -37,6 +39,7 @@ KEPT = timedelta(hours=24)
 LEASE = timedelta(minutes=5)
 """After this long a request that has not been answered is taken for one whose process died."""
 _BARE = re.compile(r"[\x21\x23-\x7e]{1,255}")
+_PERSON, _LINK = (re.compile(f"/{kind}/([0-9a-f-]{{36}})(/|$)") for kind in ("people", "links"))
 _QUOTED = re.compile(r'"((?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\]){1,255})"')
 
 
@@ -92,7 +95,8 @@ def begin(settings: Settings, caller: Caller, place: str, key: str, body: bytes)
     with session(settings) as state:
         state.execute(delete(IdempotentRequest).where(IdempotentRequest.created_at < at - KEPT))
         insert = sqlite.insert if state.get_bind().dialect.name == "sqlite" else postgresql.insert
-        made = insert(IdempotentRequest).values(key_hash=key_hash, request_hash=request_hash, created_at=at)
+        about = {"key_hash": key_hash, "request_hash": request_hash, "person_key": _person(state, caller, place)}
+        made = insert(IdempotentRequest).values(**about, created_at=at)
         once = made.on_conflict_do_nothing(index_elements=["key_hash"])
         if state.execute(once.returning(IdempotentRequest.key_hash)).first() is not None:
             return Ticket(key_hash, at)
@@ -112,8 +116,12 @@ def keep(settings: Settings, ticket: Ticket, answer: Kept) -> None:
     """Keep the answer, unless another took the request up meanwhile."""
     told = [answer.headers, base64.b64encode(answer.body).decode()]
     sealed = sealer_of(settings).seal(orjson.dumps(told).decode(), _owner(ticket.key_hash))
+    values = {"status": answer.status, "sealed_answer": sealed}
+    made = _made(answer.body)
+    if made is not None:
+        values["person_key"] = made
     with session(settings) as state:
-        state.execute(_of(ticket).values(status=answer.status, sealed_answer=sealed))
+        state.execute(_of(ticket).values(values))
 
 
 def give_up(settings: Settings, ticket: Ticket) -> None:
@@ -126,6 +134,26 @@ def give_up(settings: Settings, ticket: Ticket) -> None:
                 IdempotentRequest.status.is_(None),
             )
         )
+
+
+def _person(state: Session, caller: Caller, place: str) -> str | None:
+    """Whom a request is about, so that its answer goes with that person; None where its path does not say."""
+    if caller.person is not None:
+        return caller.person
+    person, link = _PERSON.search(place), _LINK.search(place)
+    if person is not None:
+        return person[1]
+    return state.scalar(select(Link.person_key).where(Link.id == link[1])) if link is not None else None
+
+
+def _made(body: bytes) -> str | None:
+    """The person whom an answer is about, where it says so: the path of a request that makes one does not."""
+    try:
+        said = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    key = said.get("person_key") if isinstance(said, dict) else None
+    return key if isinstance(key, str) and len(key) == 36 else None
 
 
 def _of(ticket: Ticket) -> Update:

@@ -64,6 +64,10 @@ STATUSES: dict[str, int] = {
     "CH632": 410,
     "CH701": 404,
     "CH704": 404,
+    "CH900": 404,
+    "CH901": 409,
+    "CH902": 422,
+    "CH905": 409,
 }
 LINKING = range(610, 660)
 """Refusals of a person, a provider or a sign-in: the request was understood, and what it asks for cannot be (409)."""
@@ -178,7 +182,7 @@ def request_id(request: Request) -> str:
 
 def _shown(error: CharthouseError) -> CharthouseError:
     """The error as a caller may see it: faults of the installation are for its operator, what is not there is not."""
-    if error.code == "CH602":
+    if error.code in ("CH602", "CH900"):
         return ApiError("CH806")
     if status_of(error.code) < HTTPStatus.INTERNAL_SERVER_ERROR or isinstance(error, ApiError):
         return error

@@ -12,7 +12,7 @@ import typer
 
 from charthouse.errors import CharthouseError, SetupError, catalogue, catalogue_markdown
 from charthouse.log import configure_logging
-from charthouse.operating.cli import keys, link, links, notices, people, providers, serve, tokens, views
+from charthouse.operating.cli import consents, keys, link, links, notices, people, providers, serve, tokens, views
 from charthouse.operating.cli.tables import AsJson, out, show
 from charthouse.settings import get_settings
 
@@ -24,6 +24,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.add_typer(people.app, name="people")
+app.add_typer(consents.app, name="consents")
 app.add_typer(links.app, name="links")
 app.add_typer(keys.app, name="keys")
 app.add_typer(notices.app, name="notices")
