@@ -1,4 +1,4 @@
-"""Every place that can hold something of a person, declared once: what it is, how it is tied to somebody, who erases it.
+"""Every place that can hold something of a person, declared once: what it is, how it is tied to people, who erases it.
 
 The erasers work from these entries, and the scan names places by them. A place that holds nothing of a person says why;
 what such a place says is no trace of anybody (`charthouse.privacy.vocabulary`). A test walks the tables of all stores
@@ -92,10 +92,7 @@ LAKES: Final = (
     Place("vault.resources", "vault", ("resources",), "person_key", "link_id", "lake"),
     Place("vault.quarantine", "vault", ("quarantine",), "person_key", "link_id", "lake"),
     *_nothing("vault", "random ids of appends", "deposits"),
-    *(
-        Place(f"records.{table.name}", "records", (table.name,), "person_key", "link_id", "lake")
-        for table in tables()
-    ),
+    *(Place(f"records.{table.name}", "records", (table.name,), "person_key", "link_id", "lake") for table in tables()),
     Place("records.withheld_rows", "records", ("withheld_rows",), "person_key", "row_key", "lake"),
     Place("records.built_people", "records", ("built_people",), "person_key", "", "lake"),
 )

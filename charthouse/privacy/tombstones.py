@@ -75,7 +75,7 @@ def bury(keys: Iterable[tuple[TombstoneKind, str]], settings: Settings | None = 
         added = {known.digest(kind, key): kind for kind, key in keys}
         _append(settings.tombstones, {digest: kind for digest, kind in added.items() if digest not in known.digests})
         with state_session(settings) as state:
-            _into_state(state, added)
+            into_state(state, added)
 
 
 def opened(settings: Settings | None = None) -> Tombstones:
@@ -128,7 +128,8 @@ def merge(file: Path, settings: Settings | None = None) -> int:
     return len(new)
 
 
-def _into_state(state: Session, added: dict[str, TombstoneKind]) -> None:
+def into_state(state: Session, added: dict[str, TombstoneKind]) -> None:
+    """Let the state know them as well."""
     known = set(state.scalars(select(Tombstone.digest).where(Tombstone.digest.in_(list(added)))))
     at = now()
     for digest, kind in added.items():
