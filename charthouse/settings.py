@@ -174,6 +174,11 @@ class Settings(BaseSettings):
         "backup; empty = home/keys/tombstones.jsonl.",
     )
 
+    airflow_database: StateUrl = Field(
+        default="",
+        description="SQLAlchemy URL of Airflow's own database, where erasures look for what it has noted of somebody; "
+        "empty = SQLite under home/airflow.",
+    )
     airflow_port: Port | None = Field(default=None, description="Port of Airflow's web server; empty = a free one.")
     sandbox_port: Port | None = Field(default=None, description="Port of the sandbox; empty = a free one.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
@@ -201,6 +206,11 @@ class Settings(BaseSettings):
     def tombstones(self) -> Path:
         """The file that remembers what was erased, apart from what backups restore."""
         return self.tombstone_file or self.home / "keys" / "tombstones.jsonl"
+
+    @property
+    def airflow_metadata(self) -> str:
+        """SQLAlchemy URL of Airflow's own database."""
+        return self.airflow_database or f"sqlite:///{self.home / 'airflow' / 'airflow.db'}"
 
     @property
     def exports(self) -> Path:

@@ -21,4 +21,28 @@ CODES = (
         final=True,
     ),
     ErrorCode("CH905", "A person who is being erased cannot do this", "Wait for the receipt.", final=True),
+    ErrorCode(
+        "CH910",
+        "Something of what was erased is still there",
+        "Nothing to do at first: it is erased again within the hour. If the same place is named twice, see what writes "
+        "there.",
+    ),
+    ErrorCode(
+        "CH911",
+        "A place could not be erased",
+        "Make it writable (permissions, space on the disk, a lock that another program holds); it is tried again.",
+    ),
+    ErrorCode("CH912", "Another worker still holds what is to be erased", "Nothing to do: it is tried again."),
+    ErrorCode(
+        "CH913",
+        "A file could not be opened to prove what is in it",
+        "Look what it is: a file that nobody can read belongs out of the home.",
+    ),
+    ErrorCode("CH914", "The code is not that of this receipt", "Take the code that was given with the request."),
+    ErrorCode(
+        "CH915",
+        "The tombstones of what was erased cannot be read",
+        "Restore the file named above from where it is kept: without it, a restored backup brings people back.",
+        final=True,
+    ),
 )

@@ -75,14 +75,18 @@ def publish(
     staged: Path,
     withheld: Path,
     people: Mapping[str, int],
+    *,
+    gone: Sequence[str] = (),
 ) -> list[TableChange]:
-    """Replace the rows of `people` in all tables with the staged ones, in one transaction.
+    """Replace the rows of `people` in all tables with the staged ones, in one transaction. Others' rows stay out.
 
     Args:
         staged: a folder with `<table>/*.parquet`, each file having exactly the table's columns.
         withheld: a Parquet file `table_name, row_key, rule`: rows that the audit keeps out.
         people: person_key -> the vault sequence that the staged rows were built from.
+        gone: links of which nothing is published any more, though rows may be staged.
     """
+    connection.execute("CREATE OR REPLACE TEMP TABLE gone_links AS SELECT unnest(?::VARCHAR[]) AS key", [list(gone)])
     connection.execute("CREATE OR REPLACE TEMP TABLE due (person_key VARCHAR, vault_seq BIGINT)")
     connection.execute("INSERT INTO due SELECT unnest(?), unnest(?)", [list(people), list(people.values())])
     connection.execute(
@@ -138,6 +142,17 @@ def remove_links(connection: duckdb.DuckDBPyConnection, people: Sequence[str], l
     return removed
 
 
+def staged_links(connection: duckdb.DuckDBPyConnection, staged: Path) -> set[str]:
+    """The links whose rows are staged."""
+    found: set[str] = set()
+    for table in tables():
+        files = _files(staged, table)
+        if files:
+            rows = connection.execute(f"SELECT DISTINCT link_id FROM read_parquet({files})").fetchall()
+            found.update(link for (link,) in rows)
+    return found
+
+
 def counts(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
     """Rows of each category table in the attached snapshot."""
     found = {}
@@ -169,7 +184,8 @@ def _note_withheld(connection: duckdb.DuckDBPyConnection, staged: Path) -> dict[
     concerned = {name for (name,) in connection.execute("SELECT DISTINCT table_name FROM withheld").fetchall()}
     parts = [
         f"SELECT person_key, table_name, row_key, rule FROM read_parquet({_files(staged, table)}) "
-        f"JOIN (FROM withheld WHERE table_name = {quoted(table.name)}) USING (row_key)"
+        f"JOIN (FROM withheld WHERE table_name = {quoted(table.name)}) USING (row_key) "
+        "WHERE person_key IN (SELECT person_key FROM due) AND link_id NOT IN (FROM gone_links)"
         for table in tables()
         if table.name in concerned
     ]
@@ -187,7 +203,10 @@ def _replace(connection: duckdb.DuckDBPyConnection, table: Table, files: str, wi
     if files:
         columns = ", ".join(f'"{column.name}"' for column in table.columns)
         kept_out = f"SELECT row_key FROM withheld WHERE table_name = {quoted(table.name)}"
-        source = f"SELECT {columns} FROM read_parquet({files}) WHERE row_key NOT IN ({kept_out})"
+        source = (
+            f"SELECT {columns} FROM read_parquet({files}) WHERE row_key NOT IN ({kept_out}) "
+            "AND person_key IN (SELECT person_key FROM due) AND link_id NOT IN (FROM gone_links)"
+        )
         inserted = _changed(connection, f"INSERT INTO {name} {source}")
     rows = connection.execute(f"SELECT count(*) FROM {name}").fetchone()
     return TableChange(table.name, rows[0] if rows else 0, removed, inserted, withheld)

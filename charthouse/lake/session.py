@@ -19,6 +19,7 @@ import psutil
 from charthouse.errors import LakeError
 from charthouse.log import get_logger
 from charthouse.settings import Settings, get_settings
+from charthouse.state.locks import exclusive
 from transforms.sql_on_fhir.run import FAILURES
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ EXTENSIONS = ("httpfs", "sqlite_scanner", "postgres_scanner", "ducklake")
 VAULT = "vault"
 RECORDS = "records"
 SPILL = "duckdb"
+WRITING_SECONDS = 1800.0
+"""How long a writer waits for another: a rewrite of a large lake takes minutes."""
 COMPACTION_BYTES = 2_000_000_000
 """What a compaction may use that did not get by with a task's memory."""
 
@@ -161,6 +164,20 @@ def open_records(*, read_only: bool = False, settings: Settings | None = None) -
     """
     with _opened(RECORDS, settings, read_only=read_only) as connection:
         yield connection
+
+
+@contextmanager
+def writing(lake: str, settings: Settings | None = None) -> Iterator[None]:
+    """Hold a lake alone among all that write to it, from the look at who is gone to the commit.
+
+    An erasure takes people away under the same hold: whoever comes later sees that they are gone, and brings nobody
+    back. Nobody holds both lakes at once.
+
+    Raises:
+        StateError: CH608 when it is not free in time.
+    """
+    with exclusive(f"lake {lake}", settings, wait=WRITING_SECONDS):
+        yield
 
 
 def maintain(connection: duckdb.DuckDBPyConnection, lake: str, *, keep_days: int = 7) -> None:

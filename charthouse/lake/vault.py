@@ -133,7 +133,14 @@ def newest_deposit(connection: duckdb.DuckDBPyConnection) -> str:
     return str(row[0])
 
 
-def append(connection: duckdb.DuckDBPyConnection, checked: Path, quarantined: Path, run_id: str) -> Stored:
+def append(
+    connection: duckdb.DuckDBPyConnection,
+    checked: Path,
+    quarantined: Path,
+    run_id: str,
+    *,
+    gone: Sequence[str] = (),
+) -> Stored:
     """Append the versions of `checked` that differ from the current ones, and what `quarantined` newly holds.
 
     Run twice, it appends nothing the second time: the content hash of the current version decides.
@@ -142,8 +149,10 @@ def append(connection: duckdb.DuckDBPyConnection, checked: Path, quarantined: Pa
         checked: a Parquet file as docs/architecture.md describes under "Checked".
         quarantined: its twin of resources that cannot be used.
         run_id: the run that received them.
+        gone: links of which nothing is kept any more, though the files may hold it.
     """
-    incoming = f"read_parquet({quoted(str(checked))})"
+    connection.execute("CREATE OR REPLACE TEMP TABLE gone_links AS SELECT unnest(?::VARCHAR[]) AS key", [list(gone)])
+    incoming = f"(FROM read_parquet({quoted(str(checked))}) WHERE link_id NOT IN (FROM gone_links))"
     connection.execute("BEGIN")
     try:
         # A removal may have taken the newest versions away; their numbers are not given again.
@@ -209,7 +218,9 @@ def _insert(connection: duckdb.DuckDBPyConnection, file: Path, statement: str, v
     rows = f"read_parquet({quoted(str(file))}, file_row_number => true)"
     inserted = 0
     for first, last, size in _slices(file):
-        incoming = f"(FROM {rows} WHERE file_row_number BETWEEN {first} AND {last})"
+        incoming = (
+            f"(FROM {rows} WHERE file_row_number BETWEEN {first} AND {last} AND link_id NOT IN (FROM gone_links))"
+        )
         with more_memory(connection, LARGE_FACTOR * size if size > INSERT_BYTES else 0):
             done = connection.execute(statement.format(incoming=incoming), list(values)).fetchone()
         inserted += done[0] if done else 0

@@ -63,7 +63,7 @@ def disconnect(
         links.transition(state, link_id, "disconnected", reason, actor)
     revoked, switch = False, None
     if client is not None:
-        revoked, switch = _revoke(base, client, access, refresh)
+        revoked, switch = revoke(base, client, access, refresh)
     return Disconnected(link_id, revoked, None if revoked else portal_url or switch)
 
 
@@ -97,7 +97,7 @@ def _renewed(link_id: str, settings: Settings | None) -> Iterator[None]:
         yield
 
 
-def _revoke(base: str, client: Client, access: str | None, refresh: str | None) -> tuple[bool, str | None]:
+def revoke(base: str, client: Client, access: str | None, refresh: str | None) -> tuple[bool, str | None]:
     """Whether the provider took the tokens back, and where else people may do so, if it says.
 
     The refresh token goes first: many servers end the whole grant with it. It is the one that counts; servers may

@@ -11,6 +11,7 @@ from charthouse.errors import SetupError
 from charthouse.lake import records, vault
 from charthouse.lake.session import open_records, open_vault, sweep_spilled
 from charthouse.linking.keys import ensure_key
+from charthouse.privacy.returning import erase_returned
 from charthouse.settings import get_settings
 from charthouse.state import migrate
 from charthouse.sync import footing
@@ -29,6 +30,7 @@ def prepare() -> Path:
 
     Raises:
         SetupError: CH005 when a folder cannot be written, CH006 when the key is lost.
+        PrivacyError: CH91x when a restored backup holds somebody who was erased, and cannot be erased again.
     """
     home = get_settings().home
     with _writing(home):
@@ -45,6 +47,7 @@ def prepare() -> Path:
         footing.adopt(connection)
     with open_records() as connection:
         records.create(connection)
+    erase_returned()  # a restored backup may have brought somebody back who was erased
     return home
 
 

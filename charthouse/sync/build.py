@@ -17,7 +17,7 @@ from charthouse.lake import records, vault
 from charthouse.lake.buckets import bucket_of
 from charthouse.lake.session import VAULT, attach, open_records, open_vault, quoted
 from charthouse.settings import get_settings
-from charthouse.sync import footing, night, runs, staging
+from charthouse.sync import footing, holding, night, runs, staging
 from transforms.tables import tables
 
 if TYPE_CHECKING:
@@ -75,9 +75,13 @@ def _cut(due: Mapping[str, vault.Head]) -> Iterator[dict[str, int]]:
 def build_group(name: str) -> str:
     """Stage the rows of one group, all ten tables. Returns the group's name."""
     run_id, group = name.split("/")
-    people: dict[str, int] = orjson.loads(staging.group_file(run_id, group).read_bytes())
     types = sorted({kind for table in tables() for kind in table.resource_types})
-    with runs.stage(run_id, "build", part=group) as counts, open_vault(read_only=True) as connection:
+    with (
+        holding.group(name),
+        runs.stage(run_id, "build", part=group) as counts,
+        open_vault(read_only=True) as connection,
+    ):
+        people: dict[str, int] = orjson.loads(staging.group_file(run_id, group).read_bytes())
         vault.stage_current(connection, list(people), types)
 
         def stage(table: Table) -> int:
@@ -92,6 +96,6 @@ def build_group(name: str) -> str:
         # DuckDB gives a thread to every 122,880 rows, which a group seldom has: the tables run side by side instead.
         with ThreadPoolExecutor(get_settings().duckdb_threads) as pool:
             counts |= {"people": len(people), "rows": sum(pool.map(stage, tables()))}
-    write_whole(staging.done_marker(run_id, group), b"")
+        write_whole(staging.done_marker(run_id, group), b"")
     progress.tell("build", len(people), unit="people")
     return name

@@ -13,7 +13,7 @@ from msgspec.structs import astuple
 
 from charthouse import faults, progress
 from charthouse.files import put, scratch_of
-from charthouse.sync import batches, landing, runs
+from charthouse.sync import batches, holding, landing, runs
 from transforms.checking import Checker, Owner
 from transforms.checking.batches import CHECKED_SCHEMA, QUARANTINED_SCHEMA, CheckedRow, QuarantinedRow, check_pages
 
@@ -74,6 +74,7 @@ def check_batch(name: str) -> str:
         return name
     checker = _checker()
     with (
+        holding.batch(name),
         _no_collections(),
         runs.stage(batch.run_id, "check", part=batch.folder.name) as counts,
         RowWriter(batch.checked, CHECKED_SCHEMA) as accepted,

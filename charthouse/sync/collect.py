@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from charthouse import progress
@@ -12,11 +13,13 @@ from charthouse.linking.registrations import client_of
 from charthouse.partners import smart
 from charthouse.settings import get_settings
 from charthouse.state import session
-from charthouse.sync import batches, runs
+from charthouse.sync import batches, holding, runs
 from charthouse.sync.fetch import fetch_batch
 from charthouse.sync.link_job import LinkJob
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from charthouse.partners.token_endpoint import TokenSet
     from charthouse.sync.landing import Manifest
 
@@ -51,7 +54,8 @@ def collect_batch(name: str) -> str:
 
     with runs.stage(batch.run_id, "fetch", part=batch.folder.name) as counts:
         with session() as state:
-            waiting = [link.link_id for link in work if link.sync_status == "waiting"]
+            there = links.work_of(state, batch.link_ids)
+            waiting = [link.link_id for link in there if link.sync_status == "waiting"]
             links.set_sync_statuses(state, dict.fromkeys(waiting, "running"))
         jobs = [
             LinkJob(
@@ -63,6 +67,13 @@ def collect_batch(name: str) -> str:
             )
             for link in work
         ]
-        summary = fetch_batch(jobs, batch.folder, token, settings, on_link=landed)
+        summary = fetch_batch(jobs, batch.folder, token, settings, on_link=landed, present=_present)
         counts |= {"links": summary.links, "resources": summary.resources, "requests": summary.requests}
     return name
+
+
+@contextmanager
+def _present(link_id: str) -> Iterator[bool]:
+    """Whether a link is still there: nobody takes it away while its folder is made, or closed."""
+    with holding.link(link_id):
+        yield not holding.gone_among([link_id])

@@ -15,13 +15,14 @@ from charthouse.errors import FetchError
 from charthouse.log import get_logger
 from charthouse.partners.capability import Capability, fetch_capability
 from charthouse.partners.http import HttpClient
-from charthouse.sync.fetch_link import LinkFetch
+from charthouse.sync.fetch_link import LinkFetch, always
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from charthouse.settings import Settings
+    from charthouse.sync.fetch_link import Presence
     from charthouse.sync.landing import Manifest
     from charthouse.sync.link_job import LinkJob, TokenSource
 
@@ -48,11 +49,13 @@ def fetch_batch(
     settings: Settings,
     *,
     on_link: Callable[[Manifest], None] | None = None,
+    present: Presence = always,
 ) -> FetchSummary:
     """Fetch every link of a batch into `folder/<link_id>/`, `settings.fetch_threads` links at a time.
 
     `on_link` is called in this thread with each manifest as it is written. Links that have their marker already are
-    counted and not asked again.
+    counted and not asked again. `present` says whether a link is still there when its folder is made, and when it is
+    closed: of one that is gone nothing lands, and nothing is told.
 
     Raises:
         OSError: the landing cannot be written. Nothing that a provider does raises.
@@ -64,11 +67,14 @@ def fetch_batch(
     ):
         offers = _Offers(client)
         futures = [
-            pool.submit(LinkFetch(job, folder / job.link_id, client, offers.of, tokens, settings).run) for job in jobs
+            pool.submit(LinkFetch(job, folder / job.link_id, client, offers.of, tokens, settings, present).run)
+            for job in jobs
         ]
         try:
             for future in as_completed(futures):
                 manifest = future.result()
+                if manifest is None:
+                    continue
                 manifests.append(manifest)
                 log.info(
                     "link fetched",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from charthouse import faults
@@ -25,13 +26,17 @@ from charthouse.sync.landing import Manifest, Outcome, QueryRecord
 from transforms.bundles import read_page, references, resource_stub
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
+    from contextlib import AbstractContextManager
     from pathlib import Path
+    from typing import TypeAlias
 
     from charthouse.partners.capability import Capability
     from charthouse.partners.http import Answer, HttpClient
     from charthouse.settings import Settings
     from charthouse.sync.link_job import LinkJob, TokenSource
+
+    Presence: TypeAlias = Callable[[str], AbstractContextManager[bool]]
 
 GIVE_UP_AFTER: Final = 4
 """Queries in a row that found nobody at home (CH101, CH109) before the link is left for the next night."""
@@ -41,6 +46,12 @@ _TURNED_AWAY: Final = frozenset({"refused", "not_permitted"})
 T = TypeVar("T")
 log = get_logger(__name__)
 _NOBODY_HOME: Final = frozenset({"CH101", "CH109"})
+
+
+@contextmanager
+def always(_link_id: str) -> Iterator[bool]:
+    """Every link is there."""
+    yield True
 
 
 class _LinkStoppedError(Exception):
@@ -62,6 +73,7 @@ class LinkFetch:
         offer_of: Callable[[str, str], Capability],
         tokens: TokenSource,
         settings: Settings,
+        present: Presence | None = None,
     ) -> None:
         self._job = job
         self._base_url = job.base_url.rstrip("/")
@@ -70,6 +82,7 @@ class LinkFetch:
         self._offer_of = offer_of
         self._tokens = tokens
         self._settings = settings
+        self._present = present or always
         self._token = ""
         self._token_since = float("-inf")
         self._readable: str | None = None
@@ -82,12 +95,24 @@ class LinkFetch:
         self._referenced = 0
         self._nobody_home = 0
 
-    def run(self) -> Manifest:
-        """Fetch what is not there yet and close the landing with its manifest."""
+    def run(self) -> Manifest | None:
+        """Fetch what is not there yet and close the landing with its manifest; None where the link is gone by then."""
         done = landing.read_manifest(self._folder)
         if done is not None:
             return done
-        self._take_up(landing.resume(self._folder))
+        with self._present(self._job.link_id) as here:
+            if not here:
+                return None
+            records = landing.resume(self._folder)
+        try:
+            return self._fetch(records)
+        except FileNotFoundError:
+            if self._folder.exists():
+                raise
+            return None  # its person, or the link alone, was erased under our hands
+
+    def _fetch(self, records: list[QueryRecord]) -> Manifest | None:
+        self._take_up(records)
         stopped = None
         try:
             self._ask_everything()
@@ -101,7 +126,10 @@ class LinkFetch:
             stopped = "CH126"
         manifest = self._manifest(stopped)
         faults.point("fetch.marker")
-        landing.write_manifest(self._folder, manifest)
+        with self._present(self._job.link_id) as here:
+            if not here:
+                return None
+            landing.write_manifest(self._folder, manifest)
         faults.point("fetch.link")
         return manifest
 

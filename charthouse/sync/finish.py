@@ -70,8 +70,8 @@ def _note_what_was_left(run_id: str, summary: AuditSummary | None) -> None:
         for name in batches.of_run(run_id):
             batch = batches.read(name)
             outcomes.append(runs.Outcome("CH117", "batch", label=batch.folder.name))
-            runs.record_link_results(state, run_id, dict.fromkeys(batch.link_ids, "failed"))
             standing = links.work_of(state, batch.link_ids)
+            runs.record_link_results(state, run_id, dict.fromkeys([link.link_id for link in standing], "failed"))
             left = [link.link_id for link in standing if link.sync_status in ("waiting", "running")]
             links.set_sync_statuses(state, dict.fromkeys(left, "failed"))
         if summary is not None and summary.not_built:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from charthouse import faults, progress
 from charthouse.errors import LakeError
 from charthouse.lake import records, vault
-from charthouse.lake.session import RECORDS, VAULT, open_records, open_vault
+from charthouse.lake.session import RECORDS, VAULT, open_records, open_vault, writing
 from charthouse.log import get_logger
 from charthouse.state import session
-from charthouse.sync import night, runs, staging
+from charthouse.sync import holding, night, runs, staging
 from charthouse.sync.audit import read_summary
 
 if TYPE_CHECKING:
@@ -59,8 +59,17 @@ def publish_run(airflow_run_id: str) -> list[str]:
 
 
 def _publish(run_id: str, people: dict[str, int]) -> list[TableChange]:
-    with open_records() as connection:
-        changes = records.publish(connection, staging.rows(run_id), staging.withheld_file(run_id), people)
+    with writing(RECORDS), open_records() as connection:
+        # Under the hold in which it commits: nobody goes meanwhile.
+        gone = holding.gone_among(records.staged_links(connection, staging.rows(run_id)))
+        there = holding.people_among(people)
+        changes = records.publish(
+            connection,
+            staging.rows(run_id),
+            staging.withheld_file(run_id),
+            {person: sequence for person, sequence in people.items() if person in there},
+            gone=sorted(gone),
+        )
         faults.point("publish.committed")
     return changes
 
@@ -71,7 +80,7 @@ def _compact(run_id: str) -> None:
     with runs.stage(run_id, COMPACT) as counts:
         for lake, opened, compact in ((RECORDS, open_records, records.compact), (VAULT, open_vault, vault.compact)):
             try:
-                with opened() as connection:
+                with writing(lake), opened() as connection:
                     compact(connection)
             except LakeError:
                 log.exception("a lake was not compacted", lake=lake)

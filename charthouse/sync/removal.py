@@ -13,7 +13,7 @@ from sqlalchemy import select
 
 from charthouse import faults
 from charthouse.lake import records, vault
-from charthouse.lake.session import open_records, open_vault
+from charthouse.lake.session import RECORDS, VAULT, open_records, open_vault, writing
 from charthouse.linking.removal import close_removals, open_removals
 from charthouse.log import get_logger
 from charthouse.settings import get_settings
@@ -43,7 +43,7 @@ def remove_from_vault() -> int:
         for folder in get_settings().landing.glob(f"*/*/{link_id}"):
             shutil.rmtree(folder, ignore_errors=True)
     faults.point("removal.landing")
-    with open_vault() as connection:
+    with writing(VAULT), open_vault() as connection:
         removed = vault.remove_links(connection, ids)
     log.info("removed from the vault", links=len(ids), versions=removed)
     return removed
@@ -64,7 +64,7 @@ def remove_from_records() -> int:
     done = [removal for removal in due if removal.link_id not in left]
     if not done:
         return 0
-    with open_records() as connection:
+    with writing(RECORDS), open_records() as connection:
         rows = records.remove_links(
             connection, [removal.person_key for removal in done], [removal.link_id for removal in done]
         )

@@ -14,10 +14,10 @@ import orjson
 from charthouse import faults, progress
 from charthouse.files import write_whole
 from charthouse.lake import vault
-from charthouse.lake.session import open_vault, quoted
+from charthouse.lake.session import VAULT, open_vault, quoted, writing
 from charthouse.linking import links, states
 from charthouse.state import session
-from charthouse.sync import batches, footing, landing, runs
+from charthouse.sync import batches, footing, holding, landing, runs
 
 if TYPE_CHECKING:
     import duckdb
@@ -38,15 +38,17 @@ def store_batch(name: str) -> str:
     batch = batches.read(name)
     if batch.stored:
         return name
-    with runs.stage(batch.run_id, "store", part=batch.folder.name) as counts:
-        with open_vault() as connection:
+    with holding.batch(name), runs.stage(batch.run_id, "store", part=batch.folder.name) as counts:
+        with writing(VAULT), open_vault() as connection:
             vault.create(connection)
             footing.require(connection, batch.link_ids)
-            stored = vault.append(connection, batch.checked, batch.quarantined, batch.run_id)
+            gone = holding.gone_among(batch.link_ids)  # under the hold in which it commits: nobody goes meanwhile
+            stored = vault.append(connection, batch.checked, batch.quarantined, batch.run_id, gone=sorted(gone))
             faults.point("store.appended")
             deposit = vault.newest_deposit(connection)
             tallies = _tallies(connection, batch)
-        manifests = {link_id: landing.read_manifest(batch.folder / link_id) for link_id in batch.link_ids}
+        staying = [link_id for link_id in batch.link_ids if link_id not in gone]
+        manifests = {link_id: landing.read_manifest(batch.folder / link_id) for link_id in staying}
         _account(batch, manifests, tallies, deposit)
         faults.point("store.accounted")
         write_whole(batch.stored_marker, orjson.dumps({"new": stored.new, "unchanged": stored.unchanged}))
@@ -63,9 +65,10 @@ def _tallies(connection: duckdb.DuckDBPyConnection, batch: Batch) -> list[runs.T
         f"""
         WITH verdicts AS (
             SELECT link_id, resource_type, resource_id, content_hash, len(remarks) > 0 AS remarked, true AS accepted
-            FROM {accepted}
+            FROM {accepted} WHERE link_id NOT IN (FROM gone_links)
             UNION ALL
-            SELECT link_id, coalesce(resource_type, ''), resource_id, content_hash, false, false FROM {refused}
+            SELECT link_id, coalesce(resource_type, ''), resource_id, content_hash, false, false
+            FROM {refused} WHERE link_id NOT IN (FROM gone_links)
         ), appended AS (
             SELECT link_id, resource_type, resource_id, content_hash FROM vault.resources
             WHERE run_id = ? AND person_key IN (SELECT DISTINCT person_key FROM {accepted})
@@ -93,10 +96,13 @@ def _tallies(connection: duckdb.DuckDBPyConnection, batch: Batch) -> list[runs.T
 
 
 def _account(batch: Batch, manifests: dict[str, Manifest | None], tallies: list[runs.Tally], deposit: str) -> None:
-    """Write the batch into the ledger and move its links on, in one transaction."""
-    present = {(tally.link_id, tally.resource_type) for tally in tallies}
+    """Write the batch into the ledger and move its links on, in one transaction; those that are gone are left out."""
     outcomes: list[runs.Outcome] = []
     with session() as state:
+        standing = {link.link_id: link for link in links.work_of(state, batch.link_ids)}
+        manifests = {link_id: manifest for link_id, manifest in manifests.items() if link_id in standing}
+        tallies = [tally for tally in tallies if tally.link_id in standing]
+        present = {(tally.link_id, tally.resource_type) for tally in tallies}
         for link_id, manifest in manifests.items():
             if manifest is None:
                 outcomes.append(runs.Outcome("CH117", "link", link_id))
@@ -111,12 +117,11 @@ def _account(batch: Batch, manifests: dict[str, Manifest | None], tallies: list[
                 for said in manifest.outcomes
             )
             links.set_watermarks(state, link_id, manifest.watermarks, deposit=deposit)
-        outcomes.extend(_quarantine_outcomes(batch))
+        outcomes.extend(said for said in _quarantine_outcomes(batch) if said.link_id in standing)
         results = {link_id: manifest.status if manifest else "failed" for link_id, manifest in manifests.items()}
         runs.record_tallies(state, batch.run_id, tallies)
         runs.record_outcomes(state, batch.run_id, batch.folder.name, outcomes)
         runs.record_link_results(state, batch.run_id, results)
-        standing = {link.link_id: link for link in links.work_of(state, batch.link_ids)}
         links.set_sync_statuses(
             state,
             {link_id: result for link_id, result in results.items() if standing[link_id].sync_status == "running"},

@@ -1,0 +1,97 @@
+"""Rows of the two lakes: deleted at once, so that nobody sees them any more, and then rewritten out of every file.
+
+Whoever writes to a lake holds its lock (`charthouse.lake.session.writing`), from the look at who is gone to the commit.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from charthouse.lake.session import RECORDS, VAULT, open_records, open_vault, purge, quoted, writing
+from charthouse.privacy.registry import Place, places
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import duckdb
+
+    from charthouse.privacy.subjects import Subject
+    from charthouse.settings import Settings
+
+OPENED = {VAULT: open_vault, RECORDS: open_records}
+
+
+def delete_rows(lake: Any, subjects: Sequence[Subject], settings: Settings) -> dict[str, int]:
+    """Delete the subjects' rows from a lake, in one transaction. Who is built stays said for those who keep a link."""
+    taken: dict[str, int] = {}
+    heads = _heads(subjects, settings) if lake == RECORDS else {}
+    with writing(lake, settings), OPENED[lake](settings=settings) as connection:
+        known = _tables(connection, lake)
+        _name(connection, subjects)
+        connection.execute("BEGIN")
+        try:
+            for place in places(lake, "lake"):
+                for table in place.what:
+                    if table in known:
+                        taken[place.name] = _delete(connection, f"{lake}.{table}", place)
+            if lake == RECORDS and "built_people" in known:
+                _rest(connection, heads)
+            connection.execute("COMMIT")
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+    return taken
+
+
+def rewrite(lake: Any, settings: Settings) -> None:
+    """Leave no file of a lake that holds what was deleted, nor one that belongs to no snapshot."""
+    with writing(lake, settings), OPENED[lake](settings=settings) as connection:
+        purge(connection, lake)
+        connection.execute(f"CALL ducklake_delete_orphaned_files({quoted(lake)}, cleanup_all => true)")
+
+
+def _name(connection: duckdb.DuckDBPyConnection, subjects: Sequence[Subject]) -> None:
+    """Temporary tables of who and what goes."""
+    people = sorted({subject.person_key for subject in subjects})
+    whole = sorted({subject.person_key for subject in subjects if subject.whole})
+    links = sorted({link for subject in subjects for link in subject.link_ids})
+    for name, keys in (("concerned", people), ("whole", whole), ("gone_links", links)):
+        connection.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS SELECT unnest(?::VARCHAR[]) AS key", [keys])
+
+
+def _delete(connection: duckdb.DuckDBPyConnection, table: str, place: Place) -> int:
+    clauses = [f"{place.person} IN (FROM whole)"]
+    if place.link == "row_key":
+        clauses.append("split_part(row_key, '/', 1) IN (FROM gone_links)")
+    elif place.link:
+        clauses.append(f"{place.link} IN (FROM gone_links)")
+    done = connection.execute(
+        f"DELETE FROM {table} WHERE person_key IN (FROM concerned) AND ({' OR '.join(clauses)})"
+    ).fetchone()
+    return int(done[0]) if done else 0
+
+
+def _rest(connection: duckdb.DuckDBPyConnection, heads: dict[str, int]) -> None:
+    """Of those who keep other links: what is left was built as far as before, and their vault may end sooner now."""
+    for person, head in heads.items():
+        connection.execute(
+            "UPDATE records.built_people SET vault_seq = ? WHERE person_key = ? AND vault_seq > ?",
+            [head, person, head],
+        )
+
+
+def _heads(subjects: Sequence[Subject], settings: Settings) -> dict[str, int]:
+    people = [subject.person_key for subject in subjects if not subject.whole]
+    if not people:
+        return {}
+    with open_vault(read_only=True, settings=settings) as connection:
+        rows = connection.execute(
+            "SELECT person_key, max(stored_seq) FROM vault.resources WHERE person_key IN (SELECT unnest(?)) GROUP BY 1",
+            [people],
+        ).fetchall()
+    return {person: int(head) for person, head in rows}
+
+
+def _tables(connection: duckdb.DuckDBPyConnection, lake: str) -> set[str]:
+    rows = connection.execute("SELECT table_name FROM duckdb_tables() WHERE database_name = ?", [lake]).fetchall()
+    return {name for (name,) in rows}

@@ -1,0 +1,223 @@
+"""Whom an erasure is about, and all that it has to know when the rows that say so are gone: sealed with the request."""
+
+from __future__ import annotations
+
+import base64
+import json
+import zlib
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import select
+
+from charthouse.errors import CharthouseError, StateError
+from charthouse.lake import vault
+from charthouse.lake.session import open_vault
+from charthouse.linking.credentials import read_tokens
+from charthouse.linking.identity import identity_of
+from charthouse.linking.people import get_person
+from charthouse.linking.providers import get_provider
+from charthouse.log import get_logger
+from charthouse.notify.contacts import address_of
+from charthouse.notify.preferences import get_preferences
+from charthouse.privacy.needles import Needles
+from charthouse.state import session as state_session
+from charthouse.state.base import new_key
+from charthouse.state.models import Credential, Link, Person
+from charthouse.state.notices import Contact, Delivery, Notice
+from charthouse.state.privacy import PrivacyRequest
+from charthouse.state.seals import sealer_of
+from charthouse.sync import landing
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import duckdb
+    from sqlalchemy.orm import Session
+
+    from charthouse.settings import Settings
+    from charthouse.state.privacy import RequestKind
+
+log = get_logger(__name__)
+_AT_ONCE = 2_000
+
+
+@dataclass(slots=True)
+class Subject:
+    """One request's person or link, as it was when the erasure began.
+
+    `grants` are tokens that the provider has still to be told of; `contacts` where its person is told of the end;
+    `mails` and `exports` are ids of ours by which files are known. `gone` counts what went, by place.
+    """
+
+    request_id: str
+    kind: RequestKind
+    person_key: str
+    link_ids: list[str]
+    receipt_id: str = field(default_factory=new_key)
+    grants: list[dict[str, str | None]] = field(default_factory=list)
+    contacts: list[list[str]] = field(default_factory=list)
+    language: str = "en"
+    time_zone: str = "UTC"
+    mails: list[str] = field(default_factory=list)
+    exports: list[str] = field(default_factory=list)
+    gone: dict[str, int] = field(default_factory=dict)
+    needles: Needles = field(default_factory=Needles)
+
+    @property
+    def whole(self) -> bool:
+        """Whether a person goes, and not a link alone."""
+        return self.kind == "erase"
+
+    def count(self, place: str, number: int) -> None:
+        """Note that something went; what is erased again counts once more."""
+        if number:
+            self.gone[place] = self.gone.get(place, 0) + number
+
+
+def save(session: Session, subject: Subject, settings: Settings) -> None:
+    """Seal what is known of a subject with its request."""
+    said = {name.name: getattr(subject, name.name) for name in fields(subject) if name.name != "needles"}
+    packed = zlib.compress(json.dumps({**said, "needles": subject.needles.dump()}).encode(), 6)
+    request = session.get_one(PrivacyRequest, subject.request_id)
+    text = base64.b85encode(packed).decode()
+    request.sealed_notes = sealer_of(settings).seal(text, _owner(subject.request_id))
+    session.flush()
+
+
+def load(request: PrivacyRequest, settings: Settings) -> Subject | None:
+    """What was sealed with a request; None where its erasure has not begun.
+
+    Raises:
+        SetupError: CH006 when the key does not open it.
+    """
+    if request.sealed_notes is None:
+        return None
+    packed = base64.b85decode(sealer_of(settings).open(request.sealed_notes, _owner(request.id)))
+    said: dict[str, Any] = json.loads(zlib.decompress(packed))
+    return Subject(**{**said, "needles": Needles.load(said["needles"])})
+
+
+def collect(request: PrivacyRequest, settings: Settings) -> Subject:
+    """Everything about a subject, from the state, the vault and the landing; nothing is changed.
+
+    Raises:
+        StateError: CH602 when the person or link is gone already.
+        SetupError: CH006 when the key opens nothing any more.
+        LakeError: as `open_vault`.
+    """
+    with state_session(settings, read_only=True) as state:
+        subject = _of_state(state, request, settings)
+    _of_vault(subject, settings)
+    _of_landing(subject, settings)
+    # Every text of ours of a plain kind would be found in our own tables.
+    subject.needles = subject.needles.limited()
+    subject.needles.ids -= subject.needles.hard
+    subject.needles.names -= subject.needles.hard
+    subject.needles.texts -= subject.needles.hard | subject.needles.ids | subject.needles.names
+    return subject
+
+
+def _of_state(state: Session, request: PrivacyRequest, settings: Settings) -> Subject:
+    person_key = str(request.person_key)
+    person = state.get(Person, person_key)
+    found = list(state.scalars(select(Link).where(Link.person_key == person_key).order_by(Link.id)))
+    if request.kind == "delete_link":
+        found = [link for link in found if link.id == request.link_id]
+    subject = Subject(request.id, request.kind, person_key, [link.id for link in found])
+    needles = subject.needles
+    for link in found:
+        needles.key(link.id)
+        needles.id(link.patient_id)
+        _note_grant(state, subject, link, settings)
+    if request.kind == "erase":
+        needles.key(person_key)
+        if person is not None:
+            needles.key(person.subject)
+            _of_person(state, subject, settings)
+    elif not found:
+        raise StateError("CH602", where=f"link {request.link_id}")
+    exports = select(PrivacyRequest.id).where(PrivacyRequest.person_key == person_key, PrivacyRequest.kind == "export")
+    subject.exports = list(state.scalars(exports))
+    return subject
+
+
+def _of_person(state: Session, subject: Subject, settings: Settings) -> None:
+    key = subject.person_key
+    identity = identity_of(get_person(state, key), settings)
+    for name in identity.names if identity else ():
+        for part in (name.family, name.text, *name.given, *name.suffix):
+            subject.needles.name(part)
+        subject.needles.name(" ".join([*name.given, name.family]))
+    opener = sealer_of(settings)
+    for contact in state.scalars(select(Contact).where(Contact.person_key == key)):
+        address = address_of(contact, opener)
+        subject.needles.name(address)
+        subject.contacts.append([contact.channel, address])
+    wish = get_preferences(state, key)
+    subject.language, subject.time_zone = wish.language, wish.time_zone
+    deliveries = select(Delivery.id).join(Notice, Notice.id == Delivery.notice_id).where(Notice.person_key == key)
+    subject.mails = list(state.scalars(deliveries))
+
+
+def _note_grant(state: Session, subject: Subject, link: Link, settings: Settings) -> None:
+    if state.get(Credential, link.id) is None:
+        return
+    try:
+        access, refresh = read_tokens(state, link.id, settings=settings)
+    except CharthouseError as error:  # a lost key keeps nobody from being erased
+        log.warning("tokens will not be revoked at the provider", code=error.code)
+        return
+    for token in (access, refresh):
+        subject.needles.id(token)
+    base = get_provider(state, link.provider).fhir_base_url
+    subject.grants.append({"provider": link.provider, "base": base, "access": access, "refresh": refresh})
+
+
+def _of_vault(subject: Subject, settings: Settings) -> None:
+    needles = subject.needles
+    with open_vault(read_only=True, settings=settings) as connection:
+        if subject.whole:  # a restored lake may hold links that the state knows no more
+            _note_links(connection, subject)
+        for table in sorted(vault.HOLDING):
+            rows = connection.execute(
+                f"""
+                SELECT resource_id, content_hash, resource FROM vault.{table}
+                WHERE person_key = ? AND link_id IN (SELECT unnest(?))
+                """,
+                [subject.person_key, subject.link_ids],
+            )
+            while some := rows.fetchmany(_AT_ONCE):
+                for resource_id, content_hash, resource in some:
+                    needles.id(resource_id)
+                    needles.id(content_hash)
+                    needles.record(resource)
+
+
+def _note_links(connection: duckdb.DuckDBPyConnection, subject: Subject) -> None:
+    tables = [f"SELECT link_id FROM vault.{name} WHERE person_key = $key" for name in sorted(vault.HOLDING)]
+    for (link_id,) in connection.execute(" UNION ".join(tables), {"key": subject.person_key}).fetchall():
+        if link_id not in subject.link_ids:
+            subject.link_ids.append(link_id)
+            subject.needles.key(link_id)
+
+
+def _of_landing(subject: Subject, settings: Settings) -> None:
+    for link_id in subject.link_ids:
+        for folder in settings.landing.glob(f"*/*/{link_id}"):
+            for file in landing.page_files(folder):
+                try:
+                    for body in landing.read_pages(file):
+                        subject.needles.record(body)
+                except (OSError, EOFError):
+                    continue  # it is being written, or was cut off; it goes all the same
+
+
+def keys_of(subjects: Sequence[Subject]) -> tuple[list[str], list[str]]:
+    """The people who go, and the links that go (those of these people, too)."""
+    people = [subject.person_key for subject in subjects if subject.whole]
+    return people, [link for subject in subjects for link in subject.link_ids]
+
+
+def _owner(request_id: str) -> str:
+    return f"notes of request {request_id}"

@@ -1,0 +1,171 @@
+"""Tombstones: keyed hashes of keys of ours that were erased, so that what comes back is known for what it is.
+
+They stand in the state and in a file apart from it (`Settings.tombstones`), for a restored backup brings an old state
+with it. The file begins with the random key under which it hashes; nobody learns a key from it that they do not have.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import os
+import secrets
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from sqlalchemy import select
+
+from charthouse.errors import PrivacyError
+from charthouse.files import sync, write_whole
+from charthouse.settings import Settings, get_settings
+from charthouse.state import session as state_session
+from charthouse.state.base import now
+from charthouse.state.locks import exclusive
+from charthouse.state.privacy import Tombstone
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from sqlalchemy.orm import Session
+
+    from charthouse.state.privacy import TombstoneKind
+
+VERSION: Final = 1
+_LOCK: Final = "tombstones"
+
+
+class Tombstones:
+    """The tombstones of this installation as they are now."""
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        self.settings = settings or get_settings()
+        self._key, self.digests = _read(self.settings.tombstones)
+
+    def __len__(self) -> int:
+        return len(self.digests)
+
+    def digest(self, kind: TombstoneKind, key: str) -> str:
+        """The keyed hash of a key of ours."""
+        return hmac.new(self._key, f"{kind} {key}".encode(), hashlib.sha256).hexdigest()
+
+    def among(self, kind: TombstoneKind, keys: Iterable[str]) -> set[str]:
+        """Those of `keys` that were erased."""
+        if not self.digests:
+            return set()
+        digest = partial(self.digest, kind)
+        return {key for key in keys if digest(key) in self.digests}
+
+    def secret(self, words: str) -> bytes:
+        """A secret of this installation for `words`, the same whenever it is asked for."""
+        return hmac.new(self._key, f"secret {words}".encode(), hashlib.sha256).digest()
+
+
+def bury(keys: Iterable[tuple[TombstoneKind, str]], settings: Settings | None = None) -> None:
+    """Remember that these were erased: in the file first, then in the state. Safe to repeat.
+
+    Raises:
+        PrivacyError: CH915 when the file cannot be read.
+        OSError: it cannot be written.
+    """
+    settings = settings or get_settings()
+    with exclusive(_LOCK, settings):
+        known = opened(settings)
+        added = {known.digest(kind, key): kind for kind, key in keys}
+        _append(settings.tombstones, {digest: kind for digest, kind in added.items() if digest not in known.digests})
+        with state_session(settings) as state:
+            into_state(state, added)
+
+
+def opened(settings: Settings | None = None) -> Tombstones:
+    """The tombstones, their file made where there is none.
+
+    Raises:
+        PrivacyError: CH915 when it cannot be read.
+    """
+    settings = settings or get_settings()
+    file = settings.tombstones
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        head = json.dumps({"version": VERSION, "key": secrets.token_hex(32)}) + "\n"
+        scratch = file.with_name(f"{file.name}.{secrets.token_hex(4)}")
+        descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as out:
+            out.write(head.encode())
+            out.flush()
+            os.fsync(descriptor)
+        try:
+            os.link(scratch, file)  # unlike a rename, this never replaces a key
+        except FileExistsError:
+            pass
+        finally:
+            scratch.unlink()
+        sync(file.parent)
+    return Tombstones(settings)
+
+
+def merge(file: Path, settings: Settings | None = None) -> int:
+    """Take over the tombstones of another copy of the file (of a backup), if it is under the same key.
+
+    Returns how many were new. A restore calls this instead of replacing the file, so that nobody is forgotten.
+
+    Raises:
+        PrivacyError: CH915 when one of them cannot be read, or they are of different installations.
+    """
+    settings = settings or get_settings()
+    with exclusive(_LOCK, settings):
+        if not settings.tombstones.exists():
+            _read(file)
+            write_whole(settings.tombstones, file.read_bytes())
+            settings.tombstones.chmod(0o600)
+            return len(opened(settings))
+        ours, (key, theirs) = opened(settings), _read(file)
+        if not hmac.compare_digest(ours._key, key):
+            raise PrivacyError("CH915", where=str(file), what="it is of another installation")
+        new = {digest: kind for digest, kind in theirs.items() if digest not in ours.digests}
+        _append(settings.tombstones, new)
+    return len(new)
+
+
+def into_state(state: Session, added: dict[str, TombstoneKind]) -> None:
+    """Let the state know them as well."""
+    known = set(state.scalars(select(Tombstone.digest).where(Tombstone.digest.in_(list(added)))))
+    at = now()
+    for digest, kind in added.items():
+        if digest not in known:
+            state.add(Tombstone(digest=digest, kind=kind, at=at))
+
+
+def _append(file: Path, added: dict[str, TombstoneKind]) -> None:
+    if not added:
+        return
+    at = now().isoformat(timespec="seconds")
+    lines = "".join(json.dumps({"digest": digest, "kind": kind, "at": at}) + "\n" for digest, kind in added.items())
+    descriptor = os.open(file, os.O_RDWR | os.O_APPEND)
+    try:
+        size = os.fstat(descriptor).st_size
+        torn = size and os.pread(descriptor, 1, size - 1) != b"\n"  # a line that a crash cut off
+        os.write(descriptor, ("\n" if torn else "").encode() + lines.encode())
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _read(file: Path) -> tuple[bytes, dict[str, TombstoneKind]]:
+    try:
+        head, *lines = file.read_bytes().splitlines()
+        said = json.loads(head)
+        key = bytes.fromhex(said["key"])
+        if said["version"] != VERSION:
+            raise ValueError("version")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise PrivacyError("CH915", where=str(file), what=type(error).__name__) from None
+    found: dict[str, TombstoneKind] = {}
+    for line in lines:
+        try:
+            stone = json.loads(line)
+            found[stone["digest"]] = stone["kind"]
+        except (ValueError, KeyError, TypeError):
+            continue  # torn by a crash: it is written again, for its erasure has not ended
+    return key, found
