@@ -12,7 +12,7 @@ import typer
 
 from charthouse.errors import CharthouseError, SetupError, catalogue, catalogue_markdown
 from charthouse.log import configure_logging
-from charthouse.operating.cli import keys, link, links, notices, people, providers, serve, tokens, views
+from charthouse.operating.cli import export, keys, link, links, notices, people, providers, serve, tokens, views
 from charthouse.operating.cli.tables import AsJson, out, show
 from charthouse.settings import get_settings
 
@@ -32,6 +32,8 @@ app.add_typer(views.app, name="views")
 app.add_typer(tokens.app, name="tokens")
 app.add_typer(serve.app)
 app.command("link")(link.link)
+app.command("export")(export.export)
+app.command("verify")(export.verify)
 
 # EACCES and EPERM are PermissionError, of whatever number.
 UNWRITABLE = frozenset({errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOSPC, errno.EDQUOT})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
@@ -17,7 +18,6 @@ from transforms.tables import tables
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from datetime import datetime
 
     from charthouse.privacy.export.archive import Archive
     from charthouse.privacy.export.attachments import Attached
@@ -82,7 +82,7 @@ class Book:
         rows = (
             Row(
                 number,
-                shown(each.date, 40)[:10],
+                _date(each.date),
                 shown(each.title, 300),
                 f"{_size(each.size)} · {each.media_type} · ",
                 "",
@@ -271,6 +271,14 @@ def _groups(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
             some = []
     if some:
         yield some
+
+
+def _date(said: str) -> str:
+    """The record's own date, as the other pages have it; as it stands where it is none."""
+    try:
+        return day(datetime.fromisoformat(said[:10]), "day")
+    except ValueError:
+        return shown(said, 10)
 
 
 def _size(size: int) -> str:

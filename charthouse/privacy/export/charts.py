@@ -71,9 +71,9 @@ def _chart(series: Series) -> Chart:
         points = [points[int(number * step)] for number in range(POINTS)] + points[-1:]
     newest, values = points[-1], [value for _, value in points]
     unit = f" {shown(series.unit, 40)}" if series.unit else ""
-    note = (
-        f"{_number(newest[1])}{unit} on {day(newest[0], 'day')}; from {_number(min(values))} to {_number(max(values))}"
-    )
+    note = f"{_number(newest[1])}{unit} on {day(newest[0], 'day')}"
+    if min(values) < max(values):
+        note += f"; from {_number(min(values))} to {_number(max(values))}"
     return Chart(shown(series.name, 120), note, _svg(series, points, note))
 
 

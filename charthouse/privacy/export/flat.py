@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
 MOST: Final = 120
 LONGEST: Final = 1500
-_LEFT_OUT: Final = frozenset(("resourceType", "div", "data"))
+_LEFT_OUT: Final = frozenset(("resourceType", "div", "data", "meta"))
+"""Said elsewhere, or of no use to people. Every file has all of it."""
 
 
 def lines(value: Any, most: int = MOST) -> list[tuple[str, str]]:
@@ -65,9 +66,18 @@ def _walk(value: Any, name: str, depth: int) -> Iterator[tuple[str, str]]:
         if "coding" in value and isinstance(value.get("text"), str):
             yield name, shown(value["text"], LONGEST)
             return
+        if isinstance(value.get("display"), str) and "code" in value and len(value) <= 4:
+            code = shown(value["code"], 100)
+            yield name, f"{shown(value['display'], LONGEST)} ({code})"
+            return
         for key, each in value.items():
-            if key not in _LEFT_OUT:
-                yield from _walk(each, f"{name} › {_words(key)}" if name else _words(key), depth + 1)
+            if key in _LEFT_OUT or (key == "text" and isinstance(each, dict)):
+                continue
+            if key in ("extension", "modifierExtension") and isinstance(each, list):
+                for extension in each:
+                    yield from _walk(*_extension(extension, name), depth + 1)
+                continue
+            yield from _walk(each, f"{name} › {_words(key)}" if name else _words(key), depth + 1)
     elif isinstance(value, list):
         for each in value:
             yield from _walk(each, name, depth + 1)
@@ -81,6 +91,16 @@ def _walk(value: Any, name: str, depth: int) -> Iterator[tuple[str, str]]:
         yield name, value.isoformat()
     else:
         yield name, shown(value, LONGEST)
+
+
+def _extension(extension: Any, name: str) -> tuple[Any, str]:
+    """An extension by the last word of its address."""
+    if not isinstance(extension, dict) or not isinstance(extension.get("url"), str):
+        return extension, name
+    word = _words(extension["url"].rstrip("/").rpartition("/")[2].replace("-", " ").removeprefix("us core "))
+    rest = {key: each for key, each in extension.items() if key != "url"}
+    value = next(iter(rest.values())) if len(rest) == 1 and next(iter(rest)).startswith("value") else rest
+    return value, f"{name} › {word}" if name else word
 
 
 def _words(key: object) -> str:

@@ -133,7 +133,7 @@ def _make(request_id: str, person_key: str, options: dict[str, Any], settings: S
 
     def finished(part: Finished) -> None:
         store.keep_part(request_id, part, settings)
-        log.info("a part of an export is finished", request=request_id, part=part.index.number, bytes=part.size)
+        log.debug("a part of an export is finished", request=request_id, part=part.index.number, bytes=part.size)
 
     def alive() -> None:
         with session(settings, read_only=True) as state:
