@@ -14,6 +14,7 @@ from charthouse.api.limits import Limits
 from charthouse.api.routes import (
     about,
     consents,
+    exports,
     links,
     notices,
     people,
@@ -23,7 +24,7 @@ from charthouse.api.routes import (
     signing_in,
     unsubscribe,
 )
-from charthouse.api.shields import BodyLimit, Shield
+from charthouse.api.shields import BodyLimit, Shield, once_only
 from charthouse.errors import ApiError
 from charthouse.settings import Settings, get_settings
 
@@ -32,7 +33,9 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-ROUTERS = (people, consents, providers, links, requests, notices, preferences, signing_in, unsubscribe, about)
+ROUTERS = (
+    people, consents, providers, links, requests, exports, notices, preferences, signing_in, unsubscribe, about,
+)  # fmt: skip
 
 
 def make_app(settings: Settings | None = None) -> ASGIApp:
@@ -50,6 +53,7 @@ def make_app(settings: Settings | None = None) -> ASGIApp:
     for module in ROUTERS:
         app.include_router(module.router)
     app.include_router(about.probes)
+    app.include_router(exports.taking)
     problems.install(app)
     app.add_exception_handler(HTTPStatus.METHOD_NOT_ALLOWED, _not_allowed)
     _set(app, "openapi", lambda: document.describe(app))
@@ -84,7 +88,7 @@ async def _not_allowed(request: Request, _error: Exception) -> Response:
         match, _ = route.matches(dict(request.scope))
         if match != Match.NONE:
             methods |= set(route.methods or ())
-    if "GET" in methods and not request.url.path.endswith("/callback"):
+    if "GET" in methods and not once_only(request.url.path):
         methods.add("HEAD")
     allow = {"Allow": ", ".join(sorted({*methods, "OPTIONS"}))}
     if request.method == "OPTIONS":

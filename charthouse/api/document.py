@@ -20,6 +20,7 @@ _TAGS = {
     "providers": "Who holds records.",
     "links": "One person at one provider: the sign-in, its states, its end.",
     "notices": "What people were told.",
+    "exports": "Everything that is held about a person, to be taken away.",
     "preferences": "How and where they want to be told.",
     "pages": "For people's browsers. No token: the address itself is the secret.",
     "about": "For anybody.",
@@ -57,6 +58,8 @@ _EXAMPLES = {
     415: "CH809",
     400: "CH810",
     409: "CH813",
+    410: "CH940",
+    416: "CH941",
 }
 
 

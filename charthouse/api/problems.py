@@ -63,11 +63,16 @@ STATUSES: dict[str, int] = {
     "CH631": 403,
     "CH632": 410,
     "CH701": 404,
-    "CH704": 404,
     "CH900": 404,
     "CH901": 409,
-    "CH902": 422,
+    "CH903": 409,
     "CH905": 409,
+    "CH930": 422,
+    "CH932": 409,
+    "CH940": 410,
+    "CH941": 416,
+    "CH704": 404,
+    "CH902": 422,
 }
 LINKING = range(610, 660)
 """Refusals of a person, a provider or a sign-in: the request was understood, and what it asks for cannot be (409)."""

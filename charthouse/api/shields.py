@@ -27,7 +27,7 @@ BODY_SECONDS = 30.0
 """How long the next piece of a body may keep us waiting."""
 _LOG = get_logger(__name__)
 # What an address holds that may sign somebody in, or off.
-_SECRET_PATHS = re.compile(r"^(.*/(?:start|unsubscribe))/.+$")
+_SECRET_PATHS = re.compile(r"^(.*/(?:start|unsubscribe|downloads))/.+$")
 
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -60,7 +60,7 @@ class Shield:
         _mask(scope)
         inner["charthouse.request_id"] = str(uuid.uuid4())
         if inner["method"] == "HEAD":
-            inner["method"] = "GET" if not inner["path"].endswith("/callback") else "HEAD"
+            inner["method"] = "HEAD" if once_only(inner["path"]) else "GET"
             send = _without_body(send)
         began, status, started = time.monotonic(), 500, False
 
@@ -130,6 +130,11 @@ class BodyLimit:
             await problems.answer(Request(scope), error)(scope, receive, send)
 
 
+def once_only(path: str) -> bool:
+    """Whether a GET of this address uses something up: looking at its headers alone (HEAD) must not."""
+    return path.endswith("/callback") or "/downloads/" in path
+
+
 def _mask(scope: Scope) -> None:
     scope["query_string"] = b""
     masked = _SECRET_PATHS.sub(r"\1/-", scope["path"])
@@ -148,4 +153,4 @@ def _without_body(send: Send) -> Send:
     return say
 
 
-__all__ = ["BODY_BYTES", "MOUNT", "BodyLimit", "Shield"]
+__all__ = ["BODY_BYTES", "MOUNT", "BodyLimit", "Shield", "once_only"]

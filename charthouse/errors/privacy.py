@@ -45,4 +45,21 @@ CODES = (
         "Restore the file named above from where it is kept: without it, a restored backup brings people back.",
         final=True,
     ),
+    # -- CH93x, CH94x: exports --------------------------------------------------------------------------------------
+    ErrorCode("CH930", "An export cannot be made of this choice", "Correct what is named above.", final=True),
+    ErrorCode("CH931", "An export cannot be written there", "Name a folder of yours that has the space.", final=True),
+    ErrorCode(
+        "CH932", "This export has no files", "Wait until it is ready, or ask for a new one: they are kept for days."
+    ),
+    ErrorCode("CH933", "It is no export of Charthouse, or a damaged one", "Get it anew.", final=True),
+    ErrorCode("CH934", "A signed list does not fit the export", "It was changed: get the export anew.", final=True),
+    ErrorCode("CH935", "A file was changed", "Get the export anew.", final=True),
+    ErrorCode("CH936", "A file is missing", "Name all parts of the export, or get it anew.", final=True),
+    ErrorCode("CH937", "A file was added", "It is not ours: do not open it.", final=True),
+    ErrorCode("CH938", "A part of the export is missing", "Name all of its ZIPs.", final=True),
+    ErrorCode("CH939", "A key set cannot be read", "Name a JSON Web Key set, such as that of GET /keys.", final=True),
+    ErrorCode("CH940", "This download is over, was used, or never was", "Ask for a new link to it.", final=True),
+    ErrorCode("CH941", "That part of the download cannot be given", "Ask for what Content-Range names.", final=True),
+    ErrorCode("CH942", "An export's file is damaged at rest", "Nothing to do: it is made anew."),
+    ErrorCode("CH943", "The export was called off", "Nothing to do: its person is being erased.", final=True),
 )

@@ -12,7 +12,20 @@ import typer
 
 from charthouse.errors import CharthouseError, SetupError, catalogue, catalogue_markdown
 from charthouse.log import configure_logging
-from charthouse.operating.cli import consents, erasing, keys, link, links, notices, people, providers, serve, tokens, views
+from charthouse.operating.cli import (
+    consents,
+    erasing,
+    export,
+    keys,
+    link,
+    links,
+    notices,
+    people,
+    providers,
+    serve,
+    tokens,
+    views,
+)
 from charthouse.operating.cli.tables import AsJson, out, show
 from charthouse.settings import get_settings
 
@@ -37,6 +50,8 @@ app.command("erase")(erasing.erase)
 app.command("delete-link")(erasing.delete_link)
 app.command("disconnect")(erasing.disconnect)
 app.add_typer(erasing.requests_app, name="requests")
+app.command("export")(export.export)
+app.command("verify")(export.verify)
 
 # EACCES and EPERM are PermissionError, of whatever number.
 UNWRITABLE = frozenset({errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOSPC, errno.EDQUOT})
