@@ -173,6 +173,18 @@ class Settings(BaseSettings):
         description="Where tombstones of erased people are kept beside the state, so that they outlive a restored "
         "backup; empty = home/keys/tombstones.jsonl.",
     )
+    audit_anchor_file: Path | None = Field(
+        default=None,
+        description="Where the end of the audit trail is noted after each event, best where who can change the "
+        "database cannot write; empty = home/keys/audit.anchors.",
+    )
+    request_alarm_days: Count = Field(
+        default=15, description="Days before its due date from which an open request raises an alarm."
+    )
+    retention: dict[str, int | None] = Field(
+        default_factory=dict,
+        description='Days in place of those of the retention table, as JSON: {"logs": 90}; null keeps for good.',
+    )
 
     airflow_port: Port | None = Field(default=None, description="Port of Airflow's web server; empty = a free one.")
     sandbox_port: Port | None = Field(default=None, description="Port of the sandbox; empty = a free one.")
@@ -201,6 +213,11 @@ class Settings(BaseSettings):
     def tombstones(self) -> Path:
         """The file that remembers what was erased, apart from what backups restore."""
         return self.tombstone_file or self.home / "keys" / "tombstones.jsonl"
+
+    @property
+    def audit_anchors(self) -> Path:
+        """The file that knows where the audit trail ended last."""
+        return self.audit_anchor_file or self.home / "keys" / "audit.anchors"
 
     @property
     def exports(self) -> Path:

@@ -21,4 +21,43 @@ CODES = (
         final=True,
     ),
     ErrorCode("CH905", "A person who is being erased cannot do this", "Wait for the receipt.", final=True),
+    ErrorCode(
+        "CH950",
+        "The audit trail does not hold",
+        "Somebody wrote to the state database past this software: find out who, and keep a copy of it and of keys/.",
+        final=True,
+    ),
+    ErrorCode(
+        "CH951",
+        "A request of a person comes near its due date",
+        "See why it is not done: charthouse requests. Its alarm closes with it.",
+    ),
+    ErrorCode(
+        "CH952",
+        "The backup cannot be made",
+        "Correct what is named above; nothing of it is left, and nothing of the home was changed.",
+        final=True,
+    ),
+    ErrorCode(
+        "CH953",
+        "The backup does not hold",
+        "A file is missing or was changed since it was written: use another backup.",
+        final=True,
+    ),
+    ErrorCode("CH954", "The backup cannot be restored here", "Correct what is named above.", final=True),
+    ErrorCode(
+        "CH955",
+        "This store is not one that we can back up",
+        "Back it up with the means of its own, the state and the catalogs first; see docs/running.md.",
+        final=True,
+    ),
+    ErrorCode(
+        "CH960",
+        "The retention table does not know this",
+        "CHARTHOUSE_RETENTION names entries of: charthouse retention",
+        final=True,
+    ),
+    ErrorCode(
+        "CH961", "Airflow's metadata could not be trimmed", "Read the log of the task; the next week tries again."
+    ),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import sys
+from functools import partial
 from pathlib import Path  # noqa: TC003 - typer reads the annotations
 from typing import Annotated
 
@@ -12,7 +13,7 @@ import typer
 
 from charthouse.errors import CharthouseError, SetupError, catalogue, catalogue_markdown
 from charthouse.log import configure_logging
-from charthouse.operating.cli import keys, link, links, notices, people, providers, serve, tokens, views
+from charthouse.operating.cli import audit, keys, link, links, notices, people, providers, serve, tokens, views
 from charthouse.operating.cli.tables import AsJson, out, show
 from charthouse.settings import get_settings
 
@@ -23,6 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+app.add_typer(audit.app, name="audit")
 app.add_typer(people.app, name="people")
 app.add_typer(links.app, name="links")
 app.add_typer(keys.app, name="keys")
@@ -100,16 +102,18 @@ def sql(
 ) -> None:
     """Ask the records in DuckDB, read-only; the ten tables answer to their bare names."""
     from charthouse.lake.query import ask
+    from charthouse.privacy.audit_trail import note_reads
 
-    ask(query, "json" if as_json else style)
+    ask(query, "json" if as_json else style, partial(note_reads, action="records.read"))
 
 
 @app.command()
 def shell() -> None:
     """A DuckDB prompt with the records attached, read-only."""
     from charthouse.lake.query import prompt
+    from charthouse.privacy.audit_trail import note_reads
 
-    raise typer.Exit(prompt())
+    raise typer.Exit(prompt(partial(note_reads, action="records.read")))
 
 
 @app.command()
