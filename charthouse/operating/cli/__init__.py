@@ -13,7 +13,7 @@ import typer
 
 from charthouse.errors import CharthouseError, SetupError, catalogue, catalogue_markdown
 from charthouse.log import configure_logging
-from charthouse.operating.cli import audit, keys, link, links, notices, people, providers, serve, tokens, views
+from charthouse.operating.cli import audit, keeping, keys, link, links, notices, people, providers, serve, tokens, views
 from charthouse.operating.cli.tables import AsJson, out, show
 from charthouse.settings import get_settings
 
@@ -32,6 +32,7 @@ app.add_typer(notices.app, name="notices")
 app.add_typer(providers.app, name="providers")
 app.add_typer(views.app, name="views")
 app.add_typer(tokens.app, name="tokens")
+app.add_typer(keeping.app)
 app.add_typer(serve.app)
 app.command("link")(link.link)
 
