@@ -185,6 +185,11 @@ class Settings(BaseSettings):
         default_factory=dict,
         description='Days in place of those of the retention table, as JSON: {"logs": 90}; null keeps for good.',
     )
+    airflow_database_url: SecretStr = Field(
+        default=SecretStr(""),
+        description="SQLAlchemy URL of Airflow's own database, which tasks do not know otherwise and `keep_retention` "
+        "trims; empty = the one under home.",
+    )
 
     airflow_port: Port | None = Field(default=None, description="Port of Airflow's web server; empty = a free one.")
     sandbox_port: Port | None = Field(default=None, description="Port of the sandbox; empty = a free one.")

@@ -79,18 +79,15 @@ def read(folder: Path, sealer: Sealer) -> dict[str, Any]:
         PrivacyError: CH953 when there is none, or it does not hold.
         SetupError: CH006 when the keys at hand are not those of the installation that made it.
     """
-    try:
-        signed = (folder / FILE).read_text("ascii")
-        signer = json.loads((folder / SIGNER).read_text("ascii"))
-        kid, sealed = str(signer["kid"]), b64decode(signer["sealed_private"])
-    except FileNotFoundError as error:
-        raise PrivacyError("CH953", where=str(error.filename), what="there is none: this is no whole backup") from None
-    except (ValueError, KeyError, TypeError):
-        raise PrivacyError("CH953", where=SIGNER, what="it was changed") from None
+    kid, sealed = _signer(folder)
     try:
         private = json.loads(sealer.open(sealed, f"private key {kid}"))
     except SetupError as error:
         raise SetupError("CH006", where=error.where, what="it is not the key that this backup was made with") from None
+    try:
+        signed = (folder / FILE).read_bytes().decode(errors="replace")
+    except FileNotFoundError:
+        raise PrivacyError("CH953", where=FILE, what="there is none: this is no whole backup") from None
     public = {**OKPKey.import_key(private).as_dict(private=False), "kid": kid, "use": "sig", "alg": signing.ALGORITHM}
     try:
         said = signing.verify(signed, {"keys": [public]})
@@ -101,10 +98,23 @@ def read(folder: Path, sealer: Sealer) -> dict[str, Any]:
     return said
 
 
-def unproven_id(folder: Path) -> str:
-    """The id that a backup says it has, before its keys are found: good for finding them, and for nothing else."""
-    payload = jws.extract_compact((folder / FILE).read_bytes()).payload
-    return str(json.loads(payload)["id"])
+def opens(folder: Path, sealer: Sealer) -> bool:
+    """Whether these keys are those that a backup was made with.
+
+    Raises:
+        PrivacyError: CH953 when there is no backup, or its signer does not read.
+    """
+    return sealer.opens(_signer(folder)[1])
+
+
+def _signer(folder: Path) -> tuple[str, bytes]:
+    try:
+        said = json.loads((folder / SIGNER).read_bytes())
+        return str(said["kid"]), b64decode(said["sealed_private"])
+    except FileNotFoundError:
+        raise PrivacyError("CH953", where=SIGNER, what="there is none: this is no whole backup") from None
+    except (ValueError, KeyError, TypeError):
+        raise PrivacyError("CH953", where=SIGNER, what="it was changed") from None
 
 
 def listed(said: dict[str, Any]) -> list[Entry]:

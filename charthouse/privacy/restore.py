@@ -7,13 +7,12 @@ Cut off anywhere, a restore is run again; until then the home refuses to be used
 from __future__ import annotations
 
 import shutil
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from charthouse import faults
-from charthouse.errors import PrivacyError
+from charthouse.errors import PrivacyError, SetupError
 from charthouse.files import sync, write_whole
 from charthouse.lake.session import data_of
 from charthouse.privacy import manifests
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from charthouse.privacy.manifests import Entry
 
 ASIDE: Final = ".restoring"
+KEY: Final = "credentials.key"
 MARK: Final = ".restore"
 """Stands in a home while parts of it are exchanged."""
 LEFTOVERS: Final = ("landing", "staging")
@@ -73,19 +73,19 @@ def restore(
     """
     settings = settings or get_settings()
     folder = folder.expanduser().absolute()
-    given = _keys_of(keys.expanduser().absolute(), folder) if keys is not None else None
-    said = manifests.read(folder, _sealer(given, settings))
+    given, sealer = _keys_of(keys, folder, settings)
+    said = manifests.read(folder, sealer)
     files = manifests.listed(said)
     _refuse(said, settings, replace=replace or unfinished(settings.home))
     manifests.check(folder, files)
     aside = settings.home / ASIDE
     try:
         _put_aside(folder, aside, files)
+        stones = _join_tombstones(aside / TOMBSTONES, settings.tombstones)
         faults.point("restore.aside")
         (settings.home / MARK).touch()
         sync(settings.home)
         _put_keys(given, settings)
-        stones = _join_tombstones(folder / TOMBSTONES, settings.tombstones)
         _exchange(aside, settings)
     except OSError as error:
         if not unfinished(settings.home):
@@ -100,24 +100,22 @@ def restore(
     return Restored(said["id"], said["made_at"], len(files), said["rows"], stones)
 
 
-def _keys_of(keys: Path, folder: Path) -> Path:
-    """The folder in which the keys of a backup stand: `keys` itself, or the one there that was made with it."""
-    if (keys / "credentials.key").is_file():
-        return keys
-    with suppress(OSError, ValueError):
-        # The id is read unproven, to find the keys that prove it; it names a folder among those that are there.
-        unproven = manifests.unproven_id(folder)
-        for found in keys.iterdir():
-            if found.name == unproven and found.is_dir():
-                return found
-    raise PrivacyError("CH954", where=str(keys), what="the keys of this backup are not there")
-
-
-def _sealer(given: Path | None, settings: Settings) -> Sealer:
-    """What opens the backup: the keys given with it, else those of this home."""
-    if given is not None and (given / "credentials.key").is_file():
-        return Sealer(given / "credentials.key")
-    return sealer_of(settings)
+def _keys_of(keys: Path | None, folder: Path, settings: Settings) -> tuple[Path | None, Sealer]:
+    """The folder of the keys that open a backup, and what opens it: keys given with it, else those of this home."""
+    if keys is None:
+        return None, sealer_of(settings)
+    keys = keys.expanduser().absolute()
+    if not keys.is_dir():
+        raise PrivacyError("CH954", where=str(keys), what="there is no such folder")
+    places = [keys, *sorted((place for place in keys.iterdir() if place.is_dir()), reverse=True)]
+    for place in places:
+        if (place / KEY).is_file():
+            sealer = Sealer(place / KEY)
+            if manifests.opens(folder, sealer):
+                return place, sealer
+    if any((place / KEY).is_file() for place in places):
+        raise SetupError("CH006", where=str(keys), what="it is not the key that this backup was made with")
+    return keys, sealer_of(settings)  # whoever seals with keys from elsewhere has Airflow's secrets in it
 
 
 def _refuse(said: dict[str, Any], settings: Settings, *, replace: bool) -> None:
@@ -154,9 +152,9 @@ def _put_aside(folder: Path, aside: Path, files: list[Entry]) -> None:
 def _put_keys(given: Path | None, settings: Settings) -> None:
     """The keys of the backup beside those that are there, which may have sealed something since."""
     source = source_of(settings)
-    for file in sorted(given.iterdir()) if given is not None else ():
+    for file in sorted(given.glob("*.key")) if given is not None else ():
         target = settings.home / "keys" / file.name
-        if file.name == "credentials.key":
+        if file.name == KEY:
             if isinstance(source, KeyFile):
                 source.file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
                 present = source.keys() if source.file.exists() else []
@@ -169,14 +167,20 @@ def _put_keys(given: Path | None, settings: Settings) -> None:
 
 
 def _join_tombstones(backed_up: Path, present: Path) -> int:
-    """All lines of both, those of this home first. Returns how many there are."""
-    lines = [file.read_bytes().splitlines() for file in (present, backed_up) if file.exists()]
-    joined = list(dict.fromkeys(line for listed in lines for line in listed if line.strip()))
+    """All lines of both, those of this home first; the first line is the key under which the others were made.
+
+    Raises:
+        PrivacyError: CH954 when they were made under different keys: none of them may be lost.
+    """
+    files = [file.read_bytes().splitlines() for file in (present, backed_up) if file.exists()]
+    if len({lines[0] for lines in files if lines}) > 1:
+        raise PrivacyError("CH954", where=str(present), what="these tombstones are of another installation")
+    joined = list(dict.fromkeys(line for lines in files for line in lines if line.strip()))
     if joined:
         present.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         write_whole(present, b"".join(line + b"\n" for line in joined))
         present.chmod(0o600)
-    return len(joined)
+    return max(len(joined) - 1, 0)
 
 
 def _exchange(aside: Path, settings: Settings) -> None:

@@ -1,4 +1,4 @@
-"""`charthouse backup` and `restore`: a whole home, its keys apart."""
+"""`charthouse backup` and `restore`: a whole home, its keys apart; `retention`: what is kept for how long."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from charthouse.operating.cli.tables import out
+from charthouse.operating.cli.tables import AsJson, out, show
 
 app = typer.Typer()
 
@@ -46,3 +46,29 @@ def restore(
     out.print(f"Restored {done.backup_id} of {done.made_at[:19]}: {done.files:,} files; {rows}", highlight=False)
     if done.tombstones:
         out.print(f"{done.tombstones:,} erasures are remembered.", highlight=False)
+
+
+@app.command("retention")
+def retention(
+    apply: Annotated[bool, typer.Option("--apply", help="Remove what is past its time, Airflow's own too.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """What is kept for how long and why, and how much is past its time; --apply removes that, and says what went."""
+    from charthouse.operating.airflow_trim import trim
+    from charthouse.privacy import retention as keeping
+
+    if apply:
+        removed = keeping.apply()
+        rows = [{"name": name, "removed": count} for name, count in removed.items()]
+        show(rows, as_json=as_json, empty="Nothing is past its time.")
+        if not trim() and not as_json:
+            out.print("Airflow's own database is not trimmed from here.", highlight=False)
+        return
+    found = [
+        {"name": kept.entry.name, "days": kept.entry.days, "due": kept.due, "where": kept.entry.where}
+        | ({"what": kept.entry.what, "why": kept.entry.why, "fixed": kept.entry.fixed} if as_json else {})
+        for kept in keeping.look()
+    ]
+    if not as_json:
+        found = [{**row, "days": "for good" if row["days"] is None else row["days"]} for row in found]
+    show(found, as_json=as_json, empty="")
