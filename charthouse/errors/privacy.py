@@ -52,6 +52,11 @@ CODES = (
         final=True,
     ),
     ErrorCode(
+        "CH956",
+        "A DAG that works off requests of people takes longer than it should",
+        "Look at its run in Airflow; the alarm closes when no request of its kind waits.",
+    ),
+    ErrorCode(
         "CH960",
         "The retention table does not know this",
         "CHARTHOUSE_RETENTION names entries of: charthouse retention",
