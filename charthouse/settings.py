@@ -173,12 +173,24 @@ class Settings(BaseSettings):
         description="Where tombstones of erased people are kept beside the state, so that they outlive a restored "
         "backup; empty = home/keys/tombstones.jsonl.",
     )
-
-    airflow_database: StateUrl = Field(
-        default="",
-        description="SQLAlchemy URL of Airflow's own database, where erasures look for what it has noted of somebody; "
-        "empty = SQLite under home/airflow.",
+    audit_anchor_file: Path | None = Field(
+        default=None,
+        description="Where the end of the audit trail is noted after each event, best where who can change the "
+        "database cannot write; empty = home/keys/audit.anchors.",
     )
+    request_alarm_days: Count = Field(
+        default=15, description="Days before its due date from which an open request raises an alarm."
+    )
+    retention: dict[str, int | None] = Field(
+        default_factory=dict,
+        description='Days in place of those of the retention table, as JSON: {"logs": 90}; null keeps for good.',
+    )
+    airflow_database_url: SecretStr = Field(
+        default=SecretStr(""),
+        description="SQLAlchemy URL of Airflow's own database, which tasks do not know otherwise: erasures look "
+        "into it, and `keep_retention` trims it; empty = the one under home.",
+    )
+
     airflow_port: Port | None = Field(default=None, description="Port of Airflow's web server; empty = a free one.")
     sandbox_port: Port | None = Field(default=None, description="Port of the sandbox; empty = a free one.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
@@ -210,7 +222,12 @@ class Settings(BaseSettings):
     @property
     def airflow_metadata(self) -> str:
         """SQLAlchemy URL of Airflow's own database."""
-        return self.airflow_database or f"sqlite:///{self.home / 'airflow' / 'airflow.db'}"
+        return self.airflow_database_url.get_secret_value() or f"sqlite:///{self.home / 'airflow' / 'airflow.db'}"
+
+    @property
+    def audit_anchors(self) -> Path:
+        """The file that knows where the audit trail ended last."""
+        return self.audit_anchor_file or self.home / "keys" / "audit.anchors"
 
     @property
     def exports(self) -> Path:

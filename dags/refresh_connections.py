@@ -67,12 +67,14 @@ def refresh_connections() -> None:
 
     @step(trigger_rule="all_done")
     def watch() -> None:
-        """Look at every deadline, and forget sign-ins that are over."""
+        """Look at every deadline, those of people's requests too, and forget sign-ins that are over."""
         from charthouse.linking.sign_in import forget_old
         from charthouse.linking.watch import watch_links
+        from charthouse.privacy import deadlines
 
         watch_links()
         forget_old()
+        deadlines.watch()
 
     @step(pool="vault_writer", trigger_rule="all_done")
     def remove_from_vault() -> None:

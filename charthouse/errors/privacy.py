@@ -62,4 +62,48 @@ CODES = (
     ErrorCode("CH941", "That part of the download cannot be given", "Ask for what Content-Range names.", final=True),
     ErrorCode("CH942", "An export's file is damaged at rest", "Nothing to do: it is made anew."),
     ErrorCode("CH943", "The export was called off", "Nothing to do: its person is being erased.", final=True),
+    ErrorCode(
+        "CH950",
+        "The audit trail does not hold",
+        "Somebody wrote to the state database past this software: find out who, and keep a copy of it and of keys/.",
+        final=True,
+    ),
+    ErrorCode(
+        "CH951",
+        "A request of a person comes near its due date",
+        "See why it is not done: charthouse requests. Its alarm closes with it.",
+    ),
+    ErrorCode(
+        "CH952",
+        "The backup cannot be made",
+        "Correct what is named above; nothing of it is left, and nothing of the home was changed.",
+        final=True,
+    ),
+    ErrorCode(
+        "CH953",
+        "The backup does not hold",
+        "A file is missing or was changed since it was written: use another backup.",
+        final=True,
+    ),
+    ErrorCode("CH954", "The backup cannot be restored here", "Correct what is named above.", final=True),
+    ErrorCode(
+        "CH955",
+        "This store is not one that we can back up",
+        "Back it up with the means of its own, the state and the catalogs first; see docs/running.md.",
+        final=True,
+    ),
+    ErrorCode(
+        "CH956",
+        "A DAG that works off requests of people takes longer than it should",
+        "Look at its run in Airflow; the alarm closes when no request of its kind waits.",
+    ),
+    ErrorCode(
+        "CH960",
+        "The retention table does not know this",
+        "CHARTHOUSE_RETENTION names entries of: charthouse retention",
+        final=True,
+    ),
+    ErrorCode(
+        "CH961", "Airflow's metadata could not be trimmed", "Read the log of the task; the next week tries again."
+    ),
 )

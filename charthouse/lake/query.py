@@ -14,7 +14,7 @@ from charthouse.lake.analyst import analyst, ends, statements
 from transforms.sql_on_fhir.run import FAILURES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 STYLES = ("table", "csv", "json")
 MOST_ROWS = 200
@@ -26,8 +26,10 @@ LEAVE = frozenset({"exit", "quit", ".exit", ".quit"})
 _NO_NUMBER = re.compile(r'"(?:[^"\\]|\\.)*"|-?\b(?:NaN|Infinity)\b')
 
 
-def ask(query: str, style: str) -> None:
+def ask(query: str, style: str, note: Callable[[str], object] | None = None) -> None:
     """Run a query and print its rows as `table`, `csv` or `json`; a query of `-` is read from standard input.
+
+    `note` is told the text before it is run.
 
     Tables are for reading: of several statements each prints its own. CSV and JSON are for programs: UTF-8 whatever the
     locale, all rows, written as they come; values are written as DuckDB writes them.
@@ -37,22 +39,26 @@ def ask(query: str, style: str) -> None:
     """
     if style not in STYLES:
         raise SetupError("CH010", where="--format", what=f"it is one of {', '.join(STYLES)}")
+    text = _text(query)
+    if note is not None:
+        note(text)
     with analyst() as connection:
         try:
             if style == "table":
-                _show(connection, _text(query))
+                _show(connection, text)
             else:
-                _write(_only_answer(connection, _text(query)), style)
+                _write(_only_answer(connection, text), style)
         except FAILURES as error:
             raise SetupError("CH010", what=_words(error).splitlines()[0]) from None
         except RuntimeError as error:  # DuckDB's answer to Ctrl-C
             raise KeyboardInterrupt from error
 
 
-def prompt() -> int:
+def prompt(note: Callable[[str], object] | None = None) -> int:
     """Read queries until the end of input; each ends with a semicolon. Returns the exit code.
 
-    On a terminal what goes wrong is said and forgotten; otherwise the exit code remembers it.
+    `note` is told each text before it is run. On a terminal what goes wrong is said and forgotten; otherwise the exit
+    code remembers it.
     """
     interactive = sys.stdin.isatty()
     with analyst() as connection:
@@ -67,7 +73,7 @@ def prompt() -> int:
                 if pending.strip().rstrip(";") in LEAVE:
                     return 0 if interactive else code
                 if ends(pending):
-                    code = max(code, _answer(connection, pending))
+                    code = max(code, _answer(connection, pending, note))
                     pending = ""
             except EOFError:
                 break
@@ -79,10 +85,12 @@ def prompt() -> int:
         if interactive:
             sys.stdout.write("\n")
             return 0
-        return max(code, _answer(connection, pending))
+        return max(code, _answer(connection, pending, note))
 
 
-def _answer(connection: duckdb.DuckDBPyConnection, text: str) -> int:
+def _answer(connection: duckdb.DuckDBPyConnection, text: str, note: Callable[[str], object] | None) -> int:
+    if note is not None:
+        note(text)
     try:
         if duckdb.tokenize(text):
             _show(connection, text)

@@ -16,6 +16,7 @@ from charthouse.lake.session import EXTENSIONS, connect, open_records, open_vaul
 from charthouse.linking.alarms import open_alarms
 from charthouse.linking.keys import check_key, key_is_needed
 from charthouse.linking.providers import list_providers
+from charthouse.privacy import deadlines
 from charthouse.settings import PROJECT_ROOT, get_settings
 from charthouse.state import current_version, head_version, session
 from charthouse.state.key_sources import KeyFile, source_of
@@ -177,12 +178,26 @@ def _alarms() -> Iterator[Finding]:
     """What only an operator can mend."""
     try:
         with session(read_only=True) as state:
-            standing = open_alarms(state)
+            standing = [alarm for alarm in open_alarms(state) if alarm.code != deadlines.NEAR]  # told by _requests
     except Exception:  # the state database has its own finding
         return
     for alarm in standing:
         met = f"{alarm.code} {alarm.title}; {alarm.count:,} times since {alarm.opened_at:%Y-%m-%d %H:%M} UTC"
         yield Finding(f"alarm {alarm.subject}", False, met, alarm.mend)
+
+
+def _requests() -> Iterator[Finding]:
+    """Requests of people that come near the date by which the law wants them done."""
+    try:
+        with session(read_only=True) as state:
+            pressing = deadlines.near(state)
+    except Exception:  # the state database has its own finding
+        return
+    if pressing:
+        due = f"{len(pressing):,} open near their due date; the first is due {pressing[0][1]:%Y-%m-%d %H:%M} UTC"
+        yield Finding("requests of people", False, due, "See why they are not done: charthouse requests")
+    else:
+        yield Finding("requests of people", True, "none is near its due date")
 
 
 def _guard(what: str, look: Callable[[], str]) -> Finding:
@@ -197,4 +212,4 @@ def _guard(what: str, look: Callable[[], str]) -> Finding:
         )
 
 
-_LOOKS = (_python, _versions, _extensions, _folders, _key, _state, _lakes, _footing, _providers, _alarms)
+_LOOKS = (_python, _versions, _extensions, _folders, _key, _state, _lakes, _footing, _providers, _requests, _alarms)

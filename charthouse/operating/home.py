@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
-from charthouse.errors import SetupError
+from charthouse.errors import PrivacyError, SetupError
 from charthouse.lake import records, vault
 from charthouse.lake.session import open_records, open_vault, sweep_spilled
 from charthouse.linking.keys import ensure_key
+from charthouse.privacy import restore
 from charthouse.privacy.returning import erase_returned
 from charthouse.settings import get_settings
 from charthouse.state import migrate
@@ -31,8 +32,11 @@ def prepare() -> Path:
     Raises:
         SetupError: CH005 when a folder cannot be written, CH006 when the key is lost.
         PrivacyError: CH91x when a restored backup holds somebody who was erased, and cannot be erased again.
+        PrivacyError: CH954 when a restore of it was cut off.
     """
     home = get_settings().home
+    if restore.unfinished(home):
+        raise PrivacyError("CH954", where=str(home), what="a restore was cut off: run it again")
     with _writing(home):
         for name in FOLDERS:
             (home / name).mkdir(exist_ok=True, mode=0o700)
@@ -40,6 +44,7 @@ def prepare() -> Path:
         probe.touch()
         probe.unlink()
     sweep_spilled()
+    restore.sweep(home)
     ensure_key()
     migrate()
     with open_vault() as connection:

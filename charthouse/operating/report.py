@@ -9,6 +9,7 @@ from rich.table import Table
 
 from charthouse.errors import StateError, catalogue
 from charthouse.linking.alarms import open_alarms
+from charthouse.privacy import deadlines
 from charthouse.state import session
 from charthouse.sync import runs
 
@@ -49,7 +50,11 @@ def as_data(report: RunReport) -> dict[str, Any]:
 def render_alarms(out: Console) -> None:
     """Print what only an operator can mend, if there is anything."""
     with session(read_only=True) as state:
-        standing = open_alarms(state)
+        standing = [alarm for alarm in open_alarms(state) if alarm.code != deadlines.NEAR]
+        pressing = deadlines.near(state)
+    for request_id, due in pressing:
+        title = catalogue()[deadlines.NEAR].title
+        out.print(f"{deadlines.NEAR} {title}: {request_id}, due {due:%Y-%m-%d %H:%M} UTC", style="red", highlight=False)
     for alarm in standing:
         out.print(f"{alarm.code} {alarm.title}: {alarm.subject} ({alarm.count:,} times)", style="red", highlight=False)
         out.print(f"  {alarm.mend}", highlight=False)

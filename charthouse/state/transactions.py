@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from charthouse.errors import StateError
 from charthouse.settings import Settings, get_settings
+from charthouse.state import audit
 from charthouse.state.engine import describe, engine
 from charthouse.state.schema import require_current
 
@@ -37,7 +38,12 @@ def session(settings: Settings | None = None, *, read_only: bool = False) -> Ite
     made = engine(settings)
     options = {"postgresql_readonly": True} if read_only else {}
     try:
-        with Session(made.execution_options(**options), expire_on_commit=False) as opened, opened.begin():
+        with (
+            Session(
+                made.execution_options(**options), expire_on_commit=False, info={audit.ANCHORS: settings.audit_anchors}
+            ) as opened,
+            opened.begin(),
+        ):
             yield opened
     except DBAPIError as error:
         raise StateError("CH605", what=describe(error)) from None

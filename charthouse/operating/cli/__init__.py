@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import sys
+from functools import partial
 from pathlib import Path  # noqa: TC003 - typer reads the annotations
 from typing import Annotated
 
@@ -13,9 +14,11 @@ import typer
 from charthouse.errors import CharthouseError, SetupError, catalogue, catalogue_markdown
 from charthouse.log import configure_logging
 from charthouse.operating.cli import (
+    audit,
     consents,
     erasing,
     export,
+    keeping,
     keys,
     link,
     links,
@@ -36,6 +39,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+app.add_typer(audit.app, name="audit")
 app.add_typer(people.app, name="people")
 app.add_typer(consents.app, name="consents")
 app.add_typer(links.app, name="links")
@@ -44,6 +48,7 @@ app.add_typer(notices.app, name="notices")
 app.add_typer(providers.app, name="providers")
 app.add_typer(views.app, name="views")
 app.add_typer(tokens.app, name="tokens")
+app.add_typer(keeping.app)
 app.add_typer(serve.app)
 app.command("link")(link.link)
 app.command("erase")(erasing.erase)
@@ -120,16 +125,18 @@ def sql(
 ) -> None:
     """Ask the records in DuckDB, read-only; the ten tables answer to their bare names."""
     from charthouse.lake.query import ask
+    from charthouse.privacy.audit_trail import note_reads
 
-    ask(query, "json" if as_json else style)
+    ask(query, "json" if as_json else style, partial(note_reads, action="records.read"))
 
 
 @app.command()
 def shell() -> None:
     """A DuckDB prompt with the records attached, read-only."""
     from charthouse.lake.query import prompt
+    from charthouse.privacy.audit_trail import note_reads
 
-    raise typer.Exit(prompt())
+    raise typer.Exit(prompt(partial(note_reads, action="records.read")))
 
 
 @app.command()

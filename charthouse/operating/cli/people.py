@@ -72,10 +72,11 @@ def people_show(key: Key, as_json: AsJson = False) -> None:
     from charthouse.linking.consents import list_consents
     from charthouse.linking.links import list_links
     from charthouse.linking.people import view_person
-    from charthouse.state import session
+    from charthouse.state import audit, session
 
     with session() as state:
         person = asdict(view_person(state, key))
+        audit.record(state, "operator", "person.read", "person", key)
         links = [asdict(view) for view in list_links(state, person_key=key)]
         consents = [asdict(view) for view in list_consents(state, key)]
     if as_json:

@@ -12,6 +12,7 @@ revision = "0004"
 down_revision = "0003"
 
 COUNT = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+SLICE = 1000
 ACTORS = "actor IN ('person', 'operator', 'sync', 'partner')"
 KINDS = "kind IN ('export', 'delete_link', 'erase')"
 PURPOSES = (
@@ -188,17 +189,25 @@ def _chain() -> None:
         sa.column("at", sa.DateTime(timezone=True)),
         sa.column("detail", sa.JSON()),
     )
-    previous = ""
-    for row in op.get_bind().execute(sa.select(before).order_by(before.c.id)).mappings().all():
-        salt = secrets.token_hex(16)
-        subject = hashlib.sha256(f"{salt}\n{row['subject_kind']}\n{row['subject_id']}".encode()).hexdigest()
-        at = row["at"].replace(tzinfo=None) if row["at"].tzinfo is None else _in_utc(row["at"])
-        said = [row["id"], at.isoformat(), row["actor"], row["action"], row["subject_kind"], subject, row["detail"]]
-        text = json.dumps([*said, previous], sort_keys=True, separators=(",", ":"))
-        digest = hashlib.sha256(text.encode()).hexdigest()
-        chained = {"salt": salt, "subject_digest": subject, "previous": previous, "digest": digest}
-        op.get_bind().execute(sa.insert(made).values(**row, **chained))
-        previous = digest
+    connection, previous, number, read = op.get_bind(), "", 0, -1
+    while rows := (
+        connection.execute(sa.select(before).where(before.c.id > read).order_by(before.c.id).limit(SLICE))
+        .mappings()
+        .all()
+    ):
+        chained = []
+        for row in rows:
+            read, number = row["id"], number + 1  # counted anew: a number that is missing means an event that is
+            salt = secrets.token_hex(16)
+            subject = hashlib.sha256(f"{salt}\n{row['subject_kind']}\n{row['subject_id']}".encode()).hexdigest()
+            at = row["at"].replace(tzinfo=None) if row["at"].tzinfo is None else _in_utc(row["at"])
+            said = [number, at.isoformat(), row["actor"], row["action"], row["subject_kind"], subject, row["detail"]]
+            text = json.dumps([*said, previous], sort_keys=True, separators=(",", ":"))
+            digest = hashlib.sha256(text.encode()).hexdigest()
+            links = {"salt": salt, "subject_digest": subject, "previous": previous, "digest": digest}
+            chained.append({**row, "id": number, **links})
+            previous = digest
+        connection.execute(sa.insert(made), chained)
     op.drop_table("audit_event_before")
     _index_events()
     _count_on()
