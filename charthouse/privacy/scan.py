@@ -181,8 +181,8 @@ def _file(work: _Scan, place: str, file: Path) -> None:
             for batch in pq.ParquetFile(file).iter_batches(batch_size=ROWS):
                 _batch(work, place, batch, attributed=attributed)
         elif file.suffix == ".eml":
-            for part in mail_parts(file):
-                work.look(place, part)
+            for text in mail_parts(file):
+                work.look(place, text)
         elif head[:2] == b"\x1f\x8b" or head[:2] == b"PK":
             _packed(work, place, file.read_bytes(), attributed=attributed, depth=0)
     except FileNotFoundError:
