@@ -8,12 +8,19 @@ from pathlib import Path
 import pytest
 
 from charthouse.errors import CATALOGUE, catalogue, catalogue_markdown
+from charthouse.operating.diagram import drawn, render
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_the_error_catalogue_is_written_down() -> None:
     assert (ROOT / "docs" / "errors.md").read_text() == catalogue_markdown()
+
+
+@pytest.mark.parametrize("page", ["state.md", "privacy.md"])
+def test_what_is_drawn_is_drawn_from_the_code(page: str) -> None:
+    written = (ROOT / "docs" / page).read_text()
+    assert written == render(written, drawn()[page]), "run: python -m charthouse.operating.diagram"
 
 
 def test_no_number_is_used_twice() -> None:

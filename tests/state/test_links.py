@@ -5,7 +5,6 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import timedelta
 from itertools import product
-from pathlib import Path
 
 import pytest
 
@@ -197,10 +196,3 @@ def test_providers_are_brought_up_to_date_and_their_endpoints_are_on_record(link
             with pytest.raises(StateError, match="CH602"):
                 deed()
         assert [(view.links, view.confirmed) for view in people.list_people(state)] == [(1, 0)]
-
-
-def test_the_documented_diagrams_are_drawn_from_the_code():
-    from charthouse.operating.diagram import render
-
-    page = Path(__file__).parents[2] / "docs" / "state.md"
-    assert page.read_text() == render(page.read_text()), "run: python -m charthouse.operating.diagram"
