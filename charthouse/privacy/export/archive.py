@@ -244,19 +244,19 @@ class _Part:
     def __init__(self, number: int, file: Path, key: str, at: tuple[int, int, int, int, int, int]) -> None:
         self.number, self.file, self.key, self._at = number, file, key, at
         self.listed: list[Listed] = []
-        self._entries = 0
+        self._entries = self._directory = 0
         self.sealed = SealedFile(file, key)
         self._zip = zipfile.ZipFile(self.sealed, "w", zipfile.ZIP_DEFLATED, compresslevel=5)
 
     def is_full(self, size: int, limit: int) -> bool:
         """Whether `size` more bytes, in the worst case, do not fit beside what is in. An empty part takes anything."""
         room = RESERVE if limit > 4 * RESERVE else limit // 8
-        directory = sum(_PER_NAME + 2 * len(each.path) for each in self.listed)
-        return self._entries > 0 and self.sealed.size + size + directory + room > limit
+        return self._entries > 0 and self.sealed.size + size + self._directory + room > limit
 
     def entry(self, path: str, media_type: str) -> _Entry:
         """A file in it, to be written to its end before the next."""
         self._entries += 1
+        self._directory += _PER_NAME + 2 * len(path.encode())
         said = zipfile.ZipInfo(path, self._at)
         said.compress_type = zipfile.ZIP_DEFLATED
         said._compresslevel = 5  # type: ignore[attr-defined]

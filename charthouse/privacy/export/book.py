@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from charthouse.privacy.export.archive import Archive
     from charthouse.privacy.export.attachments import Attached
     from charthouse.privacy.export.holdings import Held, Holdings
+    from charthouse.privacy.export.sheets import Sheet
+    from transforms.tables import Table
 
 PER_PAGE: Final = 400
 FOUND_MOST: Final = 20_000
@@ -65,13 +67,13 @@ class Book:
     titles: list[str] = field(default_factory=list)
     things: list[tuple[str, str, int, str, int]] = field(default_factory=list)
 
-    def category(self, held: Holdings, name: str, title: str, description: str, count: int) -> None:
-        """The pages of a category table."""
-        drawn = charts(held, name)
-        rows = rows_of(held, name, self.sources)
-        first, last = self._rows(name, title, description, count, rows, drawn)
+    def category(self, said: Table, sheet: Sheet, count: int) -> None:
+        """The pages of a category."""
+        drawn = charts(sheet, said.name)
+        rows = rows_of(sheet, said.name, self.sources)
+        first, last = self._rows(said.name, said.title, said.description, count, rows, drawn)
         span = "" if not last else last if first == last else f"{first} – {last}"
-        self.tiles.append(Tile(title, count, span or description, name))
+        self.tiles.append(Tile(said.title, count, span or said.description, said.name))
 
     def documents(self, attached: Sequence[Attached]) -> None:
         """The page of attachments."""
@@ -247,9 +249,9 @@ def write_pages(
 ) -> None:
     """All pages: categories, documents, everything else, quarantine, the account, and the overview last."""
     for said in tables():
-        count = held.rows(said)
+        count = held.count(said)
         if count:
-            book.category(held, said.name, said.title, said.description, count)
+            book.category(said, held.sheet(said), count)
     book.documents(attached)
     book.others(held)
     book.quarantine(held)

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Final
 from markupsafe import Markup, escape
 
 from charthouse.privacy.export.render import day, shown
-from transforms.tables import Table, table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from charthouse.privacy.export.holdings import Holdings
+    from charthouse.privacy.export.sheets import Sheet
 
 CHARTED: Final = ("lab_results", "vitals")
 MOST: Final = 48
@@ -45,20 +44,17 @@ class Series:
     high: float | None = None
 
 
-def charts(held: Holdings, name: str) -> list[Chart]:
+def charts(sheet: Sheet, name: str) -> list[Chart]:
     """The charts of a category; none where nothing was measured twice."""
-    said = table(name)
-    if name not in CHARTED or not held.rows(said):
-        return []
-    return [_chart(series) for series in _series(held, said)]
+    return [_chart(series) for series in _series(sheet)] if name in CHARTED else []
 
 
-def _series(held: Holdings, said: Table) -> list[Series]:
+def _series(sheet: Sheet) -> list[Series]:
     found: dict[tuple[str, str], Series] = {}
-    for code, unit, title, at, value, low, high in held.measured(said, MOST):
-        series = found.setdefault((code, unit), Series(title or code, unit, []))
-        series.points.append((at, value))
-        series.low, series.high = low, high
+    for point in sheet.measured(MOST):
+        series = found.setdefault((point.code, point.unit), Series(point.name, point.unit, []))
+        series.points.append((point.at, point.value))
+        series.low, series.high = point.low, point.high
         if len(series.points) > 4 * POINTS:  # thin out: a longer one would be no clearer
             series.points = series.points[:1] + series.points[1:-1:2] + series.points[-1:]
     return sorted(found.values(), key=lambda series: (series.name.casefold(), series.unit))

@@ -13,7 +13,6 @@ import pyarrow.parquet as pq
 from charthouse import faults
 from charthouse.privacy.export import attachments, cells, ips, manifest
 from charthouse.privacy.export.book import Book, base_of, write_pages
-from charthouse.privacy.export.holdings import columns_of
 from charthouse.privacy.export.names import Names
 from transforms.checking.rules import RULES
 from transforms.tables import dictionary_markdown, tables
@@ -22,9 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import datetime
 
-    from charthouse.privacy.export.archive import Archive
+    from charthouse.privacy.export.archive import Archive, Stream
     from charthouse.privacy.export.holdings import Holdings
     from charthouse.privacy.export.scope import Scope
+    from charthouse.privacy.export.sheets import Sheet
     from charthouse.settings import Settings
     from transforms.tables import Table
 
@@ -33,7 +33,7 @@ FHIR: Final = "application/fhir+json"
 JSON: Final = "application/json"
 CSV: Final = "text/csv"
 PARQUET: Final = "application/vnd.apache.parquet"
-PARQUET_ROWS: Final = 4096
+PARQUET_ROWS: Final = 1024
 _SOURCES = (
     "type",
     "id",
@@ -81,10 +81,11 @@ def write_all(work: Work) -> None:
         work.archive.file("ips.json", FHIR, bundle)
     work.archive.file("tables/dictionary.md", "text/markdown", dictionary_markdown().encode())
     for table in tables():
-        if work.held.rows(table):
+        if work.held.count(table):
             work.alive()
-            _write_csv(work, table)
-            _write_parquet(work, table)
+            sheet = work.held.sheet(table)
+            _write_csv(work, table, sheet)
+            _write_parquet(work, table, sheet)
     for kind in work.held.types():
         _write_resources(work, kind, earlier=False)
     for kind in work.held.types(earlier=True):
@@ -101,10 +102,10 @@ def _write_resources(work: Work, kind: str, *, earlier: bool) -> None:
     """The resources of a type, a line each, byte for byte; those with line breaks in them as files of their own."""
     stream = work.archive.stream(f"{_folder(earlier)}/{kind}", ".ndjson", NDJSON)
     if not stream.is_done:
-        for number, each in enumerate(work.held.resources(kind, earlier=earlier, after=stream.key)):
+        for number, each in enumerate(work.held.resources(kind, earlier=earlier, after=_behind(stream))):
             if number % 1000 == 0:
                 work.alive()
-            stream.write(each.text.encode() + b"\n", list(each.key[1:]))
+            stream.write(each.text.encode() + b"\n", [each.place])
         stream.close()
     for each in work.held.resources(kind, earlier=earlier, broken=True):
         work.archive.file(_whole(earlier, each.key), FHIR, each.text.encode())
@@ -149,8 +150,8 @@ def _write_quarantine(work: Work) -> None:
         return
     stream = work.archive.stream("quarantine/records", ".ndjson", "application/octet-stream")
     if not stream.is_done:
-        for each in work.held.quarantine(stream.key):
-            stream.write(each.content + b"\n", [each.link_id, each.content_hash])
+        for each in work.held.quarantine(after=_behind(stream)):
+            stream.write(each.content + b"\n", [each.place])
         stream.close()
     for each in work.held.quarantine(broken=True):
         work.archive.file(_apart(each.link_id, each.content_hash), "application/octet-stream", each.content)
@@ -167,31 +168,29 @@ def _write_quarantine(work: Work) -> None:
                 file, "" if broken else line, each.resource_type, each.resource_id, work.sources.get(each.link_id, ""),
                 each.stored_at, each.content_hash, " ".join(each.rules), titles,
             )  # fmt: skip
-            key = [int(broken), each.link_id, each.content_hash]
+            key = [int(broken), each.place]
             if reasons.key is None or key > reasons.key:
                 reasons.write(cells.line(told), key)
     reasons.close()
 
 
-def _write_csv(work: Work, table: Table) -> None:
-    names = columns_of(table)
+def _write_csv(work: Work, table: Table, sheet: Sheet) -> None:
+    names = sheet.columns
     stream = work.archive.stream(f"tables/{table.name}", ".csv", CSV, head=cells.header(names))
     if stream.is_done:
         return
-    place = names.index("row_key")
-    for row in work.held.table(table, after=stream.key[0] if stream.key else None):
-        stream.write(cells.line(row), [row[place]])
+    for key, row in sheet.written(stream.key):
+        stream.write(cells.line(row), key)
     stream.close()
 
 
-def _write_parquet(work: Work, table: Table) -> None:
+def _write_parquet(work: Work, table: Table, sheet: Sheet) -> None:
     stream = work.archive.stream(f"tables/{table.name}", ".parquet", PARQUET)
     if stream.is_done:
         return
+    pa.set_memory_pool(pa.system_memory_pool())  # Arrow's own one keeps what it frees
     writer: pq.ParquetWriter | None = None
-    for batch in work.held.batches(table, stream.key[0] if stream.key else None, PARQUET_ROWS):
-        if not batch.num_rows:
-            continue
+    for key, batch in sheet.batches(stream.key, PARQUET_ROWS):
         if writer is not None and not stream.fits(batch.nbytes):
             writer.close()
             writer = None
@@ -200,7 +199,7 @@ def _write_parquet(work: Work, table: Table) -> None:
             out = pa.PythonFile(stream.ready(batch.nbytes), mode="w")
             writer = pq.ParquetWriter(out, batch.schema, compression="zstd")
         writer.write_batch(batch)
-        stream.mark([batch.column("row_key")[batch.num_rows - 1].as_py()])
+        stream.mark(key)
     if writer is not None:
         writer.close()
     stream.close()
@@ -257,6 +256,10 @@ def _signed(listed: list[Any], said: dict[str, Any], settings: Settings) -> list
         (manifest.MANIFEST, JSON, content),
         (manifest.SIGNATURE, "application/jose", proof),
     ]
+
+
+def _behind(stream: Stream) -> int:
+    return int(stream.key[0]) if stream.key else -1
 
 
 def _withheld(work: Work) -> list[dict[str, str]]:

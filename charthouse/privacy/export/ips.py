@@ -117,7 +117,7 @@ def summary(held: Holdings, request_id: str, at: datetime, service: str) -> byte
 
 def _entries(held: Holdings, section: Section) -> list[Entry]:
     said = table(section.table)
-    if not held.rows(said):
+    if not held.count(said):
         return []
     words = "coalesce(code_text, code_display, code, '')"
     value = "''"
@@ -128,7 +128,7 @@ def _entries(held: Holdings, section: Section) -> list[Entry]:
         )
     per = "observation_code" if section.each else "resource_key"
     query = f"resource_key, {words}, {section.date}::DATE::VARCHAR, {value}"
-    rows = held.newest(said, query, section.where, section.date, per, section.each or 1, MOST)
+    rows = held.sheet(said).newest(query, section.where, per, section.each, MOST)
     found: dict[Key, Entry] = {}
     for resource_key, name, day, measured in rows:
         link, kind, name_there = resource_key.split("/", 2)

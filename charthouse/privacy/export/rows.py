@@ -7,22 +7,12 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from charthouse.privacy.export.render import day, shown
-from transforms.tables import Table, table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from charthouse.privacy.export.holdings import Holdings
+    from charthouse.privacy.export.sheets import Sheet
 
-DATES: Final = {
-    "allergies": ("onset", "recorded", "last_occurrence"),
-    "conditions": ("onset", "recorded", "asserted"),
-    "medications": ("authored", "effective", "prepared"),
-    "procedures": ("performed",),
-    "vaccines": ("occurrence", "recorded"),
-    "visits": ("period_start",),
-}
-"""Which date of a row is shown, the first that is there. Observations have `effective` and `issued`."""
 SAID: Final = {
     "allergies": ("reaction_words", "reaction_displays", "criticality", "clinical_status", "verification_status"),
     "conditions": ("clinical_status", "severity_display", "body_site_display", "verification_status"),
@@ -32,7 +22,6 @@ SAID: Final = {
     "visits": ("class_display", "reason_display", "status"),
 }
 NAMES: Final = ("code_text", "code_display", "medication_display", "code", "class_display", "service_type_display")
-_OBSERVED: Final = ("effective", "issued")
 _HIDDEN: Final = frozenset(
     ("row_key", "person_key", "link_id", "codes", "code_systems", "has_value", "has_members", "component_number")
 )
@@ -63,15 +52,11 @@ class Row:
     file_name: str = ""
 
 
-def rows_of(held: Holdings, name: str, sources: Mapping[str, str]) -> Iterator[Row]:
+def rows_of(sheet: Sheet, name: str, sources: Mapping[str, str]) -> Iterator[Row]:
     """The rows of a category, newest first; those without a date at the end. `sources` names providers by link."""
-    said = table(name)
-    dates = DATES.get(name, _OBSERVED)
-    order = f"coalesce({', '.join(dates)}) DESC NULLS LAST, row_key"
-    columns = [column.name for column in said.columns]
-    labels = {column: label(column) for column in columns}
-    for number, values in enumerate(held.table(said, order=order), 1):
-        yield _row(number, said, dict(zip(columns, values, strict=True)), dates, labels, sources)
+    labels = {column: label(column) for column in sheet.columns}
+    for number, values in enumerate(sheet.shown(), 1):
+        yield _row(number, name, values, sheet.dates, labels, sources)
 
 
 def label(column: str) -> str:
@@ -83,7 +68,7 @@ def label(column: str) -> str:
 
 def _row(
     number: int,
-    said: Table,
+    name: str,
     values: dict[str, Any],
     dates: Sequence[str],
     labels: Mapping[str, str],
@@ -92,7 +77,7 @@ def _row(
     shown_at = next((column for column in dates if values.get(column) is not None), None)
     when = day(values[shown_at], values.get(f"{shown_at}_precision")) if shown_at else ""
     named = next((column for column in NAMES if values.get(column)), None)
-    value, used = _measured(values) if said.name not in DATES else _told(said.name, values, named)
+    value, used = _told(name, values, named) if name in SAID else _measured(values)
     flag = str(values.get("interpretation_display") or values.get("interpretation_code") or "")
     hidden = _HIDDEN | {shown_at, named} | used
     more = [
