@@ -173,7 +173,7 @@ def _file(work: _Scan, place: str, file: Path) -> None:
             return
         with file.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
             work.look(place, content, attributed=attributed)
-            head = content[:16]
+            head = bytes(content[:16])
         work.proof.files += 1
         if head == _SQLITE:
             _database(work, place, f"sqlite:///{file}")
@@ -181,8 +181,8 @@ def _file(work: _Scan, place: str, file: Path) -> None:
             for batch in pq.ParquetFile(file).iter_batches(batch_size=ROWS):
                 _batch(work, place, batch, attributed=attributed)
         elif file.suffix == ".eml":
-            for text in mail_parts(file):
-                work.look(place, text)
+            for said in mail_parts(file):
+                work.look(place, said)
         elif head[:2] == b"\x1f\x8b" or head[:2] == b"PK":
             _packed(work, place, file.read_bytes(), attributed=attributed, depth=0)
     except FileNotFoundError:

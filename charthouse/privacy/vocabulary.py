@@ -12,7 +12,7 @@ from sqlalchemy import MetaData, Table, create_engine, inspect, make_url, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from charthouse.privacy.matching import Matcher
-from charthouse.privacy.registry import places
+from charthouse.privacy.registry import place_of, places
 from charthouse.settings import PROJECT_ROOT
 from charthouse.state.engine import engine
 
@@ -49,7 +49,9 @@ def _said(settings: Settings) -> Iterator[bytes]:
             continue
         for pattern in place.what:
             for file in sorted(settings.home.glob(pattern)):
-                if file.is_file() and file.stat().st_size < LARGEST:
+                inside = file.relative_to(settings.home).as_posix()
+                of_this = place_of("files", inside) is place  # a pattern may cover more than is left to it
+                if of_this and file.is_file() and file.stat().st_size < LARGEST:
                     yield file.read_bytes()
     yield from _tables(engine(settings), [name for place in places("state", "") for name in place.what])
     airflow = airflow_engine(settings)

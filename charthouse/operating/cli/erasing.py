@@ -26,10 +26,13 @@ def erase(
 
     Where there is a time to take it back (CHARTHOUSE_ERASURE_WAIT_DAYS), the request waits for it.
     """
-    from charthouse.privacy import requests
+    from charthouse.privacy import requests, tombstones
     from charthouse.state import session
 
     _sure(yes)
+    if tombstones.opened().among("person", [person]) and not _is_there(person):
+        typer.echo("erased already; the receipt was given then")
+        return
     with session() as state:
         asked = requests.ask_erasure(state, person, actor="operator")
     _work(asked.request_id)
@@ -89,6 +92,14 @@ def requests_cancel(request: Annotated[str, typer.Argument(metavar="REQUEST", he
     with session() as state:
         cancel(state, request, actor="operator")
     typer.echo("cancelled")
+
+
+def _is_there(person_key: str) -> bool:
+    from charthouse.state import session
+    from charthouse.state.models import Person
+
+    with session(read_only=True) as state:
+        return state.get(Person, person_key) is not None
 
 
 def _sure(yes: bool) -> None:
