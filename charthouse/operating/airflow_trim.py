@@ -6,6 +6,7 @@ home's own Airflow or from the setting.
 
 from __future__ import annotations
 
+import os
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -53,7 +54,7 @@ def _environment() -> Mapping[str, str] | None:
     given = settings.airflow_database_url.get_secret_value()
     if not given and not (settings.home / "airflow" / "airflow.db").exists():
         return None
-    made = environment()
+    made = dict(os.environ) if given else environment()
     for name in _IN_TASKS:
         made.pop(name, None)
     if given:
