@@ -34,7 +34,7 @@ from charthouse.sync.check import check_batch
 from charthouse.sync.collect import collect_batch
 from plugins.deadlines import missed, within
 from tests.conftest import Installation
-from tests.sync.conftest import House, house, observation  # noqa: F401  # `house` is a fixture
+from tests.sync.conftest import BOTH, House, house, observation  # noqa: F401  # `house` is a fixture
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -74,6 +74,7 @@ def grow_old(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     get_settings.cache_clear()
 
 
+@BOTH
 def test_what_is_old_goes_and_what_something_rests_on_stays(
     house: House,  # noqa: F811
     monkeypatch: pytest.MonkeyPatch,
