@@ -41,14 +41,14 @@ def keep_retention() -> None:
         """Remove what is past its time from the home, the state and the vault."""
         from charthouse.privacy import retention
 
-        retention.apply()
+        retention.apply(actor="sync")
 
     @step()
     def trim_airflow() -> None:
         """Remove what is past its time from Airflow's own database."""
         from charthouse.operating.airflow_trim import trim
 
-        trim()
+        trim(actor="sync")
 
     @step()
     def verify_audit() -> None:

@@ -6,6 +6,7 @@ home's own Airflow or from the setting.
 
 from __future__ import annotations
 
+import os
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,8 @@ from charthouse.state import audit, session
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from charthouse.state.models import Actor
+
 log = get_logger(__name__)
 
 BATCH = 10_000
@@ -26,7 +29,7 @@ BATCH = 10_000
 _IN_TASKS = ("_AIRFLOW_PROCESS_CONTEXT", "AIRFLOW__CORE__SQL_ALCHEMY_CONN", "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_CMD")
 
 
-def trim() -> bool:
+def trim(*, actor: Actor = "operator") -> bool:
     """Remove what is past its time from Airflow's database; whether there is one that we can reach.
 
     Raises:
@@ -44,7 +47,7 @@ def trim() -> bool:
         log.error("airflow db clean failed", last=done.stderr.strip().rpartition("\n")[2][:200])
         raise PrivacyError("CH961", what=f"airflow db clean ended with {done.returncode}")
     with session() as state:
-        audit.record(state, "operator", "retention.applied", "retention", retention.AIRFLOW, {"days": entry.days or 0})
+        audit.record(state, actor, "retention.applied", "retention", retention.AIRFLOW, {"days": entry.days or 0})
     return True
 
 
@@ -53,7 +56,7 @@ def _environment() -> Mapping[str, str] | None:
     given = settings.airflow_database_url.get_secret_value()
     if not given and not (settings.home / "airflow" / "airflow.db").exists():
         return None
-    made = environment()
+    made = dict(os.environ) if given else environment()
     for name in _IN_TASKS:
         made.pop(name, None)
     if given:

@@ -229,7 +229,7 @@ def _turn(database: Database, scratch: Path, settings: Settings) -> _Moment | No
         try:
             _copy_one(source / path, file)
         except FileNotFoundError:
-            log.info("a file of a lake was cleaned away meanwhile", lake=database.name)
+            log.debug("a file of a lake was cleaned away meanwhile", lake=database.name)
             return None
         if file.stat().st_size != size:
             raise PrivacyError("CH952", where=database.name, what="a file is not of the size that its catalog knows")

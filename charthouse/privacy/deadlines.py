@@ -56,21 +56,21 @@ def watch(settings: Settings | None = None) -> int:
         for request_id in known - pressing:
             close_alarm(state, NEAR, request_id)
         for alarm in standing:
-            if alarm.code == LATE and not _waits(state, alarm.subject):
+            since = now() - timedelta(hours=RUN_HOURS)
+            if alarm.code == LATE and alarm.seen_at < since and not _waits(state, alarm.subject, since):
                 close_alarm(state, LATE, alarm.subject)
     return len(pressing)
 
 
 def late(dag_id: str, settings: Settings | None = None) -> None:
     """Note that a run of a DAG which works off requests takes longer than it should."""
+    watch(settings)
     with session(settings) as state:
         raise_alarm(state, LATE, dag_id)
-    watch(settings)
 
 
-def _waits(state: Session, dag_id: str) -> bool:
-    """Whether a request that a DAG works off has waited for longer than a run may take."""
-    since = now() - timedelta(hours=RUN_HOURS)
+def _waits(state: Session, dag_id: str, since: datetime) -> bool:
+    """Whether a request that a DAG works off could have begun before `since`."""
     query = select(PrivacyRequest.id).where(
         PrivacyRequest.kind.in_(KINDS.get(dag_id, ())),
         PrivacyRequest.status.in_(OPEN),

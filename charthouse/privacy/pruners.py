@@ -108,10 +108,12 @@ class Files:
 
     def prune(self, settings: Settings, before: datetime) -> int:
         """Remove them, and the folders that are empty then."""
+        top, emptied = settings.home / self.folder, set()
         past = list(self._past(settings, before))
         for file in past:
             file.unlink(missing_ok=True)
-        for folder in sorted((settings.home / self.folder).rglob("*/"), reverse=True):
+            emptied |= {folder for folder in file.parents if top in folder.parents}
+        for folder in sorted(emptied, reverse=True):  # those below first
             with suppress(OSError):  # it is not empty
                 folder.rmdir()
         return len(past)

@@ -22,6 +22,8 @@ from charthouse.state.base import now
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from charthouse.state.models import Actor
+
 log = get_logger(__name__)
 
 AIRFLOW: Final = "airflow"
@@ -84,7 +86,7 @@ def look(settings: Settings | None = None) -> list[Kept]:
     return kept
 
 
-def apply(settings: Settings | None = None) -> dict[str, int]:
+def apply(*, actor: Actor = "operator", settings: Settings | None = None) -> dict[str, int]:
     """Remove what is past its time. Returns how much of each went; the audit trail keeps that.
 
     Killed or failed half-way, the rest goes the next time.
@@ -107,7 +109,7 @@ def apply(settings: Settings | None = None) -> dict[str, int]:
                 failed = failed or error
     told = {name: count for name, count in removed.items() if count}
     with session(settings) as state:
-        audit.record(state, "operator", "retention.applied", "retention", "retention", told)
+        audit.record(state, actor, "retention.applied", "retention", "retention", told)
     log.info("retention applied", **told)
     if failed is not None:
         raise failed

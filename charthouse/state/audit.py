@@ -95,8 +95,7 @@ _DIGESTED: Final = ("id", "at", "actor", "action", "subject_kind", "subject_dige
 @event.listens_for(Session, "before_commit")
 def _link(session: Session) -> None:
     """Put the events of a transaction at the end of the chain. Nothing is locked after this: no deadlock."""
-    root = session.get_transaction()
-    if session.in_nested_transaction() and root is not None and root.is_active:
+    if session.in_nested_transaction():
         return  # a savepoint is let go of, and the transaction goes on
     waiting: list[AuditEvent] = session.info.pop(_WAITING, [])
     if not waiting:

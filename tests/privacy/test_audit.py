@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ import pytest
 from alembic import command
 from sqlalchemy import create_engine, make_url, text
 
+from charthouse.errors import StateError
 from charthouse.linking.keys import ensure_key
 from charthouse.linking.people import create_person
 from charthouse.privacy import audit_trail
@@ -132,6 +134,26 @@ def test_many_processes_write_one_chain_and_a_killed_one_breaks_nothing(house: I
     with engine().connect() as connection:  # neither an event without its deed nor a deed without its event
         assert connection.execute(text("SELECT count(*) FROM person")).scalar() == len(told) / 2
     assert verdict.events - verdict.anchored <= 2, "a kill between a commit and its anchor costs that anchor alone"
+
+
+def test_savepoints_take_their_own_events_and_none_is_left_open(house: Installation) -> None:
+    with session() as state:
+        audit.record(state, "sync", "first", "vault", "vault")
+        with state.begin_nested():
+            with state.begin_nested():
+                audit.record(state, "sync", "second", "vault", "vault")
+            with suppress(KeyError), state.begin_nested():
+                audit.record(state, "sync", "lost", "vault", "vault")
+                with state.begin_nested():
+                    audit.record(state, "sync", "lost", "vault", "vault")
+                raise KeyError
+            audit.record(state, "sync", "third", "vault", "vault")
+    with pytest.raises(RuntimeError, match="savepoint"), session() as state:
+        state.begin_nested()
+    with pytest.raises(StateError, match="CH605"), session(read_only=True) as state:
+        audit.record(state, "sync", "unwritten", "vault", "vault")
+    assert [event["action"] for event in audit_trail.events()] == ["first", "second", "third"]
+    assert audit_trail.verify().holds
 
 
 @pytest.mark.parametrize(

@@ -166,6 +166,22 @@ def test_a_full_disk_leaves_nothing(taken: Any, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_file_that_is_lost_or_cannot_be_read_is_no_backup(taken: Any, tmp_path: Path) -> None:
+    installation, _, _, _ = taken
+    file = next((installation.home / "vault" / "data").rglob("*.parquet"))
+    file.rename(tmp_path / "aside")
+    try:
+        for said in ("files that its catalog names are gone", file.name):
+            done = installation.run("backup", str(tmp_path / "made"))
+            assert (done.returncode, done.stderr[:6]) == (1, "CH952 "), done.stderr
+            assert said in done.stderr
+            file.mkdir(exist_ok=True)  # root reads every file, but no folder as one
+    finally:
+        shutil.rmtree(file, ignore_errors=True)
+        (tmp_path / "aside").rename(file)
+    assert list(tmp_path.iterdir()) == []
+
+
 @BOTH
 def test_files_that_are_cleaned_away_meanwhile_and_both_databases(
     house: House,  # noqa: F811

@@ -25,6 +25,7 @@ from charthouse.privacy.pruners import PRUNERS
 from charthouse.settings import get_settings
 from charthouse.state import audit, session
 from charthouse.state.ledger import SyncRun, SyncTally
+from charthouse.state.linking import OperatorAlarm
 from charthouse.state.models import Link, LinkEvent, Watermark
 from charthouse.state.notices import Delivery, Notice
 from charthouse.state.privacy import Download, ExportPart, PrivacyRequest
@@ -33,7 +34,7 @@ from charthouse.sync.check import check_batch
 from charthouse.sync.collect import collect_batch
 from plugins.deadlines import missed, within
 from tests.conftest import Installation
-from tests.sync.conftest import House, house, observation  # noqa: F401  # `house` is a fixture
+from tests.sync.conftest import BOTH, House, house, observation  # noqa: F401  # `house` is a fixture
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,6 +74,7 @@ def grow_old(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     get_settings.cache_clear()
 
 
+@BOTH
 def test_what_is_old_goes_and_what_something_rests_on_stays(
     house: House,  # noqa: F811
     monkeypatch: pytest.MonkeyPatch,
@@ -209,7 +211,11 @@ def test_a_request_near_its_due_date_is_told_until_it_is_done(
     missed({"dag_run": {"dag_id": "run_exports"}})
     with session() as state:
         assert [(alarm.code, alarm.subject) for alarm in open_alarms(state)] == [("CH956", "run_exports")]
+    deadlines.watch()
+    with session() as state:
+        assert open_alarms(state), "it stays while somebody waits"
         requests.cancel(state, waiting)
+        state.execute(update(OperatorAlarm).values(seen_at=now() - timedelta(hours=7)))
     deadlines.watch()
     with session(read_only=True) as state:
         assert open_alarms(state) == []
