@@ -172,7 +172,8 @@ def _join_tombstones(backed_up: Path, present: Path) -> int:
     Raises:
         PrivacyError: CH954 when they were made under different keys: none of them may be lost.
     """
-    files = [file.read_bytes().splitlines() for file in (present, backed_up) if file.exists()]
+    found = [file.read_bytes().splitlines() for file in (present, backed_up) if file.exists()]
+    files = [lines for lines in found if len(lines) > 1] or found[-1:]  # a key under which nothing was made yet
     if len({lines[0] for lines in files if lines}) > 1:
         raise PrivacyError("CH954", where=str(present), what="these tombstones are of another installation")
     joined = list(dict.fromkeys(line for lines in files for line in lines if line.strip()))
