@@ -128,7 +128,8 @@ def _make(request_id: str, person_key: str, options: dict[str, Any], settings: S
     with session(settings, read_only=True) as state:
         links = links_of(state, person_key, scope.providers)
         named = select(Link.id, Provider.name).join(Provider, Provider.slug == Link.provider)
-        sources = dict(state.execute(named.where(Link.person_key == person_key)).tuples().all())
+        rows = state.execute(named.where(Link.person_key == person_key))
+        sources = {row[0]: row[1] for row in rows}
         documents = account_of(state, person_key, scope, settings)
 
     def finished(part: Finished) -> None:
