@@ -187,3 +187,29 @@ def test_what_is_over_is_deleted_and_an_erasure_calls_it_off(
     assert list((home / "exports").iterdir()) == []
     with session(read_only=True) as state:
         assert state.query(ExportPart).count() == 0
+
+
+def test_a_full_disk_is_told_and_passes(person: str, home: Path) -> None:
+    request_id = asked(person)
+    full = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, 2_000_000));"
+    full += "from charthouse.operating.cli import main; sys.argv[0] = 'charthouse'; main()"
+    command = [sys.executable, "-c", full, "export", person, "--out", str(home.parent / "out")]
+    env = Installation(home, {"CHARTHOUSE_EXPORT_PART_BYTES": "100000000"}).environment()
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+    assert (done.returncode, "CH931" in done.stderr, "Traceback" in done.stderr) == (1, True, False), done.stderr
+    with session(read_only=True) as state:
+        assert state.get_one(PrivacyRequest, request_id).status == "running"
+        assert state.get_one(PrivacyRequest, request_id).code == "CH931"
+    assert job.run(request_id), "it goes on when there is space"
+
+
+def test_nothing_is_exported_too(home: Path) -> None:
+    with session() as state:
+        from charthouse.linking import people
+
+        nobody = people.create_person(state).person_key
+    request_id = asked(nobody)
+    job.run(request_id)
+    files = unpacked(request_id)
+    assert {"index.html", "README.txt", "ips.json", "manifest.json", "account/person.json"} <= files.keys()
+    assert b"There are no connections" in files["index.html"]
