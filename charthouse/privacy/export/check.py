@@ -78,12 +78,13 @@ def check(files: Sequence[Path], jwks: Mapping[str, Any] | None = None) -> Check
         elif hashlib.sha256(_read(found[KEYS][0])).hexdigest() != said.get("keys_sha256"):
             findings.append(Finding("CH935", KEYS))
         parts = int(content.get("parts", 1))
-        if files[0].is_file() and len(files) < parts:
-            findings.append(Finding("CH938", f"{parts} parts were made, {len(files)} are here"))
+        here = {each["part"] for path, each in listed.items() if path in found}
+        absent = sorted({each["part"] for each in listed.values()} - here)
+        findings += [Finding("CH938", f"part {number} of {parts}") for number in absent]
         size = 0
         for path, each in listed.items():
             there = found.get(path, [])
-            if not there:
+            if not there and each["part"] in here:
                 findings.append(Finding("CH936", path))
             elif any(not _fits(place, each) for place in there):
                 findings.append(Finding("CH935", path))
