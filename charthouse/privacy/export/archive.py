@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import stat
 import zipfile
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import IO, TYPE_CHECKING, Any
 
@@ -156,7 +157,7 @@ class Archive:
     def abandon(self) -> None:
         """Leave nothing of the part that is open."""
         if self._part is not None:
-            self._part.sealed.abandon()
+            self._part.abandon()
             self._part = None
 
     def _room(self, size: int) -> _Part:
@@ -245,6 +246,7 @@ class _Part:
         self.number, self.file, self.key, self._at = number, file, key, at
         self.listed: list[Listed] = []
         self._entries = self._directory = 0
+        self._open: IO[bytes] | None = None
         self.sealed = SealedFile(file, key)
         self._zip = zipfile.ZipFile(self.sealed, "w", zipfile.ZIP_DEFLATED, compresslevel=5)
 
@@ -261,7 +263,16 @@ class _Part:
         said.compress_type = zipfile.ZIP_DEFLATED
         said._compresslevel = 5  # type: ignore[attr-defined]
         said.external_attr = (stat.S_IFREG | 0o600) << 16
-        return _Entry(self, self._zip.open(said, "w"), path, media_type)
+        self._open = self._zip.open(said, "w")
+        return _Entry(self, self._open, path, media_type)
+
+    def abandon(self) -> None:
+        """Leave nothing; what is open is closed into the void, or it would complain when it is collected."""
+        self.sealed.abandon()
+        for each in (self._open, self._zip):
+            with suppress(Exception):
+                if each is not None:
+                    each.close()
 
     def close(self) -> None:
         self._zip.close()

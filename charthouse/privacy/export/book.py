@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
@@ -118,7 +119,8 @@ class Book:
         description = "These records came and could not be used. They are kept exactly as they came, in quarantine/."
 
         def things() -> Iterator[dict[str, Any]]:
-            for number, each in enumerate(held.quarantine(content=False), 1):
+            both = chain(held.quarantine(content=False), held.quarantine(content=False, broken=True))
+            for number, each in enumerate(both, 1):
                 reasons = [("Reason", f"{rule}: {RULES[rule].title if rule in RULES else ''}") for rule in each.rules]
                 name = f"{each.resource_type or 'Unknown type'} {each.resource_id}".strip()
                 note = f"{self.sources.get(each.link_id, '')} · received {each.stored_at[:10]}"

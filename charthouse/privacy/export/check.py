@@ -18,6 +18,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 from charthouse.errors import PrivacyError
 from charthouse.privacy import signing
 from charthouse.privacy.export.manifest import FORMAT, KEYS, MANIFEST, OWN, SIGNATURE
+from charthouse.privacy.export.zips import is_as_written
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -72,18 +73,26 @@ def check(files: Sequence[Path], jwks: Mapping[str, Any] | None = None) -> Check
         content, said, kid = _signed(found, jwks)
         listed = {str(each["path"]): each for each in content["files"]}
         findings = [Finding("CH935", name) for name in OWN if len(found.get(name, ())) > 1]
+        if KEYS not in found:
+            findings.append(Finding("CH936", KEYS))
+        elif hashlib.sha256(_read(found[KEYS][0])).hexdigest() != said.get("keys_sha256"):
+            findings.append(Finding("CH935", KEYS))
         parts = int(content.get("parts", 1))
-        if files[0].is_file() and len(files) < parts:
-            findings.append(Finding("CH938", f"{parts} parts were made, {len(files)} are here"))
+        here = {each["part"] for path, each in listed.items() if path in found}
+        absent = sorted({each["part"] for each in listed.values()} - here)
+        findings += [Finding("CH938", f"part {number} of {parts}") for number in absent]
         size = 0
         for path, each in listed.items():
             there = found.get(path, [])
-            if not there:
+            if not there and each["part"] in here:
                 findings.append(Finding("CH936", path))
             elif any(not _fits(place, each) for place in there):
                 findings.append(Finding("CH935", path))
             size += int(each["size"])
         findings += [Finding("CH937", name) for name in sorted(found) if name not in listed and name not in OWN]
+    if not findings:
+        changed = [file.name for file in files if file.is_file() and not is_as_written(file, str(said["made_at"]))]
+        findings += [Finding("CH935", f"{name} (the ZIP itself)") for name in changed]
     return Checked(tuple(findings), len(listed), size, str(said.get("made_at", "")), parts, kid, jwks is None)
 
 

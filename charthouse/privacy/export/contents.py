@@ -249,10 +249,11 @@ def _write_manifest(work: Work) -> None:
 
 
 def _signed(listed: list[Any], said: dict[str, Any], settings: Settings) -> list[tuple[str, str, bytes]]:
-    content = manifest.manifest(listed, said)
-    proof = manifest.signature(content, {"request_id": said["request_id"], "parts": said["parts"]}, settings)
+    content, keys = manifest.manifest(listed, said), manifest.keys(settings)
+    told = {"request_id": said["request_id"], "parts": said["parts"]}
+    proof = manifest.signature(content, keys, told, settings)
     return [
-        (manifest.KEYS, JSON, manifest.keys(settings)),
+        (manifest.KEYS, JSON, keys),
         (manifest.MANIFEST, JSON, content),
         (manifest.SIGNATURE, "application/jose", proof),
     ]

@@ -90,11 +90,20 @@ def expire_exports(settings: Settings | None = None) -> int:
     if settings.exports.is_dir():
         for folder in settings.exports.iterdir():
             if folder.is_dir() and folder.name not in known | still_open:
-                with suppress(StateError), exclusive(f"request {folder.name}", settings, wait=0):
-                    store.forget(folder.name, settings)
+                _sweep(folder.name, settings)
     if gone:
         log.info("exports expired", parts=gone)
     return gone
+
+
+def _sweep(name: str, settings: Settings) -> None:
+    """Delete a folder that no export belongs to; one that came about meanwhile stays."""
+    with suppress(StateError), exclusive(f"request {name}", settings, wait=0):
+        with session(settings, read_only=True) as state:
+            request = state.get(PrivacyRequest, name)
+            known = state.scalar(select(ExportPart.id).where(ExportPart.request_id == name).limit(1))
+        if known is None and (request is None or request.status not in requests.OPEN):
+            store.forget(name, settings)
 
 
 def drop_exports_of(person_key: str, settings: Settings | None = None) -> int:
@@ -128,7 +137,8 @@ def _make(request_id: str, person_key: str, options: dict[str, Any], settings: S
     with session(settings, read_only=True) as state:
         links = links_of(state, person_key, scope.providers)
         named = select(Link.id, Provider.name).join(Provider, Provider.slug == Link.provider)
-        sources = dict(state.execute(named.where(Link.person_key == person_key)).tuples().all())
+        rows = state.execute(named.where(Link.person_key == person_key))
+        sources = {row[0]: row[1] for row in rows}
         documents = account_of(state, person_key, scope, settings)
 
     def finished(part: Finished) -> None:

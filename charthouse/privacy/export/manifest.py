@@ -41,13 +41,14 @@ def manifest(listed: Sequence[Listed], said: Mapping[str, Any]) -> bytes:
     return head + b',"files":[\n' + files + b"\n]}\n"
 
 
-def signature(content: bytes, said: Mapping[str, Any], settings: Settings | None = None) -> bytes:
-    """What proves the list: a signed document that names its SHA-256.
+def signature(content: bytes, keys: bytes, said: Mapping[str, Any], settings: Settings | None = None) -> bytes:
+    """What proves the list: a signed document that names its SHA-256, and that of the keys beside it.
 
     Raises:
         SetupError: CH006 when our key cannot be opened.
     """
-    document = {"type": FORMAT, "manifest_sha256": hashlib.sha256(content).hexdigest(), **said}
+    digests = {"manifest_sha256": hashlib.sha256(content).hexdigest(), "keys_sha256": hashlib.sha256(keys).hexdigest()}
+    document = {"type": FORMAT, **digests, **said}
     return signing.sign(document, settings=settings).encode() + b"\n"
 
 

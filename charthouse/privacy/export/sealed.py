@@ -5,6 +5,7 @@ Nothing readable touches the disk: what a killed process leaves is the beginning
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import threading
@@ -18,7 +19,7 @@ from charthouse import files
 from charthouse.errors import PrivacyError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 CHUNK = 256 * 1024
@@ -96,13 +97,18 @@ class SealedFile:
         self._thread.join()
         if self._fault is not None:
             files.scratch_of(self._file).unlink(missing_ok=True)
-            raise OSError(getattr(self._fault, "errno", None) or 5, "it cannot be written", str(self._file))
+            number = getattr(self._fault, "errno", None) or errno.EIO
+            raise OSError(number, os.strerror(number), str(self._file)) from None
 
     def _encrypt(self, read: int, key: str) -> None:
         recipient = x25519.Identity.from_str(key).to_public()
         try:
-            with os.fdopen(read, "rb") as plain, _private(files.scratch_of(self._file)) as out:
-                pyrage.encrypt_io(plain, out, [recipient])
+            with os.fdopen(read, "rb") as plain, _private(files.scratch_of(self._file)) as file:
+                out = _Watched(file)
+                try:
+                    pyrage.encrypt_io(plain, out, [recipient])
+                except Exception as fault:
+                    raise out.fault or fault from None
         except BaseException as fault:  # told to whoever writes
             self._fault = fault
 
@@ -135,6 +141,29 @@ def opened(file: Path, key: str, begin: int = 0) -> Iterator[bytes]:
     thread.join()
     if faults:
         raise PrivacyError("CH942", where="export", what=type(faults[0]).__name__)
+
+
+class _Watched:
+    """Remembers what kept a file from being written: the library tells of it in words alone."""
+
+    def __init__(self, out: IO[bytes]) -> None:
+        self._out = out
+        self.fault: OSError | None = None
+
+    def write(self, data: bytes) -> int:
+        """As files do."""
+        return self._told(lambda: self._out.write(data))
+
+    def flush(self) -> None:
+        """As files do."""
+        self._told(lambda: self._out.flush() or 0)
+
+    def _told(self, deed: Callable[[], int]) -> int:
+        try:
+            return deed()
+        except OSError as fault:
+            self.fault = fault
+            raise
 
 
 class _From:
