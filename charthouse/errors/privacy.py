@@ -57,7 +57,9 @@ CODES = (
     ErrorCode("CH936", "A file is missing", "Name all parts of the export, or get it anew.", final=True),
     ErrorCode("CH937", "A file was added", "It is not ours: do not open it.", final=True),
     ErrorCode("CH938", "A part of the export is missing", "Name all of its ZIPs.", final=True),
-    ErrorCode("CH939", "A key set cannot be read", "Name a JSON Web Key set, such as that of GET /keys.", final=True),
+    ErrorCode(
+        "CH939", "A key set cannot be read", "Name a JSON Web Key set, such as: charthouse keys public", final=True
+    ),
     ErrorCode("CH940", "This download is over, was used, or never was", "Ask for a new link to it.", final=True),
     ErrorCode("CH941", "That part of the download cannot be given", "Ask for what Content-Range names.", final=True),
     ErrorCode("CH942", "An export's file is damaged at rest", "Nothing to do: it is made anew."),

@@ -74,7 +74,7 @@ def test_an_erasure_is_asked_for_once_worked_off_and_proven(api: Api, own: str, 
     assert after["status"] == "done"
     assert person not in str(after)
     receipt = api.ask("GET", f"/receipts/{after['receipt_id']}", operator).json()["document"]
-    keys = api.ask("GET", "/receipts/keys", operator).json()
+    keys = api.ask("GET", "/receipts.jwks.json").json()
     held = receipts.check(receipt, keys, said["receipt_code"])
     assert held["act"] == "erase"
     assert held["proof"]["found"] == 0

@@ -1,4 +1,4 @@
-"""What anybody may know: whether we are well, and the public keys that providers verify our assertions with."""
+"""What anybody may know: whether we are well, and the public keys by which what we sign is verified."""
 
 from __future__ import annotations
 
@@ -49,3 +49,15 @@ def keys(request: Request, response: Response) -> KeySet:
     """What a provider verifies our `private_key_jwt` assertions with. A new key is here before it signs."""
     response.headers["Cache-Control"] = "public, max-age=300"
     return KeySet(keys=list(signing_keys.public_jwks("client_assertion", settings=settings_of(request))["keys"]))
+
+
+@router.get(
+    "/receipts.jwks.json",
+    operation_id="getReceiptKeys",
+    summary="Our public keys that sign receipts, exports and backups",
+    responses=_PUBLIC,
+)
+def receipt_keys(request: Request, response: Response) -> KeySet:
+    """What `charthouse verify --keys` takes. They stay for good: keep them with what they signed."""
+    response.headers["Cache-Control"] = "public, max-age=300"
+    return KeySet(keys=list(signing_keys.public_jwks("receipt", settings=settings_of(request))["keys"]))

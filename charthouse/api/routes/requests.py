@@ -57,13 +57,7 @@ class Receipt(BaseModel):
 
     receipt_id: str
     issued_at: datetime
-    document: str = Field(description="A JSON Web Signature; its keys are at /receipts/keys.")
-
-
-class Keys(BaseModel):
-    """A JWK set (RFC 7517)."""
-
-    keys: list[dict[str, str | list[str]]]
+    document: str = Field(description="A JSON Web Signature; its keys are at /receipts.jwks.json.")
 
 
 @router.post(
@@ -151,14 +145,6 @@ def cancel(request_id: RequestId, request: Request, caller: Calling) -> PrivacyR
     with session(settings_of(request)) as state:
         _reach(state, caller, request_id)
         return _shown(requests.cancel(state, request_id, actor=actor_of(caller)))
-
-
-@router.get("/receipts/keys", operation_id="getReceiptKeys", summary="The keys that sign receipts and exports")
-def keys(request: Request, caller: Calling) -> Keys:  # noqa: ARG001  # the guard has looked at the caller
-    """What `charthouse verify` needs; keep them with the receipts."""
-    from charthouse.privacy.signing import public_keys
-
-    return Keys(keys=public_keys(settings_of(request))["keys"])
 
 
 @router.get(

@@ -44,3 +44,13 @@ def new() -> None:
     from cryptography.fernet import Fernet
 
     typer.echo(Fernet.generate_key().decode())
+
+
+@app.command()
+def public() -> None:
+    """Print the public keys that check our receipts, exports and backups, as a JWK set."""
+    import json
+
+    from charthouse.privacy.signing import public_keys
+
+    typer.echo(json.dumps(public_keys(), indent=1))
