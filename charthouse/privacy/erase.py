@@ -6,7 +6,6 @@ until a scan of all bytes finds nothing; only that closes a request. Several req
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -65,14 +64,11 @@ def run(request_ids: Sequence[str], settings: Settings | None = None) -> list[Er
     """Erase what these requests ask for, together. What is in the way is noted with each, and it is tried again.
 
     Raises:
-        PrivacyError: CH900 when there is no such request, CH903 when another process is at one of them.
+        PrivacyError: CH900 when there is no such request.
         StateError: CH605 when the state database cannot be used, CH608 when another erasure does not end.
     """
     settings = settings or get_settings()
-    with ExitStack() as held:
-        held.enter_context(exclusive("erasing", settings, wait=WAIT_SECONDS))
-        for request_id in sorted(set(request_ids)):
-            held.enter_context(requests.working(request_id, settings))
+    with exclusive("erasing", settings, wait=WAIT_SECONDS):
         return _run(list(dict.fromkeys(request_ids)), settings)
 
 

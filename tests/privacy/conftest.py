@@ -189,6 +189,15 @@ def home(canaries: Home, tmp_path: Path) -> Iterator[Home]:
         clinic.rules.clear()
 
 
+@pytest.fixture(scope="session")
+def night(tmp_path_factory: pytest.TempPathFactory, new_installation: Any) -> Any:
+    """An installation after a night of Airflow's, with made-up people; a test may erase one of them."""
+    installation = new_installation(tmp_path_factory.mktemp("night") / "home")
+    done = installation.run("nightly", "--people", "3", "--seed", "7")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return installation
+
+
 def environment(home: Home) -> dict[str, str]:
     """The environment of a process that works on a home."""
     return os.environ | {

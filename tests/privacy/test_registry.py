@@ -6,8 +6,6 @@ import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
 from charthouse.privacy.registry import PLACES, place_of, places
 from charthouse.state.tables import Base
 
@@ -15,15 +13,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from charthouse.privacy.registry import Store
-
-
-@pytest.fixture(scope="module")
-def night(tmp_path_factory: pytest.TempPathFactory, new_installation: Any) -> Any:
-    """An installation after a night of Airflow's."""
-    installation = new_installation(tmp_path_factory.mktemp("night") / "home")
-    done = installation.run("nightly", "--people", "3", "--seed", "7")
-    assert done.returncode == 0, done.stdout + done.stderr
-    return installation
 
 
 def test_every_table_of_the_state_is_declared_with_what_ties_it_to_somebody() -> None:
