@@ -83,41 +83,54 @@ def _run(request_ids: list[str], settings: Settings) -> list[Erased]:
     ended: dict[str, Erased] = {}
     begun: list[Subject] = []
     proven: list[Subject] = []
+    new: list[Subject] = []
     for request_id in request_ids:
         try:
-            subject, step = _begin(request_id, settings)
+            subject, step, known = _begin(request_id, settings)
         except (CharthouseError, OSError) as error:
             ended[request_id] = _stumbled(request_id, error, settings)
             continue
         if subject is None:
             ended[request_id] = _ended_before(request_id, settings)
-        else:
+        elif known:
             (proven if step in PROVEN else begun).append(subject)
-    if begun:
-        clean = _erased(begun, ended, settings)
-        for subject, proof in clean:
-            ended[subject.request_id] = _guarded(subject, proof, settings)
+        else:
+            new.append(subject)
+    try:
+        _collect(new, settings)
+        begun += new
+    except (CharthouseError, OSError) as error:
+        ended |= {subject.request_id: _stumbled(subject.request_id, error, settings) for subject in new}
+    for subject, proof in _erased(begun, ended, settings) if begun else ():
+        ended[subject.request_id] = _guarded(subject, proof, settings)
     for subject in proven:
         ended[subject.request_id] = _guarded(subject, None, settings)
     return [ended[request_id] for request_id in request_ids]
 
 
-def _begin(request_id: str, settings: Settings) -> tuple[Subject | None, str]:
-    """The subject of a request, with how far it has come; what a proof needs is sealed before anything is changed."""
+def _begin(request_id: str, settings: Settings) -> tuple[Subject | None, str, bool]:
+    """The subject of a request, how far it has come, and whether all about it was collected before."""
     with state_session(settings) as state:
         request = requests.begin(state, request_id)
         if request is None:
-            return None, ""
+            return None, "", False
         subject, step = subjects.load(request, settings), request.step
     if subject is not None:
-        return subject, step
-    subject = subjects.collect(request, settings)
-    plain = ordinary(subject.needles.soft, settings)
-    subject.needles.forget(plain)
+        return subject, step, True
+    return subjects.of_state(request, settings), step, False
+
+
+def _collect(new: list[Subject], settings: Settings) -> None:
+    """Seal what a proof needs, before anything is changed."""
+    if not new:
+        return
+    subjects.collect(new, settings)
+    plain = ordinary(set().union(*(subject.needles.soft for subject in new)), settings)
     with state_session(settings) as state:
-        subjects.save(state, subject, settings)
+        for subject in new:
+            subject.needles.forget(plain)
+            subjects.save(state, subject, settings)
     faults.point("erase.collected")
-    return subject, step
 
 
 def _erased(begun: list[Subject], ended: dict[str, Erased], settings: Settings) -> list[tuple[Subject, Proof]]:
@@ -152,8 +165,8 @@ def _erased(begun: list[Subject], ended: dict[str, Erased], settings: Settings) 
             with state_session(settings) as state:
                 for subject in begun:
                     requests.reach(state, subject.request_id, name)
-                    if taken:
-                        subjects.save(state, subject, settings)
+                if taken and len(begun) == 1:
+                    subjects.save(state, begun[0], settings)
             faults.point(f"erase.{name}")
     except (CharthouseError, OSError) as error:
         for subject in begun:

@@ -133,7 +133,6 @@ def _is_proven(home: Home, printed: str) -> None:
         "vault.quarantine",
         "airflow.said",
         "records.lab_results",
-        "catalogs.statistics",
         "state file",
     ],
 )
