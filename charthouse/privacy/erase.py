@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from pyarrow import ArrowException
 from sqlalchemy import select, update
 
 from charthouse import faults
@@ -30,6 +31,7 @@ from charthouse.state.base import now
 from charthouse.state.locks import exclusive
 from charthouse.state.models import Link
 from charthouse.state.notices import Delivery, Notice
+from transforms.sql_on_fhir.run import FAILURES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -42,6 +44,8 @@ WAIT_SECONDS: Final = 1800.0
 """How long an erasure waits for another one of the same home."""
 PROVEN: Final = ("receipt", "tell")
 """Steps behind the scan: a request that has come so far is not erased again."""
+IN_THE_WAY: Final = (CharthouseError, OSError, *FAILURES, ArrowException)
+"""What keeps a request from its end until the next try. Words of libraries may quote values: their class is noted."""
 log = get_logger(__name__)
 
 
@@ -87,7 +91,7 @@ def _run(request_ids: list[str], settings: Settings) -> list[Erased]:
     for request_id in request_ids:
         try:
             subject, step, known = _begin(request_id, settings)
-        except (CharthouseError, OSError) as error:
+        except IN_THE_WAY as error:
             ended[request_id] = _stumbled(request_id, error, settings)
             continue
         if subject is None:
@@ -99,7 +103,7 @@ def _run(request_ids: list[str], settings: Settings) -> list[Erased]:
     try:
         _collect(new, settings)
         begun += new
-    except (CharthouseError, OSError) as error:
+    except IN_THE_WAY as error:
         ended |= {subject.request_id: _stumbled(subject.request_id, error, settings) for subject in new}
     for subject, proof in _erased(begun, ended, settings) if begun else ():
         ended[subject.request_id] = _guarded(subject, proof, settings)
@@ -168,7 +172,7 @@ def _erased(begun: list[Subject], ended: dict[str, Erased], settings: Settings) 
                 if taken and len(begun) == 1:
                     subjects.save(state, begun[0], settings)
             faults.point(f"erase.{name}")
-    except (CharthouseError, OSError) as error:
+    except IN_THE_WAY as error:
         for subject in begun:
             ended[subject.request_id] = _stumbled(subject.request_id, error, settings)
         return []
@@ -270,7 +274,7 @@ def _close(subject: Subject, proof: Proof | None, settings: Settings) -> Erased:
 def _guarded(subject: Subject, proof: Proof | None, settings: Settings) -> Erased:
     try:
         return _close(subject, proof, settings)
-    except (CharthouseError, OSError) as error:
+    except IN_THE_WAY as error:
         return _stumbled(subject.request_id, error, settings)
 
 
@@ -282,7 +286,7 @@ def _ended_before(request_id: str, settings: Settings) -> Erased:
     return Erased(request_id, code="CH901", where=request.status)
 
 
-def _stumbled(request_id: str, error: CharthouseError | OSError, settings: Settings) -> Erased:
+def _stumbled(request_id: str, error: Exception, settings: Settings) -> Erased:
     """Note what is in the way, and where; the words of a system error may name a file, and are left out."""
     own = error if isinstance(error, CharthouseError) else PrivacyError("CH911", what=type(error).__name__)
     log.warning("an erasure has not ended", request_id=request_id, code=own.code, place=own.where)

@@ -129,10 +129,8 @@ def _is_proven(home: Home, printed: str) -> None:
         "logs",
         "mails",
         "state.audit_event",
-        "state.idempotent_request",
         "vault.quarantine",
         "airflow.said",
-        "records.lab_results",
         "state file",
     ],
 )

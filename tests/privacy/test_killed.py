@@ -72,7 +72,7 @@ def test_killed_behind_every_step_it_ends_erased_once(home: Home) -> None:
 
 
 @pytest.mark.crash
-@pytest.mark.parametrize("point", ["erase.collected", "erase.vault", "erase.state", "erase.rewrite_records"])
+@pytest.mark.parametrize("point", ["erase.vault", "erase.state"])
 def test_killed_once_it_goes_on(home: Home, point: str) -> None:
     with session() as state:
         request = requests.ask_deletion(state, home.links["A", "south"]).request_id

@@ -88,7 +88,8 @@ def _delete_misdelivered(connection: duckdb.DuckDBPyConnection, subjects: Sequen
             """
             DELETE FROM vault.quarantine
             WHERE list_contains(rules, 'CH207') AND link_id IN (SELECT unnest($links))
-              AND (regexp_matches(CAST(resource AS VARCHAR), $reference) OR (resource_type = 'Patient' AND resource_id = $id))
+              AND (regexp_matches(CAST(resource AS VARCHAR), $reference)
+                   OR (resource_type = 'Patient' AND resource_id = $id))
             """,
             {"links": links, "reference": f"Patient/{re.escape(patient)}([^A-Za-z0-9.-]|$)", "id": patient},
         ).fetchone()
