@@ -114,7 +114,8 @@ class Home:
             clinic.__exit__(None, None, None)
 
 
-def _made(folder: Path) -> Home:
+def stocked(folder: Path) -> Home:
+    """A home in which the three are linked, with what a night brought of them."""
     home = Home(folder)
     home.clinics = {name: Clinic(name) for name in ("north", "south")}
     for clinic in home.clinics.values():
@@ -142,7 +143,6 @@ def _made(folder: Path) -> Home:
                 links.get_link(state, link).identity_matched_at = now()
         drain()
         _leave_answers(home)
-        _leak(home)
     return home
 
 
@@ -173,7 +173,9 @@ def _leak(home: Home) -> None:
 @pytest.fixture(scope="session")
 def canaries(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
     """The home of the canaries, as it is after a night; look at it, and copy it to do anything."""
-    home = _made(tmp_path_factory.mktemp("canaries") / "home")
+    home = stocked(tmp_path_factory.mktemp("canaries") / "home")
+    with home.lived_in():
+        _leak(home)
     yield home
     home.clean_up()
 
