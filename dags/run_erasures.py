@@ -21,6 +21,7 @@ from datetime import UTC, datetime, timedelta
 
 from airflow.sdk import dag
 
+from plugins.deadlines import within
 from plugins.steps import TRIED_AGAIN, step
 
 
@@ -30,6 +31,7 @@ from plugins.steps import TRIED_AGAIN, step
     catchup=False,
     max_active_runs=1,
     dagrun_timeout=timedelta(hours=4),
+    deadline=within(),
     doc_md=__doc__,
     tags=["privacy", "hourly"],
     default_args=TRIED_AGAIN | {"execution_timeout": timedelta(hours=3), "retry_delay": timedelta(minutes=2)},

@@ -21,6 +21,7 @@ from datetime import UTC, datetime, timedelta
 
 from airflow.sdk import dag
 
+from plugins.deadlines import within
 from plugins.steps import TRIED_AGAIN, step
 
 
@@ -30,6 +31,7 @@ from plugins.steps import TRIED_AGAIN, step
     catchup=False,
     max_active_runs=1,
     dagrun_timeout=timedelta(hours=12),
+    deadline=within(),
     doc_md=__doc__,
     tags=["privacy"],
     default_args=TRIED_AGAIN | {"execution_timeout": timedelta(hours=6)},

@@ -40,8 +40,10 @@ def sync_records() -> None:
     @step()
     def plan() -> list[str]:
         """Open the run (or resume the one that was killed) and cut the due links into batches."""
+        from charthouse.privacy.returning import erase_returned
         from charthouse.sync.plan import plan_run
 
+        erase_returned()  # a restored backup may have brought somebody back
         context = get_current_context()
         waiting = context["dag_run"].run_type == "asset_triggered"
         return plan_run(context["params"]["providers"], airflow_run_id=context["run_id"], waiting=waiting)

@@ -6,10 +6,10 @@ until a scan of all bytes finds nothing; only that closes a request. Several req
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from pyarrow import ArrowException
 from sqlalchemy import select, update
 
 from charthouse import faults
@@ -31,6 +31,7 @@ from charthouse.state.base import now
 from charthouse.state.locks import exclusive
 from charthouse.state.models import Link
 from charthouse.state.notices import Delivery, Notice
+from transforms.sql_on_fhir.run import FAILURES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -43,6 +44,8 @@ WAIT_SECONDS: Final = 1800.0
 """How long an erasure waits for another one of the same home."""
 PROVEN: Final = ("receipt", "tell")
 """Steps behind the scan: a request that has come so far is not erased again."""
+IN_THE_WAY: Final = (CharthouseError, OSError, *FAILURES, ArrowException)
+"""What keeps a request from its end until the next try. Words of libraries may quote values: their class is noted."""
 log = get_logger(__name__)
 
 
@@ -65,14 +68,11 @@ def run(request_ids: Sequence[str], settings: Settings | None = None) -> list[Er
     """Erase what these requests ask for, together. What is in the way is noted with each, and it is tried again.
 
     Raises:
-        PrivacyError: CH900 when there is no such request, CH903 when another process is at one of them.
+        PrivacyError: CH900 when there is no such request.
         StateError: CH605 when the state database cannot be used, CH608 when another erasure does not end.
     """
     settings = settings or get_settings()
-    with ExitStack() as held:
-        held.enter_context(exclusive("erasing", settings, wait=WAIT_SECONDS))
-        for request_id in sorted(set(request_ids)):
-            held.enter_context(requests.working(request_id, settings))
+    with exclusive("erasing", settings, wait=WAIT_SECONDS):
         return _run(list(dict.fromkeys(request_ids)), settings)
 
 
@@ -87,41 +87,54 @@ def _run(request_ids: list[str], settings: Settings) -> list[Erased]:
     ended: dict[str, Erased] = {}
     begun: list[Subject] = []
     proven: list[Subject] = []
+    new: list[Subject] = []
     for request_id in request_ids:
         try:
-            subject, step = _begin(request_id, settings)
-        except (CharthouseError, OSError) as error:
+            subject, step, known = _begin(request_id, settings)
+        except IN_THE_WAY as error:
             ended[request_id] = _stumbled(request_id, error, settings)
             continue
         if subject is None:
             ended[request_id] = _ended_before(request_id, settings)
-        else:
+        elif known:
             (proven if step in PROVEN else begun).append(subject)
-    if begun:
-        clean = _erased(begun, ended, settings)
-        for subject, proof in clean:
-            ended[subject.request_id] = _guarded(subject, proof, settings)
+        else:
+            new.append(subject)
+    try:
+        _collect(new, settings)
+        begun += new
+    except IN_THE_WAY as error:
+        ended |= {subject.request_id: _stumbled(subject.request_id, error, settings) for subject in new}
+    for subject, proof in _erased(begun, ended, settings) if begun else ():
+        ended[subject.request_id] = _guarded(subject, proof, settings)
     for subject in proven:
         ended[subject.request_id] = _guarded(subject, None, settings)
     return [ended[request_id] for request_id in request_ids]
 
 
-def _begin(request_id: str, settings: Settings) -> tuple[Subject | None, str]:
-    """The subject of a request, with how far it has come; what a proof needs is sealed before anything is changed."""
+def _begin(request_id: str, settings: Settings) -> tuple[Subject | None, str, bool]:
+    """The subject of a request, how far it has come, and whether all about it was collected before."""
     with state_session(settings) as state:
         request = requests.begin(state, request_id)
         if request is None:
-            return None, ""
+            return None, "", False
         subject, step = subjects.load(request, settings), request.step
     if subject is not None:
-        return subject, step
-    subject = subjects.collect(request, settings)
-    plain = ordinary(subject.needles.soft, settings)
-    subject.needles.forget(plain)
+        return subject, step, True
+    return subjects.of_state(request, settings), step, False
+
+
+def _collect(new: list[Subject], settings: Settings) -> None:
+    """Seal what a proof needs, before anything is changed."""
+    if not new:
+        return
+    subjects.collect(new, settings)
+    plain = ordinary(set().union(*(subject.needles.soft for subject in new)), settings)
     with state_session(settings) as state:
-        subjects.save(state, subject, settings)
+        for subject in new:
+            subject.needles.forget(plain)
+            subjects.save(state, subject, settings)
     faults.point("erase.collected")
-    return subject, step
 
 
 def _erased(begun: list[Subject], ended: dict[str, Erased], settings: Settings) -> list[tuple[Subject, Proof]]:
@@ -156,10 +169,10 @@ def _erased(begun: list[Subject], ended: dict[str, Erased], settings: Settings) 
             with state_session(settings) as state:
                 for subject in begun:
                     requests.reach(state, subject.request_id, name)
-                    if taken:
-                        subjects.save(state, subject, settings)
+                if taken and len(begun) == 1:
+                    subjects.save(state, begun[0], settings)
             faults.point(f"erase.{name}")
-    except (CharthouseError, OSError) as error:
+    except IN_THE_WAY as error:
         for subject in begun:
             ended[subject.request_id] = _stumbled(subject.request_id, error, settings)
         return []
@@ -261,7 +274,7 @@ def _close(subject: Subject, proof: Proof | None, settings: Settings) -> Erased:
 def _guarded(subject: Subject, proof: Proof | None, settings: Settings) -> Erased:
     try:
         return _close(subject, proof, settings)
-    except (CharthouseError, OSError) as error:
+    except IN_THE_WAY as error:
         return _stumbled(subject.request_id, error, settings)
 
 
@@ -273,7 +286,7 @@ def _ended_before(request_id: str, settings: Settings) -> Erased:
     return Erased(request_id, code="CH901", where=request.status)
 
 
-def _stumbled(request_id: str, error: CharthouseError | OSError, settings: Settings) -> Erased:
+def _stumbled(request_id: str, error: Exception, settings: Settings) -> Erased:
     """Note what is in the way, and where; the words of a system error may name a file, and are left out."""
     own = error if isinstance(error, CharthouseError) else PrivacyError("CH911", what=type(error).__name__)
     log.warning("an erasure has not ended", request_id=request_id, code=own.code, place=own.where)

@@ -60,7 +60,8 @@ def _people(state: Session, stones: Tombstones, settings: Settings) -> list[str]
 
 
 def _links(state: Session, stones: Tombstones, settings: Settings) -> list[str]:
-    owners = dict(state.execute(select(Link.id, Link.person_key).where(Link.status != "deleted")).tuples().all())
+    rows = state.execute(select(Link.id, Link.person_key).where(Link.status != "deleted"))
+    owners = {link_id: person_key for link_id, person_key in rows}  # noqa: C416  # a row is no pair to mypy
     owners |= {link: person for person, link in _held(settings) if link}
     open_ones = _open(state, "delete_link")
     gone = stones.among("person", owners.values())

@@ -10,6 +10,8 @@ from __future__ import annotations
 import gzip
 import io
 import mmap
+import subprocess
+import sys
 import zipfile
 from collections import defaultdict
 from dataclasses import dataclass, field
@@ -41,6 +43,8 @@ if TYPE_CHECKING:
 NOT_OURS: Final = "sandbox"
 ATTRIBUTED: Final = frozenset({"landing", "staging", "lake files"})
 """Places whose rows say whose they are."""
+DATABASES: Final = frozenset({"state file", "catalog files", "airflow's file"})
+JOURNALS: Final = ("-wal", "-shm", "-journal")
 ROWS: Final = 2_048
 DEEPEST: Final = 4
 """How many packings one inside the other are opened."""
@@ -171,6 +175,12 @@ def _file(work: _Scan, place: str, file: Path) -> None:
         if not file.stat().st_size:
             work.proof.files += 1
             return
+        if place in DATABASES or file.name.endswith(JOURNALS):
+            work.look(place, _read_apart(file))
+            work.proof.files += 1
+            if not file.name.endswith(JOURNALS):
+                _database(work, place, f"sqlite:///{file}")
+            return
         with file.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
             work.look(place, content, attributed=attributed)
             head = bytes(content[:16])
@@ -190,6 +200,24 @@ def _file(work: _Scan, place: str, file: Path) -> None:
     except (OSError, EOFError, pa.ArrowException, zipfile.BadZipFile):
         if file.suffix != ".part" and not attributed:  # what is being written is looked at when it is whole
             work.unreadable(place)
+
+
+def _read_apart(file: Path) -> bytes:
+    """The bytes of a database file, read by a process of its own.
+
+    A process that closes a file gives up all its POSIX locks on it, those of SQLite's connections, too: another one
+    might then take the database for its own (https://www.sqlite.org/howtocorrupt.html, 2.2).
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    code = "import shutil, sys; shutil.copyfileobj(open(sys.argv[1], 'rb'), sys.stdout.buffer)"
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", code, str(file)], capture_output=True, check=False)  # noqa: S603
+    if done.returncode:
+        if not file.exists():
+            raise FileNotFoundError(file.name)
+        raise OSError("unreadable")
+    return done.stdout
 
 
 def _packed(work: _Scan, place: str, raw: bytes, *, attributed: bool, depth: int) -> None:
@@ -279,7 +307,7 @@ def _rows(connection: duckdb.DuckDBPyConnection, path: str, key: str | None) -> 
     texts = [name for name, kind, *_ in described if any(word in kind for word in ("VARCHAR", "BLOB", "JSON"))]
     if texts:
         columns = ", ".join('"' + name.replace('"', '""') + '"' for name in texts)
-        yield from connection.execute(f"SELECT {columns} FROM {source}").fetch_record_batch(ROWS)
+        yield from connection.execute(f"SELECT {columns} FROM {source}").to_arrow_reader(ROWS)
 
 
 def _batch(work: _Scan, place: str, batch: pa.RecordBatch, *, attributed: bool) -> None:

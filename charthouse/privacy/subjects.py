@@ -20,7 +20,7 @@ from charthouse.linking.providers import get_provider
 from charthouse.log import get_logger
 from charthouse.notify.contacts import address_of
 from charthouse.notify.preferences import get_preferences
-from charthouse.privacy.needles import Needles
+from charthouse.privacy.needles import MOST_TEXTS, Needles
 from charthouse.state import session as state_session
 from charthouse.state.base import new_key
 from charthouse.state.models import Credential, Link, Person
@@ -32,7 +32,6 @@ from charthouse.sync import landing
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import duckdb
     from sqlalchemy.orm import Session
 
     from charthouse.settings import Settings
@@ -40,6 +39,9 @@ if TYPE_CHECKING:
 
 log = get_logger(__name__)
 _AT_ONCE = 2_000
+MOST_TOGETHER = 60_000
+LEAST_TEXTS = 600
+"""Texts that are looked for of all subjects together, and of each at least."""
 
 
 @dataclass(slots=True)
@@ -47,7 +49,8 @@ class Subject:
     """One request's person or link, as it was when the erasure began.
 
     `grants` are tokens that the provider has still to be told of; `contacts` where its person is told of the end;
-    `mails` and `exports` are ids of ours by which files are known. `gone` counts what went, by place.
+    `mails` and `exports` are ids of ours by which files are known; `patients` are their ids at providers, where these
+    are nobody else's. `gone` counts what went, by place.
     """
 
     request_id: str
@@ -60,6 +63,7 @@ class Subject:
     language: str = "en"
     time_zone: str = "UTC"
     mails: list[str] = field(default_factory=list)
+    patients: list[list[str]] = field(default_factory=list)
     exports: list[str] = field(default_factory=list)
     gone: dict[str, int] = field(default_factory=dict)
     needles: Needles = field(default_factory=Needles)
@@ -98,24 +102,33 @@ def load(request: PrivacyRequest, settings: Settings) -> Subject | None:
     return Subject(**{**said, "needles": Needles.load(said["needles"])})
 
 
-def collect(request: PrivacyRequest, settings: Settings) -> Subject:
-    """Everything about a subject, from the state, the vault and the landing; nothing is changed.
+def of_state(request: PrivacyRequest, settings: Settings) -> Subject:
+    """A subject as the state knows it; nothing is changed.
 
     Raises:
-        StateError: CH602 when the person or link is gone already.
+        StateError: CH602 when the link is gone already.
         SetupError: CH006 when the key opens nothing any more.
-        LakeError: as `open_vault`.
     """
     with state_session(settings, read_only=True) as state:
-        subject = _of_state(state, request, settings)
-    _of_vault(subject, settings)
-    _of_landing(subject, settings)
-    # Every text of ours of a plain kind would be found in our own tables.
-    subject.needles = subject.needles.limited()
-    subject.needles.ids -= subject.needles.hard
-    subject.needles.names -= subject.needles.hard
-    subject.needles.texts -= subject.needles.hard | subject.needles.ids | subject.needles.names
-    return subject
+        return _of_state(state, request, settings)
+
+
+def collect(subjects: Sequence[Subject], settings: Settings) -> None:
+    """Add everything about subjects that the vault and the landing hold; nothing is changed there.
+
+    Of many at once, less is looked for of each.
+
+    Raises:
+        LakeError: as `open_vault`.
+    """
+    _of_vault(subjects, settings)
+    most = min(MOST_TEXTS, max(LEAST_TEXTS, MOST_TOGETHER // max(1, len(subjects))))
+    for subject in subjects:
+        _of_landing(subject, settings)
+        needles = subject.needles = subject.needles.limited(most)
+        needles.ids -= needles.hard
+        needles.names -= needles.hard
+        needles.texts -= needles.hard | needles.ids | needles.names
 
 
 def _of_state(state: Session, request: PrivacyRequest, settings: Settings) -> Subject:
@@ -129,6 +142,8 @@ def _of_state(state: Session, request: PrivacyRequest, settings: Settings) -> Su
     for link in found:
         needles.key(link.id)
         needles.id(link.patient_id)
+        if link.patient_id is not None and not _is_shared(state, link):
+            subject.patients.append([link.provider, link.patient_id])
         _note_grant(state, subject, link, settings)
     if request.kind == "erase":
         needles.key(person_key)
@@ -140,6 +155,14 @@ def _of_state(state: Session, request: PrivacyRequest, settings: Settings) -> Su
     exports = select(PrivacyRequest.id).where(PrivacyRequest.person_key == person_key, PrivacyRequest.kind == "export")
     subject.exports = list(state.scalars(exports))
     return subject
+
+
+def _is_shared(state: Session, link: Link) -> bool:
+    """Whether somebody else has a link of the same patient at the same provider."""
+    same = select(Link.id).where(
+        Link.provider == link.provider, Link.patient_id == link.patient_id, Link.person_key != link.person_key
+    )
+    return state.scalar(same.limit(1)) is not None
 
 
 def _of_person(state: Session, subject: Subject, settings: Settings) -> None:
@@ -174,32 +197,29 @@ def _note_grant(state: Session, subject: Subject, link: Link, settings: Settings
     subject.grants.append({"provider": link.provider, "base": base, "access": access, "refresh": refresh})
 
 
-def _of_vault(subject: Subject, settings: Settings) -> None:
-    needles = subject.needles
+def _of_vault(subjects: Sequence[Subject], settings: Settings) -> None:
+    people = {subject.person_key: subject for subject in subjects if subject.whole}
+    links = {link: subject for subject in subjects if not subject.whole for link in subject.link_ids}
+    keys = sorted({subject.person_key for subject in subjects})
     with open_vault(read_only=True, settings=settings) as connection:
-        if subject.whole:  # a restored lake may hold links that the state knows no more
-            _note_links(connection, subject)
         for table in sorted(vault.HOLDING):
             rows = connection.execute(
                 f"""
-                SELECT resource_id, content_hash, resource FROM vault.{table}
-                WHERE person_key = ? AND link_id IN (SELECT unnest(?))
+                SELECT person_key, link_id, resource_id, content_hash, resource FROM vault.{table}
+                WHERE person_key IN (SELECT unnest(?))
                 """,
-                [subject.person_key, subject.link_ids],
+                [keys],
             )
             while some := rows.fetchmany(_AT_ONCE):
-                for resource_id, content_hash, resource in some:
-                    needles.id(resource_id)
-                    needles.id(content_hash)
-                    needles.record(resource)
-
-
-def _note_links(connection: duckdb.DuckDBPyConnection, subject: Subject) -> None:
-    tables = [f"SELECT link_id FROM vault.{name} WHERE person_key = $key" for name in sorted(vault.HOLDING)]
-    for (link_id,) in connection.execute(" UNION ".join(tables), {"key": subject.person_key}).fetchall():
-        if link_id not in subject.link_ids:
-            subject.link_ids.append(link_id)
-            subject.needles.key(link_id)
+                for person_key, link_id, resource_id, content_hash, resource in some:
+                    whose = [subject for subject in (people.get(person_key), links.get(link_id)) if subject]
+                    for subject in whose:
+                        if link_id not in subject.link_ids:  # a restored lake knows links that the state does not
+                            subject.link_ids.append(link_id)
+                            subject.needles.key(link_id)
+                        subject.needles.id(resource_id)
+                        subject.needles.id(content_hash)
+                        subject.needles.record(resource)
 
 
 def _of_landing(subject: Subject, settings: Settings) -> None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 ROOMS: Final = ("charthouse", "transforms", "schemas", "expectations", "dags", "plugins")
 SUFFIXES: Final = frozenset({".py", ".json", ".toml", ".gz", ".html", ".txt", ".css", ".js"})
+BUSY_SECONDS: Final = 60
 LARGEST: Final = 64_000_000
 
 
@@ -69,7 +70,7 @@ def airflow_engine(settings: Settings) -> Engine | None:
 
     if not url.database or not Path(url.database).exists():
         return None
-    return create_engine(url, hide_parameters=True, connect_args={"timeout": 60})
+    return create_engine(url, hide_parameters=True, connect_args={"timeout": BUSY_SECONDS})
 
 
 def _tables(made: Engine, names: list[str]) -> Iterator[bytes]:

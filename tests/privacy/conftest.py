@@ -22,6 +22,7 @@ from charthouse.operating.home import prepare
 from charthouse.settings import get_settings
 from charthouse.state import session
 from charthouse.state.engine import engine
+from charthouse.state.requests import IdempotentRequest
 from charthouse.sync.audit import audit_run
 from charthouse.sync.build import build_group, plan_build
 from charthouse.sync.check import check_batch
@@ -113,7 +114,8 @@ class Home:
             clinic.__exit__(None, None, None)
 
 
-def _made(folder: Path) -> Home:
+def stocked(folder: Path) -> Home:
+    """A home in which the three are linked, with what a night brought of them."""
     home = Home(folder)
     home.clinics = {name: Clinic(name) for name in ("north", "south")}
     for clinic in home.clinics.values():
@@ -140,8 +142,15 @@ def _made(folder: Path) -> Home:
             for link in home.links.values():
                 links.get_link(state, link).identity_matched_at = now()
         drain()
-        _leak(home)
+        _leave_answers(home)
     return home
+
+
+def _leave_answers(home: Home) -> None:
+    """Answers of the REST API that are kept for a while, which no foreign key ties to anybody."""
+    with session() as state:
+        for person, key in home.people.items():
+            state.add(IdempotentRequest(key_hash=person * 64, request_hash="0" * 64, person_key=key))
 
 
 def _leak(home: Home) -> None:
@@ -164,7 +173,9 @@ def _leak(home: Home) -> None:
 @pytest.fixture(scope="session")
 def canaries(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
     """The home of the canaries, as it is after a night; look at it, and copy it to do anything."""
-    home = _made(tmp_path_factory.mktemp("canaries") / "home")
+    home = stocked(tmp_path_factory.mktemp("canaries") / "home")
+    with home.lived_in():
+        _leak(home)
     yield home
     home.clean_up()
 
@@ -178,6 +189,15 @@ def home(canaries: Home, tmp_path: Path) -> Iterator[Home]:
     for clinic in copied.clinics.values():
         clinic.later = False
         clinic.rules.clear()
+
+
+@pytest.fixture(scope="session")
+def night(tmp_path_factory: pytest.TempPathFactory, new_installation: Any) -> Any:
+    """An installation after a night of Airflow's, with made-up people; a test may erase one of them."""
+    installation = new_installation(tmp_path_factory.mktemp("night") / "home")
+    done = installation.run("nightly", "--people", "3", "--seed", "7")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return installation
 
 
 def environment(home: Home) -> dict[str, str]:

@@ -18,6 +18,7 @@ from sqlalchemy.exc import DBAPIError
 
 from charthouse.errors import PrivacyError
 from charthouse.lake.session import RECORDS, VAULT, writing
+from charthouse.privacy.registry import places
 from charthouse.state.engine import engine
 
 if TYPE_CHECKING:
@@ -76,6 +77,8 @@ def catalogs(settings: Settings) -> list[Catalog]:
 
 def scrub(settings: Settings) -> None:
     """Let statistics tell of rows that there are, and nothing else."""
+    if not places("catalogs", "statistics"):
+        return
     for catalog in catalogs(settings):
         with writing(catalog.lake, settings), catalog.opened() as connection:
             for statement in _LEFT:
@@ -140,15 +143,16 @@ def rewrite(settings: Settings) -> None:
     Raises:
         PrivacyError: CH911 when one is held by others for too long, or cannot be written.
     """
-    for catalog in catalogs(settings):
+    declared = {place.name for place in places("files", "rewrite")}
+    for catalog in catalogs(settings) if "catalog files" in declared else ():
         with writing(catalog.lake, settings):
             _rewrite(f"catalog of {catalog.lake}", catalog.url, catalog.file, "ducklake_%")
-    state = settings.state_database
-    engine(settings).dispose()  # connections that idle here would keep the journal
-    _rewrite("state", state, _file_of(state), "")
+    if "state file" in declared:
+        engine(settings).dispose()  # connections that idle here would keep the journal
+        _rewrite("state", settings.state_database, _file_of(settings.state_database), "")
     airflow = settings.airflow_metadata
     file = _file_of(airflow)
-    if file is None or file.exists():
+    if "airflow's file" in declared and (file is None or file.exists()):
         _rewrite("airflow", airflow, file, "")
 
 

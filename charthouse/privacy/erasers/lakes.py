@@ -5,10 +5,15 @@ Whoever writes to a lake holds its lock (`charthouse.lake.session.writing`), fro
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import select
 
 from charthouse.lake.session import RECORDS, VAULT, open_records, open_vault, purge, quoted, writing
 from charthouse.privacy.registry import Place, places
+from charthouse.state import session
+from charthouse.state.models import Link
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,6 +39,8 @@ def delete_rows(lake: Any, subjects: Sequence[Subject], settings: Settings) -> d
                 for table in place.what:
                     if table in known:
                         taken[place.name] = _delete(connection, f"{lake}.{table}", place)
+                        if place.name == "vault.quarantine":
+                            taken[place.name] += _delete_misdelivered(connection, subjects, settings)
             if lake == RECORDS and "built_people" in known:
                 _rest(connection, heads)
             connection.execute("COMMIT")
@@ -69,6 +76,25 @@ def _delete(connection: duckdb.DuckDBPyConnection, table: str, place: Place) -> 
         f"DELETE FROM {table} WHERE person_key IN (FROM concerned) AND ({' OR '.join(clauses)})"
     ).fetchone()
     return int(done[0]) if done else 0
+
+
+def _delete_misdelivered(connection: duckdb.DuckDBPyConnection, subjects: Sequence[Subject], settings: Settings) -> int:
+    """Delete what a provider sent to others though it is about these patients (CH207); it is in quarantine."""
+    gone = 0
+    for provider, patient in [pair for subject in subjects for pair in subject.patients]:
+        with session(settings, read_only=True) as state:
+            links = list(state.scalars(select(Link.id).where(Link.provider == provider)))
+        done = connection.execute(
+            """
+            DELETE FROM vault.quarantine
+            WHERE list_contains(rules, 'CH207') AND link_id IN (SELECT unnest($links))
+              AND (regexp_matches(CAST(resource AS VARCHAR), $reference)
+                   OR (resource_type = 'Patient' AND resource_id = $id))
+            """,
+            {"links": links, "reference": f"Patient/{re.escape(patient)}([^A-Za-z0-9.-]|$)", "id": patient},
+        ).fetchone()
+        gone += int(done[0]) if done else 0
+    return gone
 
 
 def _rest(connection: duckdb.DuckDBPyConnection, heads: dict[str, int]) -> None:
