@@ -193,12 +193,7 @@ def maintain(connection: duckdb.DuckDBPyConnection, lake: str, *, keep_days: int
         f"CALL ducklake_cleanup_old_files({quoted(lake)}, cleanup_all => true)",
     )
     for statement in statements:
-        try:
-            connection.execute(statement)
-        except duckdb.OutOfMemoryException:
-            # A file holds a text of many megabytes: merged row by row, but in memory several times over.
-            with more_memory(connection, COMPACTION_BYTES):
-                connection.execute(statement)
+        _compacted(connection, statement)
 
 
 def purge(connection: duckdb.DuckDBPyConnection, lake: str) -> None:
@@ -208,6 +203,14 @@ def purge(connection: duckdb.DuckDBPyConnection, lake: str) -> None:
         f"CALL ducklake_expire_snapshots({quoted(lake)}, older_than => now())",
         f"CALL ducklake_cleanup_old_files({quoted(lake)}, cleanup_all => true)",
     ):
+        _compacted(connection, statement)
+
+
+def _compacted(connection: duckdb.DuckDBPyConnection, statement: str) -> None:
+    try:
+        connection.execute(statement)
+    except duckdb.OutOfMemoryException:
+        # A file holds a text of many megabytes: merged row by row, but in memory several times over.
         with more_memory(connection, COMPACTION_BYTES):
             connection.execute(statement)
 

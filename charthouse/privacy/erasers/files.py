@@ -11,12 +11,13 @@ import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final
 
-from charthouse.errors import PrivacyError
+from charthouse.errors import PrivacyError, StateError
 from charthouse.files import write_whole
 from charthouse.lake.session import sweep_spilled
 from charthouse.notify.channels.folder import folder_of
 from charthouse.privacy import requests
 from charthouse.privacy.erasers.airflow import masked_text
+from charthouse.privacy.export.job import drop_exports_of
 from charthouse.privacy.matching import Matcher
 from charthouse.privacy.registry import places
 
@@ -103,11 +104,18 @@ def mail_parts(file: Path) -> Iterator[bytes]:
 def erase_exports(subjects: Sequence[Subject], settings: Settings) -> dict[str, int]:
     """Take away what was exported for the subjects' people; of a link alone, too, for it is in there.
 
+    What is being exported is called off, and waited for.
+
     Raises:
-        PrivacyError: CH912 when an export is being written.
+        PrivacyError: CH912 when an export that is being written does not stop.
     """
     gone = 0
     for place in places("files", "exports"):
+        try:
+            for person_key in sorted({subject.person_key for subject in subjects}):
+                gone += drop_exports_of(person_key, settings)
+        except StateError:
+            raise PrivacyError("CH912", where=place.name) from None
         for request_id in sorted({name for subject in subjects for name in subject.exports}):
             with ExitStack() as held:
                 try:
