@@ -49,17 +49,18 @@ def undisturbed(prepared: Path, tmp_path_factory: pytest.TempPathFactory, new_in
 
 
 @pytest.mark.crash
-@pytest.mark.parametrize("point", POINTS)
-def test_a_killed_night_goes_on_where_it_was(
-    point: str, prepared: Path, tmp_path: Path, new_installation: Any, undisturbed: Tables
+def test_a_night_that_is_killed_in_every_stage_goes_on_where_it_was(
+    prepared: Path, tmp_path: Path, new_installation: Any, undisturbed: Tables
 ) -> None:
+    """One night: what a kill leaves is what the next try goes on from, until that is killed a stage further on."""
     shutil.copytree(prepared, tmp_path / "home")
     installation = new_installation(tmp_path / "home")
-    assert_killed(installation.run(*NIGHT, env={"CHARTHOUSE_CRASH_AT": point}))
+    for point in POINTS:
+        assert_killed(installation.run(*NIGHT, env={"CHARTHOUSE_CRASH_AT": point}))
 
     again = installation.run(*NIGHT)
     assert again.returncode == 0, again.stdout + again.stderr
-    assert "resumed 2 times" in again.stdout
+    assert f"resumed {len(POINTS) + 1} times" in again.stdout
     assert tables_of(installation.home) == undisturbed
     for folder in ("landing", "staging"):
         assert not [file for file in (installation.home / folder).rglob("*") if file.is_file()]
