@@ -1,5 +1,5 @@
 """
-### run_erasures: every hour
+### run_erasures: every ten minutes
 
 Erases what people asked to have erased, and proves it: links that are to be deleted, and people who are to be
 forgotten, all that are due in one go. Nothing to do is the usual case. How it goes: docs/privacy.md.
@@ -7,7 +7,7 @@ forgotten, all that are due in one go. Nothing to do is the usual case. How it g
 * *Do it now:* `charthouse erase PERSON --yes` or `charthouse delete-link LINK --yes`, or trigger this.
 * *It is red:* something is in the way of a request; `charthouse requests` names it by number (docs/errors.md) and the
   log names the place. What people see is gone all the same: it is the last trace, or the proof, that is lacking.
-  CH911: make the place writable, clear the task. CH912: a worker or a notice was on its way; the next hour does it.
+  CH911: make the place writable, clear the task. CH912: a worker or a notice was on its way; the next run does it.
   CH910 twice in the same place: something writes there that nobody registered; that is a fault of ours.
 * *A provider does not take tokens back:* that keeps nothing from ending; the tokens are destroyed here.
 * *It was off for days:* unpause it. Each request has a date by which the law wants it done: `charthouse requests`.
@@ -26,14 +26,14 @@ from plugins.steps import TRIED_AGAIN, step
 
 
 @dag(
-    schedule="15 * * * *",
+    schedule="*/10 * * * *",
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
     max_active_runs=1,
     dagrun_timeout=timedelta(hours=4),
     deadline=within(),
     doc_md=__doc__,
-    tags=["privacy", "hourly"],
+    tags=["privacy"],
     default_args=TRIED_AGAIN | {"execution_timeout": timedelta(hours=3), "retry_delay": timedelta(minutes=2)},
 )
 def run_erasures() -> None:

@@ -24,7 +24,7 @@ CODES = (
     ErrorCode(
         "CH910",
         "Something of what was erased is still there",
-        "Nothing to do at first: it is erased again within the hour. If the same place is named twice, see what writes "
+        "Nothing to do at first: it is erased again within minutes. If the same place is named twice, see what writes "
         "there.",
     ),
     ErrorCode(
