@@ -18,7 +18,8 @@ from charthouse.linking.identity import identity_of
 from charthouse.linking.people import get_person
 from charthouse.linking.providers import get_provider
 from charthouse.log import get_logger
-from charthouse.notify.contacts import address_of
+from charthouse.notify.contacts import address_of, mail_address
+from charthouse.notify.mail import envelope_of
 from charthouse.notify.preferences import get_preferences
 from charthouse.privacy.needles import MOST_TEXTS, Needles
 from charthouse.state import session as state_session
@@ -176,6 +177,8 @@ def _of_person(state: Session, subject: Subject, settings: Settings) -> None:
     for contact in state.scalars(select(Contact).where(Contact.person_key == key)):
         address = address_of(contact, opener)
         subject.needles.name(address)
+        if contact.channel == "email":
+            subject.needles.name(envelope_of(mail_address(address)))  # as it stands in a mail
         subject.contacts.append([contact.channel, address])
     wish = get_preferences(state, key)
     subject.language, subject.time_zone = wish.language, wish.time_zone

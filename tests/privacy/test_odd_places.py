@@ -1,0 +1,100 @@
+"""People who share things with others, and places that operators thought of: an erasure ends, and takes no more."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+
+from charthouse.linking import links, people
+from charthouse.notify.contacts import set_contact
+from charthouse.notify.drain import drain
+from charthouse.notify.outbox import tell
+from charthouse.privacy import erase, requests
+from charthouse.state import session
+from tests.privacy.clinics import PATIENTS
+from tests.privacy.scanner import where
+from tests.privacy.test_canary import erased
+
+if TYPE_CHECKING:
+    from tests.privacy.conftest import Home
+
+
+def told(home: Home, person: str, address: str) -> set[str]:
+    """Tell somebody something at an address. Returns the names of the new mails."""
+    before = set((home.path / "mail").glob("*.eml"))
+    with session() as state:
+        set_contact(state, home.people[person], "email", address)
+        tell(state, home.people[person], "erased", reason="link_deleted", dedupe=person)
+    drain()
+    return {file.name for file in set((home.path / "mail").glob("*.eml")) - before}
+
+
+def test_who_share_an_address_keep_their_mails(home: Home) -> None:
+    theirs = {person: told(home, person, "household@people.example") for person in "BC"}
+    assert all(theirs.values())
+    assert erased(home.people["B"]).done
+    left = {file.name for file in (home.path / "mail").iterdir()}
+    assert theirs["C"] <= left
+    assert not theirs["B"] & left
+
+
+def test_an_address_in_the_record_of_another_is_no_trace(home: Home) -> None:
+    """A mother's address stands in her child's record, and her own in the record of one clinic of hers."""
+    assert told(home, "C", "CANARY-B-north-mail@x.example")
+    assert erased(home.people["B"]).done
+    assert told(home, "A", "CANARY-A-south-mail@x.example")
+    with session() as state:
+        request = requests.ask_deletion(state, home.links["A", "south"]).request_id
+    assert erase.run([request])[0].done
+
+
+@pytest.mark.parametrize("address", ["bob.canary@bücher.example", "bøb.canary@people.example"])
+def test_the_last_mail_names_nobody_of_an_international_domain(home: Home, address: str) -> None:
+    with session() as state:
+        set_contact(state, home.people["B"], "email", address)
+    assert erased(home.people["B"]).done
+    assert where(home.path, {"bob.canary", "bøb.canary"}) == set()
+
+
+def test_runs_and_variables_that_are_named_for_people(home: Home) -> None:
+    """Two of them, one after the other: what is left of their names must not be the same."""
+    keys = [home.people[person] for person in "BC"]
+    logs = home.path / "airflow" / "logs" / "dag_id=run_erasures"
+    with closing(sqlite3.connect(home.path / "airflow" / "airflow.db")) as airflow:
+        airflow.execute("PRAGMA ignore_check_constraints = ON")
+        for key in keys:
+            file = logs / f"run_id=for-{key}" / "task_id=erase" / "attempt=1.log"
+            file.parent.mkdir(parents=True)
+            file.write_text(f"about {key}")
+            airflow.execute('INSERT INTO variable ("key", val, is_encrypted) VALUES (?, ?, 0)', [f"for {key}", key])
+            airflow.execute(
+                "INSERT INTO dag_run (dag_id, run_id, state, run_type, run_after, log_template_id, conf, "
+                "clear_number, span_status) VALUES ('run_erasures', ?, 'success', 'manual', "
+                "'2026-01-01', 1, ?, 0, 'ended')",
+                [f"for-{key}", f'{{"person": "{key.upper()}", "bare": "{key.replace("-", "")}"}}'],
+            )
+        airflow.commit()
+    for key in keys:
+        assert erased(key).done
+        assert where(home.path, {key, key.replace("-", "")}) == set()
+    with closing(sqlite3.connect(home.path / "airflow" / "airflow.db")) as airflow:
+        runs = {f"run_id={run}" for (run,) in airflow.execute("SELECT run_id FROM dag_run WHERE run_id LIKE 'for-%'")}
+    assert runs == {folder.name for folder in logs.iterdir()}, "their logs are still found"
+    assert len(runs) == 2
+
+
+def test_ids_that_begin_with_the_ids_of_others(home: Home) -> None:
+    """A link that no night has read yet, so that nothing but the state knows its patient."""
+    with session() as state:
+        links.start_link(state, home.people["C"], "south", "direct", patient_id=PATIENTS["B", "south"] + "_2")
+    assert erased(home.people["B"]).done
+
+
+def test_an_id_that_is_none(home: Home) -> None:
+    with session() as state:
+        person = people.create_person(state).person_key
+        links.start_link(state, person, "south", "direct", patient_id="id with space_and#~&*(")
+    assert erased(person).done
