@@ -22,6 +22,7 @@ from charthouse.notify.contacts import address_of, mail_address
 from charthouse.notify.mail import envelope_of
 from charthouse.notify.preferences import get_preferences
 from charthouse.privacy.needles import MOST_TEXTS, Needles
+from charthouse.settings import get_settings
 from charthouse.state import session as state_session
 from charthouse.state.base import new_key
 from charthouse.state.models import Credential, Link, Person
@@ -101,6 +102,24 @@ def load(request: PrivacyRequest, settings: Settings) -> Subject | None:
     packed = base64.b85decode(sealer_of(settings).open(request.sealed_notes, _owner(request.id)))
     said: dict[str, Any] = json.loads(zlib.decompress(packed))
     return Subject(**{**said, "needles": Needles.load(said["needles"])})
+
+
+def begun_of(person_key: str, settings: Settings | None = None) -> str | None:
+    """The erasure of a person that has begun and not ended: its request says by its seal alone whom it is about.
+
+    Raises:
+        SetupError: CH006 when the key does not open a seal.
+    """
+    settings = settings or get_settings()
+    begun = select(PrivacyRequest).where(
+        PrivacyRequest.kind == "erase", PrivacyRequest.status == "running", PrivacyRequest.sealed_notes.is_not(None)
+    )
+    with state_session(settings, read_only=True) as state:
+        for request in state.scalars(begun):
+            subject = load(request, settings)
+            if subject is not None and subject.person_key == person_key:
+                return request.id
+    return None
 
 
 def of_state(request: PrivacyRequest, settings: Settings) -> Subject:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -15,8 +17,9 @@ from charthouse.notify.outbox import tell
 from charthouse.privacy import erase, requests
 from charthouse.state import session
 from tests.privacy.clinics import PATIENTS
+from tests.privacy.conftest import environment
 from tests.privacy.scanner import where
-from tests.privacy.test_canary import erased
+from tests.privacy.test_canary import charthouse, erased
 
 if TYPE_CHECKING:
     from tests.privacy.conftest import Home
@@ -98,3 +101,33 @@ def test_an_id_that_is_none(home: Home) -> None:
         person = people.create_person(state).person_key
         links.start_link(state, person, "south", "direct", patient_id="id with space_and#~&*(")
     assert erased(person).done
+
+
+def test_an_erasure_that_has_not_ended_is_gone_on_with(home: Home) -> None:
+    """Its person is gone, and its request names nobody any more: asked again, it must not be taken for done."""
+    person = home.people["B"]
+    left = home.path / "landing" / "notes-of-somebody.txt"
+    left.write_text(person)
+    ended = erased(person)
+    assert (ended.code, ended.receipt) == ("CH910", None)
+    again = subprocess.run(
+        [sys.executable, "-m", "charthouse", "erase", person, "--yes"],
+        env=environment(home), capture_output=True, text=True,
+    )  # fmt: skip
+    assert again.returncode == 1, again.stdout
+    assert "CH910" in again.stderr
+    left.unlink()
+    assert "receipt: " in charthouse(home, "erase", person, "--yes")
+    assert "erased already" in charthouse(home, "erase", person, "--yes")
+
+
+def test_nothing_in_the_clear_is_exported_into_the_home(home: Home) -> None:
+    """It would be found by every proof, and nobody would take it away."""
+    person = home.people["B"]
+    done = subprocess.run(
+        [sys.executable, "-m", "charthouse", "export", person, "--out", str(home.path / "landing" / "mine")],
+        env=environment(home), capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "CH931" in done.stderr
+    assert not (home.path / "landing" / "mine").exists()

@@ -26,10 +26,13 @@ def erase(
 
     Where there is a time to take it back (CHARTHOUSE_ERASURE_WAIT_DAYS), the request waits for it.
     """
-    from charthouse.privacy import requests, tombstones
+    from charthouse.privacy import requests, subjects, tombstones
     from charthouse.state import session
 
     _sure(yes)
+    if begun := subjects.begun_of(person):
+        _work(begun)
+        return
     if tombstones.opened().among("person", [person]) and not _is_there(person):
         typer.echo("erased already; the receipt was given then")
         return
