@@ -9,6 +9,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
+from sqlalchemy import select
 
 from charthouse.linking import links, people
 from charthouse.notify.contacts import set_contact
@@ -16,7 +17,9 @@ from charthouse.notify.drain import drain
 from charthouse.notify.outbox import tell
 from charthouse.privacy import erase, requests
 from charthouse.state import session
-from tests.privacy.clinics import PATIENTS
+from charthouse.state.engine import engine
+from charthouse.state.privacy import Receipt
+from tests.privacy.clinics import PATIENTS, texts
 from tests.privacy.conftest import environment
 from tests.privacy.scanner import where
 from tests.privacy.test_canary import charthouse, erased
@@ -131,3 +134,18 @@ def test_nothing_in_the_clear_is_exported_into_the_home(home: Home) -> None:
     assert done.returncode == 1
     assert "CH931" in done.stderr
     assert not (home.path / "landing" / "mine").exists()
+
+
+def test_a_restore_brings_nobody_back_and_loses_no_receipt(home: Home) -> None:
+    """The backup is older than the key that signs receipts; who was erased since must not be read out of it first."""
+    backup, keys = home.path.parent / "backup", home.path.parent / "keys"
+    charthouse(home, "backup", str(backup), "--keys", str(keys))
+    printed = charthouse(home, "erase", home.people["B"], "--yes")
+    said = {line.partition(":")[0]: line.partition(":")[2].strip() for line in printed.splitlines()}
+    engine().dispose()
+    assert "erased again" in charthouse(home, "restore", str(backup), "--keys", str(keys), "--replace")
+    assert where(home.path, {home.people["B"], *texts("B", "north")}) == set()
+    charthouse(home, "verify", said["receipt"], "--code", said["code"].split()[0])
+    assert len(list((home.path / "receipts").iterdir())) == 2
+    with session() as state:
+        assert len(list(state.scalars(select(Receipt)))) == 2
