@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import select
 
+from charthouse.lake.session import open_vault
 from charthouse.linking import links, people
 from charthouse.notify.contacts import set_contact
 from charthouse.notify.drain import drain
@@ -19,7 +20,11 @@ from charthouse.privacy import erase, requests
 from charthouse.state import session
 from charthouse.state.engine import engine
 from charthouse.state.privacy import Receipt
-from tests.privacy.clinics import PATIENTS, texts
+from charthouse.sync.check import check_batch
+from charthouse.sync.collect import collect_batch
+from charthouse.sync.store import store_batch
+from tests.partners.odd_server import Asked, Reply, as_json
+from tests.privacy.clinics import PATIENTS, SAME_ID, texts
 from tests.privacy.conftest import environment
 from tests.privacy.scanner import where
 from tests.privacy.test_canary import charthouse, erased
@@ -149,3 +154,26 @@ def test_a_restore_brings_nobody_back_and_loses_no_receipt(home: Home) -> None:
     assert len(list((home.path / "receipts").iterdir())) == 2
     with session() as state:
         assert len(list(state.scalars(select(Receipt)))) == 2
+
+
+@pytest.mark.parametrize("patient", [SAME_ID, SAME_ID + "_2"])
+def test_what_was_sent_to_others_goes_before_it_is_stored(home: Home, patient: str) -> None:
+    """C's clinic sends C something about B (CH207), and the night is cut off before the vault has it."""
+
+    def astray(asked: Asked) -> Reply | None:
+        if "token-C" not in (asked.headers.get("Authorization") or "") or not asked.path.endswith("/Condition"):
+            return None
+        stray = {"resourceType": "Condition", "id": "stray-1", "subject": {"reference": f"Patient/{patient}"}}
+        return as_json({"resourceType": "Bundle", "type": "searchset", "entry": [{"resource": stray}]})
+
+    home.clinics["north"].rule(astray)
+    batches = [check_batch(collect_batch(name)) for name in home.plan()]
+    assert erased(home.people["B"]).done
+    for name in batches:
+        store_batch(name)
+    with open_vault(read_only=True) as vault:
+        rows = vault.execute(
+            "SELECT CAST(resource AS VARCHAR) FROM vault.quarantine UNION ALL SELECT resource FROM vault.resources"
+        ).fetchall()
+    kept = [row for (row,) in rows if "stray-1" in row]
+    assert len(kept) == (patient != SAME_ID), "what is about somebody else is not B's"
