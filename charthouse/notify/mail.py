@@ -71,8 +71,12 @@ def compose(page: Page, recipient: str, delivery_id: str, leave_url: str, settin
         message["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
     message.set_content(page.plain, cte="quoted-printable")
     message.add_alternative(page.html, subtype="html", cte="quoted-printable")
-    envelope = f"{to.local_part}@{to.ascii_domain}"
-    return Mail(delivery_id, sender.addr_spec, envelope, message.as_bytes(), international)
+    return Mail(delivery_id, sender.addr_spec, envelope_of(to), message.as_bytes(), international)
+
+
+def envelope_of(to: ValidatedEmail) -> str:
+    """An address as it stands in mails: its domain in ASCII (RFC 5891), whatever it was given in."""
+    return f"{to.local_part}@{to.ascii_domain}"
 
 
 def _without_name(to: ValidatedEmail) -> Address:

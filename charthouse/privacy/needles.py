@@ -32,6 +32,7 @@ _DATE: Final = re.compile(r"\d{4}(-\d\d(-\d\d([T ][\d:.]+(Z|[+-]\d\d:?\d\d)?)?)?
 _NUMBER: Final = re.compile(r"[0-9a-fA-F.,:+() -]*")
 _WORD: Final = re.compile(r"[A-Za-z]?[a-z]*([-_/ ]?[a-z]+)?")
 """One or two plain words: codes of FHIR, everyday words."""
+_UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _NAMES: Final = frozenset({"family", "given", "prefix", "suffix"})
 _PLACES: Final = frozenset({"line", "city", "district", "postalCode"})
 _OF_A_NAME: Final = frozenset({"name", "contact"})
@@ -55,9 +56,10 @@ class Needles:
         return self.names | self.ids | self.texts
 
     def key(self, text: str | None) -> None:
-        """A key of ours, or something as singular."""
+        """A key of ours, or something as singular, as operators and their tools write it."""
         if text:
-            self.hard.add(text.encode())
+            bare = text.replace("-", "") if _UUID.fullmatch(text) else text
+            self.hard.update(form.encode() for form in (text, text.upper(), bare, bare.upper()))
 
     def name(self, text: str | None) -> None:
         """What somebody is called, or reached at."""

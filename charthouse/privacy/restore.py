@@ -11,8 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
+
 from charthouse import faults
-from charthouse.errors import PrivacyError, SetupError
+from charthouse.errors import CharthouseError, PrivacyError, SetupError
 from charthouse.files import sync, write_whole
 from charthouse.lake.session import data_of
 from charthouse.privacy import manifests
@@ -22,6 +25,8 @@ from charthouse.settings import Settings, get_settings
 from charthouse.state import anchors, audit, head_version, migrate, session
 from charthouse.state.engine import engine
 from charthouse.state.key_sources import KeyFile, replace_keys, source_of
+from charthouse.state.linking import SigningKey
+from charthouse.state.privacy import Receipt
 from charthouse.state.seals import Sealer, sealer_of
 
 if TYPE_CHECKING:
@@ -86,6 +91,7 @@ def restore(
         (settings.home / MARK).touch()
         sync(settings.home)
         _put_keys(given, settings)
+        proofs = _proofs(settings)
         _exchange(aside, settings)
     except OSError as error:
         if not unfinished(settings.home):
@@ -96,6 +102,8 @@ def restore(
     number, digest = said["audit_end"]
     anchors.replace(settings.audit_anchors, number, digest)
     with session(settings) as state:
+        for row in proofs:
+            state.merge(row)
         audit.record(state, "operator", "backup.restored", "backup", said["id"], {"files": len(files)})
     return Restored(said["id"], said["made_at"], len(files), said["rows"], stones)
 
@@ -184,6 +192,21 @@ def _join_tombstones(backed_up: Path, present: Path) -> int:
     return max(len(joined) - 1, 0)
 
 
+def _proofs(settings: Settings) -> list[SigningKey | Receipt]:
+    """The receipts of this home, and what they are checked with: a backup of before does not have them."""
+    kept: list[SigningKey | Receipt] = []
+    try:
+        if is_empty(database_of(STATE, settings)):
+            return kept
+        with session(settings, read_only=True) as state:
+            kept += state.scalars(select(SigningKey).where(SigningKey.purpose == "receipt"))
+            kept += state.scalars(select(Receipt))
+            state.expunge_all()
+    except (CharthouseError, SQLAlchemyError):
+        return []  # what stands here may be what is mended by this restore
+    return kept
+
+
 def _exchange(aside: Path, settings: Settings) -> None:
     """Put each part in the place of what stood there; the state last. Done again, it does no harm."""
     for name in LEFTOVERS:
@@ -194,11 +217,20 @@ def _exchange(aside: Path, settings: Settings) -> None:
         _replace_database(lake, aside, settings)
         faults.point(f"restore.{lake}")
     for name in TREES:
-        _replace_folder(aside / name, settings.home / name)
+        if name == "receipts":  # proofs are for good: those of since the backup stay
+            _add_files(aside / name, settings.home / name)
+        else:
+            _replace_folder(aside / name, settings.home / name)
     engine(settings).dispose()
     _replace_database(STATE, aside, settings)
     faults.point("restore.state")
     shutil.rmtree(aside)
+
+
+def _add_files(source: Path, target: Path) -> None:
+    target.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for file in sorted(source.glob("*")):
+        file.replace(target / file.name)
 
 
 def _replace_folder(source: Path, target: Path) -> None:

@@ -25,7 +25,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from charthouse.lake.session import connect, data_of, quoted, writing
 from charthouse.privacy.erasers.databases import Catalog, catalogs
-from charthouse.privacy.erasers.files import mail_folders, mail_parts
+from charthouse.privacy.erasers.files import mail_folders, mail_parts, mails_of_the_living, name_of_mail
 from charthouse.privacy.matching import Matcher
 from charthouse.privacy.registry import place_of
 from charthouse.state import session
@@ -95,6 +95,7 @@ class _Scan:
         self.everyone = {subject.request_id for subject in subjects}
         self.shared: set[bytes] = set()
         self.matcher = Matcher(self.hard | self.soft)
+        self.mails = mails_of_the_living(settings)
         self.proof.needles = len(self.matcher)
 
     def look(self, place: str, content: Any, *, attributed: bool = False) -> None:
@@ -116,7 +117,8 @@ class _Scan:
         """What others hold by right is looked for no more: in their rows, or as the patient of a link of theirs."""
         with session(self.settings, read_only=True) as state:
             patients = state.scalars(select(Link.patient_id).where(Link.patient_id.is_not(None)))
-            self.shared |= self.soft & {str(patient).encode() for patient in patients}
+            known = "\n".join(map(str, patients)).encode()  # one may begin with another
+        self.shared |= Matcher(self.soft).found(known)
         self.matcher.drop(self.shared)
         self.proof.shared = len(self.shared)
 
@@ -165,7 +167,7 @@ def _files(settings: Settings) -> Iterator[tuple[str, Path]]:
 
 
 def _file(work: _Scan, place: str, file: Path) -> None:
-    attributed = place in ATTRIBUTED
+    attributed = place in ATTRIBUTED or (place == "mails" and name_of_mail(file) in work.mails)
     work.look(place, str(file.name if attributed else file.relative_to(file.anchor)).encode("utf-8", "surrogateescape"))
     if attributed:
         for part in file.parts:
@@ -192,7 +194,7 @@ def _file(work: _Scan, place: str, file: Path) -> None:
                 _batch(work, place, batch, attributed=attributed)
         elif file.suffix == ".eml":
             for said in mail_parts(file):
-                work.look(place, said)
+                work.look(place, said, attributed=attributed)
         elif head[:2] == b"\x1f\x8b" or head[:2] == b"PK":
             _packed(work, place, file.read_bytes(), attributed=attributed, depth=0)
     except FileNotFoundError:

@@ -18,9 +18,11 @@ from charthouse.linking.identity import identity_of
 from charthouse.linking.people import get_person
 from charthouse.linking.providers import get_provider
 from charthouse.log import get_logger
-from charthouse.notify.contacts import address_of
+from charthouse.notify.contacts import address_of, mail_address
+from charthouse.notify.mail import envelope_of
 from charthouse.notify.preferences import get_preferences
 from charthouse.privacy.needles import MOST_TEXTS, Needles
+from charthouse.settings import get_settings
 from charthouse.state import session as state_session
 from charthouse.state.base import new_key
 from charthouse.state.models import Credential, Link, Person
@@ -102,6 +104,24 @@ def load(request: PrivacyRequest, settings: Settings) -> Subject | None:
     return Subject(**{**said, "needles": Needles.load(said["needles"])})
 
 
+def begun_of(person_key: str, settings: Settings | None = None) -> str | None:
+    """The erasure of a person that has begun and not ended: its request says by its seal alone whom it is about.
+
+    Raises:
+        SetupError: CH006 when the key does not open a seal.
+    """
+    settings = settings or get_settings()
+    begun = select(PrivacyRequest).where(
+        PrivacyRequest.kind == "erase", PrivacyRequest.status == "running", PrivacyRequest.sealed_notes.is_not(None)
+    )
+    with state_session(settings, read_only=True) as state:
+        for request in state.scalars(begun):
+            subject = load(request, settings)
+            if subject is not None and subject.person_key == person_key:
+                return request.id
+    return None
+
+
 def of_state(request: PrivacyRequest, settings: Settings) -> Subject:
     """A subject as the state knows it; nothing is changed.
 
@@ -176,6 +196,8 @@ def _of_person(state: Session, subject: Subject, settings: Settings) -> None:
     for contact in state.scalars(select(Contact).where(Contact.person_key == key)):
         address = address_of(contact, opener)
         subject.needles.name(address)
+        if contact.channel == "email":
+            subject.needles.name(envelope_of(mail_address(address)))  # as it stands in a mail
         subject.contacts.append([contact.channel, address])
     wish = get_preferences(state, key)
     subject.language, subject.time_zone = wish.language, wish.time_zone

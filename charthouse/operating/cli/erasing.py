@@ -26,10 +26,13 @@ def erase(
 
     Where there is a time to take it back (CHARTHOUSE_ERASURE_WAIT_DAYS), the request waits for it.
     """
-    from charthouse.privacy import requests, tombstones
+    from charthouse.privacy import requests, subjects, tombstones
     from charthouse.state import session
 
     _sure(yes)
+    if begun := subjects.begun_of(person):
+        _work(begun)
+        return
     if tombstones.opened().among("person", [person]) and not _is_there(person):
         typer.echo("erased already; the receipt was given then")
         return
@@ -107,7 +110,7 @@ def _sure(yes: bool) -> None:
         raise typer.BadParameter("what is erased cannot be brought back; say --yes", param_hint="--yes")
 
 
-def _settings() -> Settings:
+def settings_with_mails() -> Settings:
     """The settings, with the folder into which mails go where no mail server is named."""
     from charthouse.operating import mailroom
     from charthouse.settings import get_settings
@@ -127,7 +130,7 @@ def _work(request_id: str) -> None:
     from charthouse.state import session
     from charthouse.state.base import now
 
-    settings = _settings()
+    settings = settings_with_mails()
     typer.echo(f"request: {request_id}")
     typer.echo(
         f"code:    {receipts.code_of(request_id, settings)}   (whoever has it can show that the receipt is theirs)"

@@ -140,7 +140,11 @@ def _verify_receipt(file: Path, jwks: dict[str, Any] | None, code: str | None) -
 
 def _target(out: Path) -> Path:
     from charthouse.errors import PrivacyError
+    from charthouse.settings import get_settings
 
+    home = get_settings().home.resolve()
+    if home in (out.resolve(), *out.resolve().parents):
+        raise PrivacyError("CH931", where=str(out), what="in the home, nothing in the clear outlives an erasure")
     try:
         out.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:

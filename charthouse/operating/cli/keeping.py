@@ -37,8 +37,10 @@ def restore(
     replace: Annotated[bool, typer.Option(help="Put away what stands in this home.")] = False,
 ) -> None:
     """Put a backup into this home. Who was erased since is erased again before anything else is done."""
+    from charthouse.operating.cli.erasing import settings_with_mails
     from charthouse.operating.home import held
     from charthouse.privacy.restore import restore as put_back
+    from charthouse.privacy.returning import erase_returned
 
     with held():
         done = put_back(folder, keys, replace=replace)
@@ -46,6 +48,10 @@ def restore(
     out.print(f"Restored {done.backup_id} of {done.made_at[:19]}: {done.files:,} files; {rows}", highlight=False)
     if done.tombstones:
         out.print(f"{done.tombstones:,} erasures are remembered.", highlight=False)
+    with held():  # nobody may read, export or serve them first
+        again = erase_returned(settings_with_mails())
+    if again:
+        out.print(f"{len(again):,} of them were in the backup, and are erased again.", highlight=False)
 
 
 @app.command("retention")

@@ -6,20 +6,33 @@ import email
 import email.policy
 import gzip
 import mmap
+import os
 import shutil
 import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final
 
+<<<<<<< HEAD
 from charthouse.errors import PrivacyError, StateError
+=======
+from sqlalchemy import select
+
+from charthouse.errors import PrivacyError
+>>>>>>> w-breaker
 from charthouse.files import write_whole
 from charthouse.lake.session import sweep_spilled
 from charthouse.notify.channels.folder import folder_of
 from charthouse.privacy import requests
+<<<<<<< HEAD
 from charthouse.privacy.erasers.airflow import masked_text
 from charthouse.privacy.export.job import drop_exports_of
+=======
+from charthouse.privacy.erasers.airflow import masked_text, names
+>>>>>>> w-breaker
 from charthouse.privacy.matching import Matcher
 from charthouse.privacy.registry import places
+from charthouse.state import session
+from charthouse.state.notices import Delivery
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -65,15 +78,28 @@ def erase_mails(subjects: Sequence[Subject], settings: Settings) -> dict[str, in
     people = [subject for subject in subjects if subject.whole]
     named = {name for subject in people for name in subject.mails}
     told = {address.encode() for subject in people for _, address in subject.contacts if len(address) > 5}
-    matcher = Matcher(told | {needle for subject in people for needle in subject.needles.hard})
+    keys = {needle for subject in people for needle in subject.needles.hard}
+    anybodys, livings, theirs = Matcher(told | keys), Matcher(keys), mails_of_the_living(settings) - named
     gone = 0
     for folder in mail_folders(settings):
         for file in sorted(folder.iterdir()):
-            name = file.name.removeprefix(".").removesuffix(".eml")
+            name = name_of_mail(file)
+            matcher = livings if name in theirs else anybodys  # who share an address keep what they were told
             if name in named or any(matcher.found(part) for part in mail_parts(file)):
                 file.unlink(missing_ok=True)
                 gone += 1
     return {"mails": gone}
+
+
+def mails_of_the_living(settings: Settings) -> set[str]:
+    """Names of the mails that are to somebody who is known: once the erased are gone, everybody else's."""
+    with session(settings, read_only=True) as state:
+        return set(state.scalars(select(Delivery.id).where(Delivery.channel == "email")))
+
+
+def name_of_mail(file: Path) -> str:
+    """The id of the delivery that a mail is of."""
+    return file.name.removeprefix(".").removesuffix(".eml")
 
 
 def mask_mail(name: str, needles: Collection[bytes], settings: Settings) -> None:
@@ -139,7 +165,20 @@ def mask_logs(needles: Collection[bytes], settings: Settings) -> dict[str, int]:
             for file in sorted(settings.home.glob(pattern.removesuffix("*") + "**/*")):
                 if file.is_file() and not file.is_symlink():
                     taken[place.name] = taken.get(place.name, 0) + mask_file(file, matcher)
+            _rename(settings.home / pattern.removesuffix("/*"), matcher, settings)
     return taken
+
+
+def _rename(folder: Path, matcher: Matcher, settings: Settings) -> None:
+    """Give files and folders other names that are named for somebody: a run's logs are in a folder of its name."""
+    mask = names(settings)
+    for path in sorted(folder.rglob("*"), key=lambda path: -len(path.parts)):
+        name = masked_text(os.fsencode(path.name), matcher, mask)
+        if isinstance(name, bytes):
+            target = path.with_name(os.fsdecode(name))
+            while target.exists():  # an erasure that was cut off may have renamed a part
+                target = target.with_name(target.name + "x")
+            path.rename(target)
 
 
 def mask_file(file: Path, matcher: Matcher) -> int:

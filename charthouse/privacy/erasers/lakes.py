@@ -91,7 +91,7 @@ def _delete_misdelivered(connection: duckdb.DuckDBPyConnection, subjects: Sequen
               AND (regexp_matches(CAST(resource AS VARCHAR), $reference)
                    OR (resource_type = 'Patient' AND resource_id = $id))
             """,
-            {"links": links, "reference": f"Patient/{re.escape(patient)}([^A-Za-z0-9.-]|$)", "id": patient},
+            {"links": links, "reference": f"Patient/{re.escape(patient)}([^A-Za-z0-9._-]|$)", "id": patient},
         ).fetchone()
         gone += int(done[0]) if done else 0
     return gone

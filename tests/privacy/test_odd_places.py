@@ -1,0 +1,179 @@
+"""People who share things with others, and places that operators thought of: an erasure ends, and takes no more."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlalchemy import select
+
+from charthouse.lake.session import open_vault
+from charthouse.linking import links, people
+from charthouse.notify.contacts import set_contact
+from charthouse.notify.drain import drain
+from charthouse.notify.outbox import tell
+from charthouse.privacy import erase, requests
+from charthouse.state import session
+from charthouse.state.engine import engine
+from charthouse.state.privacy import Receipt
+from charthouse.sync.check import check_batch
+from charthouse.sync.collect import collect_batch
+from charthouse.sync.store import store_batch
+from tests.partners.odd_server import Asked, Reply, as_json
+from tests.privacy.clinics import PATIENTS, SAME_ID, texts
+from tests.privacy.conftest import environment
+from tests.privacy.scanner import where
+from tests.privacy.test_canary import charthouse, erased
+
+if TYPE_CHECKING:
+    from tests.privacy.conftest import Home
+
+
+def told(home: Home, person: str, address: str) -> set[str]:
+    """Tell somebody something at an address. Returns the names of the new mails."""
+    before = set((home.path / "mail").glob("*.eml"))
+    with session() as state:
+        set_contact(state, home.people[person], "email", address)
+        tell(state, home.people[person], "erased", reason="link_deleted", dedupe=person)
+    drain()
+    return {file.name for file in set((home.path / "mail").glob("*.eml")) - before}
+
+
+def test_who_share_an_address_keep_their_mails(home: Home) -> None:
+    theirs = {person: told(home, person, "household@people.example") for person in "BC"}
+    assert all(theirs.values())
+    assert erased(home.people["B"]).done
+    left = {file.name for file in (home.path / "mail").iterdir()}
+    assert theirs["C"] <= left
+    assert not theirs["B"] & left
+
+
+def test_an_address_in_the_record_of_another_is_no_trace(home: Home) -> None:
+    """A mother's address stands in her child's record, and her own in the record of one clinic of hers."""
+    assert told(home, "C", "CANARY-B-north-mail@x.example")
+    assert erased(home.people["B"]).done
+    assert told(home, "A", "CANARY-A-south-mail@x.example")
+    with session() as state:
+        request = requests.ask_deletion(state, home.links["A", "south"]).request_id
+    assert erase.run([request])[0].done
+
+
+@pytest.mark.parametrize("address", ["bob.canary@bücher.example", "bøb.canary@people.example"])
+def test_the_last_mail_names_nobody_of_an_international_domain(home: Home, address: str) -> None:
+    with session() as state:
+        set_contact(state, home.people["B"], "email", address)
+    assert erased(home.people["B"]).done
+    assert where(home.path, {"bob.canary", "bøb.canary"}) == set()
+
+
+def test_runs_and_variables_that_are_named_for_people(home: Home) -> None:
+    """Two of them, one after the other: what is left of their names must not be the same."""
+    keys = [home.people[person] for person in "BC"]
+    logs = home.path / "airflow" / "logs" / "dag_id=run_erasures"
+    with closing(sqlite3.connect(home.path / "airflow" / "airflow.db")) as airflow:
+        airflow.execute("PRAGMA ignore_check_constraints = ON")
+        for key in keys:
+            file = logs / f"run_id=for-{key}" / "task_id=erase" / "attempt=1.log"
+            file.parent.mkdir(parents=True)
+            file.write_text(f"about {key}")
+            airflow.execute('INSERT INTO variable ("key", val, is_encrypted) VALUES (?, ?, 0)', [f"for {key}", key])
+            airflow.execute(
+                "INSERT INTO dag_run (dag_id, run_id, state, run_type, run_after, log_template_id, conf, "
+                "clear_number, span_status) VALUES ('run_erasures', ?, 'success', 'manual', "
+                "'2026-01-01', 1, ?, 0, 'ended')",
+                [f"for-{key}", f'{{"person": "{key.upper()}", "bare": "{key.replace("-", "")}"}}'],
+            )
+        airflow.commit()
+    for key in keys:
+        assert erased(key).done
+        assert where(home.path, {key, key.replace("-", "")}) == set()
+    with closing(sqlite3.connect(home.path / "airflow" / "airflow.db")) as airflow:
+        runs = {f"run_id={run}" for (run,) in airflow.execute("SELECT run_id FROM dag_run WHERE run_id LIKE 'for-%'")}
+    assert runs == {folder.name for folder in logs.iterdir()}, "their logs are still found"
+    assert len(runs) == 2
+
+
+def test_ids_that_begin_with_the_ids_of_others(home: Home) -> None:
+    """A link that no night has read yet, so that nothing but the state knows its patient."""
+    with session() as state:
+        links.start_link(state, home.people["C"], "south", "direct", patient_id=PATIENTS["B", "south"] + "_2")
+    assert erased(home.people["B"]).done
+
+
+def test_an_id_that_is_none(home: Home) -> None:
+    with session() as state:
+        person = people.create_person(state).person_key
+        links.start_link(state, person, "south", "direct", patient_id="id with space_and#~&*(")
+    assert erased(person).done
+
+
+def test_an_erasure_that_has_not_ended_is_gone_on_with(home: Home) -> None:
+    """Its person is gone, and its request names nobody any more: asked again, it must not be taken for done."""
+    person = home.people["B"]
+    left = home.path / "landing" / "notes-of-somebody.txt"
+    left.write_text(person)
+    ended = erased(person)
+    assert (ended.code, ended.receipt) == ("CH910", None)
+    again = subprocess.run(
+        [sys.executable, "-m", "charthouse", "erase", person, "--yes"],
+        env=environment(home), capture_output=True, text=True,
+    )  # fmt: skip
+    assert again.returncode == 1, again.stdout
+    assert "CH910" in again.stderr
+    left.unlink()
+    assert "receipt: " in charthouse(home, "erase", person, "--yes")
+    assert "erased already" in charthouse(home, "erase", person, "--yes")
+
+
+def test_nothing_in_the_clear_is_exported_into_the_home(home: Home) -> None:
+    """It would be found by every proof, and nobody would take it away."""
+    person = home.people["B"]
+    done = subprocess.run(
+        [sys.executable, "-m", "charthouse", "export", person, "--out", str(home.path / "landing" / "mine")],
+        env=environment(home), capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "CH931" in done.stderr
+    assert not (home.path / "landing" / "mine").exists()
+
+
+def test_a_restore_brings_nobody_back_and_loses_no_receipt(home: Home) -> None:
+    """The backup is older than the key that signs receipts; who was erased since must not be read out of it first."""
+    backup, keys = home.path.parent / "backup", home.path.parent / "keys"
+    charthouse(home, "backup", str(backup), "--keys", str(keys))
+    printed = charthouse(home, "erase", home.people["B"], "--yes")
+    said = {line.partition(":")[0]: line.partition(":")[2].strip() for line in printed.splitlines()}
+    engine().dispose()
+    assert "erased again" in charthouse(home, "restore", str(backup), "--keys", str(keys), "--replace")
+    assert where(home.path, {home.people["B"], *texts("B", "north")}) == set()
+    charthouse(home, "verify", said["receipt"], "--code", said["code"].split()[0])
+    assert len(list((home.path / "receipts").iterdir())) == 2
+    with session() as state:
+        assert len(list(state.scalars(select(Receipt)))) == 2
+
+
+@pytest.mark.parametrize("patient", [SAME_ID, SAME_ID + "_2"])
+def test_what_was_sent_to_others_goes_before_it_is_stored(home: Home, patient: str) -> None:
+    """C's clinic sends C something about B (CH207), and the night is cut off before the vault has it."""
+
+    def astray(asked: Asked) -> Reply | None:
+        if "token-C" not in (asked.headers.get("Authorization") or "") or not asked.path.endswith("/Condition"):
+            return None
+        stray = {"resourceType": "Condition", "id": "stray-1", "subject": {"reference": f"Patient/{patient}"}}
+        return as_json({"resourceType": "Bundle", "type": "searchset", "entry": [{"resource": stray}]})
+
+    home.clinics["north"].rule(astray)
+    batches = [check_batch(collect_batch(name)) for name in home.plan()]
+    assert erased(home.people["B"]).done
+    for name in batches:
+        store_batch(name)
+    with open_vault(read_only=True) as vault:
+        rows = vault.execute(
+            "SELECT CAST(resource AS VARCHAR) FROM vault.quarantine UNION ALL SELECT resource FROM vault.resources"
+        ).fetchall()
+    kept = [row for (row,) in rows if "stray-1" in row]
+    assert len(kept) == (patient != SAME_ID), "what is about somebody else is not B's"
