@@ -12,23 +12,15 @@ import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final
 
-<<<<<<< HEAD
-from charthouse.errors import PrivacyError, StateError
-=======
 from sqlalchemy import select
 
-from charthouse.errors import PrivacyError
->>>>>>> w-breaker
+from charthouse.errors import PrivacyError, StateError
 from charthouse.files import write_whole
 from charthouse.lake.session import sweep_spilled
 from charthouse.notify.channels.folder import folder_of
 from charthouse.privacy import requests
-<<<<<<< HEAD
-from charthouse.privacy.erasers.airflow import masked_text
-from charthouse.privacy.export.job import drop_exports_of
-=======
 from charthouse.privacy.erasers.airflow import masked_text, names
->>>>>>> w-breaker
+from charthouse.privacy.export.job import drop_exports_of
 from charthouse.privacy.matching import Matcher
 from charthouse.privacy.registry import places
 from charthouse.state import session
