@@ -156,7 +156,8 @@ def test_what_a_server_says_of_an_address_stays_with_it(mails, write, tell, drai
             assert outbox.retry(state, notice.notice_id) == 1
     drained()
     assert states() == [("confirmed", "email", "waiting", "CH717"), ("expired", "email", "waiting", "CH717")]
-    assert "ada@" not in caplog.text
+    ours = [record.getMessage() for record in caplog.records if record.name != "mail.log"]  # that is the server's own
+    assert not [line for line in ours if "ada@" in line]
     mails.refuse.clear()
     with session() as state:
         outbox.retry(state, outbox.list_notices(state, person)[0].deliveries[0].delivery_id)

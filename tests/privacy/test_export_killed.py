@@ -21,8 +21,10 @@ from charthouse.settings import get_settings
 from charthouse.state import session
 from charthouse.state.notices import Notice
 from charthouse.state.privacy import ExportPart, PrivacyRequest
-from tests.conftest import ROOT, Installation
+from tests.conftest import ROOT, Installation, home
 from tests.privacy import stocked
+
+__all__ = ["home"]  # an empty one, not that of the canaries
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -33,8 +33,10 @@ from charthouse.sync import footing
 from charthouse.sync.check import check_batch
 from charthouse.sync.collect import collect_batch
 from plugins.deadlines import missed, within
-from tests.conftest import Installation
+from tests.conftest import Installation, home
 from tests.sync.conftest import BOTH, House, house, observation  # noqa: F401  # `house` is a fixture
+
+__all__ = ["home"]  # an empty one, not that of the canaries
 
 if TYPE_CHECKING:
     from pathlib import Path
