@@ -222,7 +222,9 @@ def main() -> None:
     for said in figures:
         assert said["renewed"] == said["refreshed"] == said["asked"] == said["links"], said
         assert said["most_of_one"] == 1, said
-    assert all(float(str(said["times"])) <= MOST_TIMES for said in figures), f"more than {MOST_TIMES} times"
+    # The goal is within the provider's rate. Without one the client's own work shows, which is worth reading.
+    within = [said for said in figures if said["rate"] is not None]
+    assert all(float(str(said["times"])) <= MOST_TIMES for said in within), f"more than {MOST_TIMES} times"
 
 
 if __name__ == "__main__":
