@@ -153,6 +153,7 @@ def main() -> None:
     }
     print(json.dumps(said, indent=1))
     if given.rows >= 10_000_000:
+        RESULTS.parent.mkdir(exist_ok=True)
         RESULTS.write_text(json.dumps(said, indent=1) + "\n")
 
 
