@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import select
 
 from charthouse.errors import PrivacyError
-from charthouse.files import sync, write_whole
+from charthouse.files import sync
 from charthouse.settings import Settings, get_settings
 from charthouse.state import session as state_session
 from charthouse.state.base import now
@@ -103,29 +103,6 @@ def opened(settings: Settings | None = None) -> Tombstones:
             scratch.unlink()
         sync(file.parent)
     return Tombstones(settings)
-
-
-def merge(file: Path, settings: Settings | None = None) -> int:
-    """Take over the tombstones of another copy of the file (of a backup), if it is under the same key.
-
-    Returns how many were new. A restore calls this instead of replacing the file, so that nobody is forgotten.
-
-    Raises:
-        PrivacyError: CH915 when one of them cannot be read, or they are of different installations.
-    """
-    settings = settings or get_settings()
-    with exclusive(_LOCK, settings):
-        if not settings.tombstones.exists():
-            _read(file)
-            write_whole(settings.tombstones, file.read_bytes())
-            settings.tombstones.chmod(0o600)
-            return len(opened(settings))
-        ours, (key, theirs) = opened(settings), _read(file)
-        if not hmac.compare_digest(ours._key, key):
-            raise PrivacyError("CH915", where=str(file), what="it is of another installation")
-        new = {digest: kind for digest, kind in theirs.items() if digest not in ours.digests}
-        _append(settings.tombstones, new)
-    return len(new)
 
 
 def into_state(state: Session, added: dict[str, TombstoneKind]) -> None:
