@@ -38,8 +38,8 @@ WRITING_SECONDS = 1800.0
 COMPACTION_BYTES = (400_000_000, 600_000_000, 2_000_000_000)
 """What a compaction may use, one after the other, that did not get by with a task's memory.
 
-The rewriting of a partition sorts it: two threads took 2.1 GB where 2 GB were given, and one got by with 400 MB (a lake of
-10,000,000 rows, 100 people erased).
+The rewriting of a partition sorts it: two threads took 2.1 GB where 2 GB were given, and one got by with 400 MB (a lake
+of 10,000,000 rows, 100 people erased).
 """
 
 
