@@ -6,9 +6,11 @@ What runs them is imported where a command runs: DuckDB and Arrow would more tha
 from __future__ import annotations
 
 import json
+import shutil
 from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -20,14 +22,15 @@ if TYPE_CHECKING:
 
     import duckdb
 
-    from transforms.sql_on_fhir import NdjsonFiles, Remark, SqlRelation
+    from transforms.sql_on_fhir import Remark, SqlRelation
 
 app = typer.Typer(help="Tables of your own: SQL on FHIR ViewDefinitions.", no_args_is_help=True)
 
 SHOWN = 50
+FORMATS = ("csv", "ndjson", "json", "parquet")
 
 View = Annotated[Path, typer.Argument(metavar="VIEW.json", help="A ViewDefinition.")]
-From = Annotated[str, typer.Option("--source", help="A folder, file or glob of NDJSON (plain or gzip), or `vault`.")]
+From = Annotated[str, typer.Option("--source", help="A folder, file or glob of NDJSON, a Bundle, or `vault`.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
@@ -43,18 +46,21 @@ def compile_command(view: View, source: From = "vault") -> None:
 @app.command()
 def check(views: Annotated[list[Path], typer.Argument(metavar="VIEW.json...")], as_json: AsJson = False) -> None:
     """Say what columns a view gives, or what is wrong with it."""
-    from transforms.sql_on_fhir import ViewError, describe_view
+    from transforms.sql_on_fhir import ViewError, describe_view, view_remarks
 
     failed = False
     rows: list[dict[str, Any]] = []
     for file in views:
         try:
-            columns = describe_view(_read(file))
+            definition = _read(file)
+            columns = describe_view(definition)
         except ViewError as error:
             failed = True
             rows.append({"view": file.name, "fault": str(error), "code": error.code, "path": error.path})
             rows[-1] |= {"expression": error.expression, "position": error.position}
             continue
+        for remark in view_remarks(definition):
+            typer.echo(f"{file.name}: {remark}", err=True)
         for column in columns:
             kind = column.sql_type + ("[]" if column.collection else "")
             row = {"view": file.name, "column": column.name, "type": column.type, "sql_type": kind}
@@ -75,42 +81,62 @@ def check(views: Annotated[list[Path], typer.Argument(metavar="VIEW.json...")], 
 def run(
     view: View,
     source: From = "vault",
-    out: Annotated[Path | None, typer.Option("--out", help="A file to write: .parquet or .csv.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="A file to write: .parquet, .csv, .ndjson or .json.")
+    ] = None,
+    form: Annotated[
+        str | None, typer.Option("--format", help="csv, ndjson, json or parquet; without --out to standard output.")
+    ] = None,
+    header: Annotated[bool, typer.Option(help="Whether CSV begins with the names of the columns.")] = True,
+    patient: Annotated[
+        list[str] | None, typer.Option(help="Only what is in the compartment of this Patient/id. Repeatable.")
+    ] = None,
+    group: Annotated[
+        list[str] | None, typer.Option(help="Only what is in the compartments of this Group/id's members. Repeatable.")
+    ] = None,
+    since: Annotated[str | None, typer.Option(help="Only what changed after this instant.")] = None,
+    limit: Annotated[int | None, typer.Option(help="The most rows.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Run a view, and show its rows or write them to a file."""
-    from transforms.sql_on_fhir import ViewError, describe_view, remarks_of, run_view, write_view
+    from transforms.sql_on_fhir import Filters, ViewError, describe_view, remarks_of, run_view, write_view
 
     with _faults():
         definition = _read(view)
         describe_view(definition)
+        filters = Filters(tuple(patient or ()), tuple(group or ()), since, limit)
+        if form not in {None, *FORMATS}:
+            raise ViewError("CH312", message=f"--format is one of {', '.join(FORMATS)}")
     with _faults(), _connection(source) as connection:
         given = _given(source)
         remarks: tuple[Remark, ...]
         if out is not None:
             if not out.parent.is_dir():
                 raise ViewError("CH312", message=f"there is no folder {out.parent}")
-            count, remarks = write_view(definition, given, out, connection)
+            count, remarks = write_view(definition, given, out, connection, form=form, header=header, filters=filters)
             typer.echo(f"{count:,} rows written to {out}", err=True)
+        elif as_json or form is not None:
+            with TemporaryDirectory(prefix="views-") as folder:
+                part = Path(folder) / "rows"
+                _, remarks = write_view(
+                    definition, given, part, connection, form=form or "json", header=header, filters=filters
+                )
+                with part.open("rb") as rows:
+                    shutil.copyfileobj(rows, typer.get_binary_stream("stdout"))
         else:
-            table = run_view(definition, given, connection)
+            table = run_view(definition, given, connection, filters=filters)
             remarks = remarks_of(table)
-            rows = (table if as_json else table.slice(0, SHOWN)).to_pylist()
-            if as_json:
-                typer.echo(json.dumps(rows, default=_cell, indent=1))
-            else:
-                _show(rows)
-                if table.num_rows > SHOWN:
-                    typer.echo(f"… {table.num_rows - SHOWN:,} more rows: write them to a file with --out", err=True)
+            _show(table.slice(0, SHOWN).to_pylist())
+            if table.num_rows > SHOWN:
+                typer.echo(f"… {table.num_rows - SHOWN:,} more rows: write them to a file with --out", err=True)
     for remark in remarks:
-        what = "lines are no JSON object" if remark.code == "CH321" else "resources do not fit"
-        typer.echo(f"{remark.code} {remark.path}: {remark.resources:,} {what}", err=True)
+        typer.echo(str(remark), err=True)
 
 
-def _given(source: str) -> SqlRelation | NdjsonFiles:
-    from transforms.sql_on_fhir import NdjsonFiles, SqlRelation
+def _given(source: str) -> SqlRelation | str:
+    from transforms.sql_on_fhir import SqlRelation
 
-    return SqlRelation("vault.current_resources") if source == "vault" else NdjsonFiles.of(source)
+    return SqlRelation("vault.current_resources") if source == "vault" else source
 
 
 def _read(file: Path) -> dict[str, Any]:
@@ -122,7 +148,9 @@ def _read(file: Path) -> dict[str, Any]:
         raise ViewError("CH301", message=f"{file} cannot be read") from None
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
-        raise ViewError("CH301", message=f"{file} is no JSON: {place}") from None
+        begins = error.doc[error.pos : error.pos + 2].strip()
+        why = ": JSON has no comments, leave them out" if begins in {"//", "/*"} else ""
+        raise ViewError("CH301", message=f"{file} is no JSON: {place}{why}") from None
     except (ValueError, RecursionError):
         raise ViewError("CH301", message=f"{file} is no JSON") from None
     if not isinstance(content, dict):
