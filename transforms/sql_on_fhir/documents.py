@@ -7,7 +7,9 @@ its fullUrl.
 
 from __future__ import annotations
 
+import gzip
 import re
+from glob import glob
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -15,10 +17,12 @@ from transforms.bundles import PageError, read_page, resource_stub
 from transforms.sql_on_fhir.sources import NdjsonFiles
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 LARGEST: Final = 512 * 1024 * 1024
 """Bytes of a file that is looked at as one document; it is held in memory twice."""
+
+ENDINGS: Final = (".json", ".json.gz")
 
 _URN: Final = re.compile(r"urn:(?:uuid|oid):([^/?#|\s]+)\Z", re.IGNORECASE)
 _REFERENCE: Final = re.compile(rb'("reference"\s*:\s*")(urn:(?:uuid|oid):[^"\\]+)"', re.IGNORECASE)
@@ -58,35 +62,34 @@ def resources_of(text: bytes, kind: str) -> list[bytes]:
 
 
 def in_lines(source: str | Path, kind: str, folder: Callable[[], Path]) -> NdjsonFiles:
-    """The files of a source, the documents among them (`.json`) as NDJSON of the resources of that type.
+    """The files of a source, the documents among them (`.json`, `.json.gz`) as NDJSON of the resources of that type.
 
-    Of a folder, documents are read where it holds no NDJSON. What is no document stays as it is: some name NDJSON so.
+    Of a folder, documents are read where it holds no NDJSON. A file that is named so but holds lines stays as it is.
     """
     place = Path(source)
-    if place.is_dir():
-        documents = sorted(place.rglob("*.json")) if not NdjsonFiles.found(place) else []
+    within = place.is_dir()
+    if within:
+        named = (
+            [file for ending in ENDINGS for file in place.rglob(f"*{ending}")] if not NdjsonFiles.found(place) else []
+        )
     else:
-        documents = [place] if place.suffix == ".json" and place.is_file() else []
-    if not documents:
+        named = [Path(file) for file in glob(str(source), recursive=True)] if str(source).endswith(ENDINGS) else []
+    if not named:
         return NdjsonFiles.of(source)
     target = folder() / "documents.ndjson"
     left: list[str] = []
     with target.open("wb") as lines:
-        for document in documents:
-            texts = list(_document(document, kind))
-            if not texts and not _is_document(document):
-                left.append(str(document))
-            lines.writelines(text + b"\n" for text in texts)
+        for file in sorted(named):
+            text = _document(file)
+            if text is not None:
+                lines.writelines(resource + b"\n" for resource in resources_of(text, kind))
+            elif not within:
+                left.append(str(file))
     return NdjsonFiles((str(target), *left))
 
 
-def _document(file: Path, kind: str) -> Iterator[bytes]:
-    if file.stat().st_size <= LARGEST and _is_document(file):
-        yield from resources_of(file.read_bytes().removeprefix(b"\xef\xbb\xbf"), kind)
-
-
-def _is_document(file: Path) -> bool:
-    """Whether a file is one JSON object with a resource type, and not lines of them."""
-    return (
-        file.stat().st_size <= LARGEST and resource_stub(file.read_bytes().removeprefix(b"\xef\xbb\xbf"))[0] is not None
-    )
+def _document(file: Path) -> bytes | None:
+    """The text of a file that is one JSON object with a resource type; None if it is not, or too large."""
+    with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as stream:
+        text = stream.read(LARGEST + 1).removeprefix(b"\xef\xbb\xbf")
+    return text if len(text) <= LARGEST and resource_stub(text)[0] is not None else None

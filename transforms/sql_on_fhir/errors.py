@@ -25,7 +25,9 @@ CODES: dict[str, ErrorCode] = {
         ErrorCode("CH310", "There is no such resource type", "Name a resource of FHIR R4."),
         ErrorCode("CH311", "The view could not be run", "Give it more memory, or report it with the view."),
         ErrorCode(
-            "CH312", "The result cannot be written", "Name a file that ends in .parquet or .csv, in a folder of yours."
+            "CH312",
+            "The result cannot be written",
+            "Name a file that ends in .parquet, .csv, .ndjson or .json, in a folder of yours.",
         ),
         ErrorCode(
             "CH313",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import replace
@@ -306,10 +307,9 @@ def _run(
         if isinstance(files, str | Path):
             try:
                 files = in_lines(files, view.resource, lambda: _scratch(left))
-            except OSError as error:
-                raise ViewError(
-                    "CH309", message=f"a file cannot be read: {error.strerror or type(error).__name__}"
-                ) from None
+            except (OSError, EOFError, zlib.error) as error:
+                reason = getattr(error, "strerror", None) or type(error).__name__
+                raise ViewError("CH309", message=f"a file cannot be read: {reason}") from None
         with _connected(connection) as own:
             run = _Run(view, carry, own.sql, deliver, remarks, left, limit)
             if isinstance(files, SqlRelation):
