@@ -10,6 +10,7 @@ column, or `SqlRelation("name")` for a relation of the connection that the SQL w
 
 from transforms.sql_on_fhir.errors import Remark, ViewError
 from transforms.sql_on_fhir.filters import Filters
+from transforms.sql_on_fhir.queries import run_query
 from transforms.sql_on_fhir.remarks import remarks_of
 from transforms.sql_on_fhir.run import compile_view, describe_view, run_view, view_remarks, write_view
 from transforms.sql_on_fhir.sources import NdjsonFiles, SqlRelation
@@ -23,6 +24,7 @@ __all__ = [
     "compile_view",
     "describe_view",
     "remarks_of",
+    "run_query",
     "run_view",
     "view_remarks",
     "write_view",

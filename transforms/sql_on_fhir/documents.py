@@ -73,7 +73,7 @@ def in_lines(source: str | Path, kind: str, folder: Callable[[], Path]) -> Ndjso
             [file for ending in ENDINGS for file in place.rglob(f"*{ending}")] if not NdjsonFiles.found(place) else []
         )
     else:
-        named = [Path(file) for file in glob(str(source), recursive=True)] if str(source).endswith(ENDINGS) else []
+        named = [Path(file) for file in _matches(str(source))] if str(source).endswith(ENDINGS) else []
     if not named:
         return NdjsonFiles.of(source)
     target = folder() / "documents.ndjson"
@@ -93,3 +93,7 @@ def _document(file: Path) -> bytes | None:
     with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as stream:
         text = stream.read(LARGEST + 1).removeprefix(b"\xef\xbb\xbf")
     return text if len(text) <= LARGEST and resource_stub(text)[0] is not None else None
+
+
+def _matches(pattern: str) -> list[str]:
+    return glob(pattern, recursive=True)  # noqa: PTH207 - a Path goes through a folder only

@@ -39,6 +39,11 @@ CODES: dict[str, ErrorCode] = {
             "The filter cannot be used",
             "Name patients as Patient/id, groups as Group/id, since as an instant, limit as a whole number.",
         ),
+        ErrorCode("CH315", "The SQL query cannot be run", "Correct the Library where the JSON path says, or its SQL."),
+        ErrorCode("CH316", "The query's parameters do not fit", "Give each that the Library declares, as name=value."),
+        ErrorCode(
+            "CH317", "The query's tables do not fit", "Give each view that the Library names, by its label or its url."
+        ),
         # -- remarks about rows: counted, never raised --------------------------------------------------------------
         ErrorCode("CH320", "A resource does not fit its type there", "The column is NULL; the row is kept."),
         ErrorCode("CH321", "A line holds no JSON object", "It was left out; correct the file."),

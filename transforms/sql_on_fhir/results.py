@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+import duckdb
 import msgspec
 import pyarrow.parquet as pq
 
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
-    import duckdb
     import pyarrow as pa
 
 FORMATS = ("parquet", "csv", "ndjson", "json")
@@ -39,6 +39,13 @@ def written(
         return int(counted[0]) if counted else 0
     with target.open("wb") as file:
         return _write_json(rows.to_arrow_reader(BATCH), file, lines=form == "ndjson")
+
+
+def write_table(table: pa.Table, target: Path, form: str, *, header: bool = True) -> int:
+    """Write a table that is in memory to a file, and return the number of its rows."""
+    with duckdb.connect() as own:
+        own.register("result", table)
+        return written("SELECT * FROM result", own.sql, target, form, header=header)
 
 
 def json_rows(rows: Iterable[Mapping[str, Any]]) -> Iterator[bytes]:

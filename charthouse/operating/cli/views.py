@@ -9,6 +9,7 @@ import json
 import shutil
 from contextlib import contextmanager
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,9 +19,10 @@ import typer
 from charthouse.operating.terminal import console
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     import duckdb
+    import pyarrow as pa
 
     from transforms.sql_on_fhir import Remark, SqlRelation
 
@@ -77,60 +79,159 @@ def check(views: Annotated[list[Path], typer.Argument(metavar="VIEW.json...")], 
         raise typer.Exit(1)
 
 
+Out = Annotated[
+    Path | None,
+    typer.Option("--out", help="A file to write: .parquet, .csv, .ndjson or .json, if --format says no other."),
+]
+Form = Annotated[
+    str | None, typer.Option("--format", help="csv, ndjson, json or parquet; without --out to standard output.")
+]
+Header = Annotated[bool, typer.Option(help="Whether CSV begins with the names of the columns.")]
+Patients = Annotated[
+    list[str] | None, typer.Option("--patient", help="Only the compartment of this Patient/id. Repeatable.")
+]
+Groups = Annotated[
+    list[str] | None, typer.Option("--group", help="Only the compartments of the members of this Group/id. Repeatable.")
+]
+Since = Annotated[str | None, typer.Option(help="Only what changed after this instant: 2024-01-31T00:00:00Z.")]
+Limit = Annotated[int | None, typer.Option(help="The most rows.")]
+
+
 @app.command()
 def run(
     view: View,
     source: From = "vault",
-    out: Annotated[
-        Path | None, typer.Option("--out", help="A file to write: .parquet, .csv, .ndjson or .json.")
-    ] = None,
-    form: Annotated[
-        str | None, typer.Option("--format", help="csv, ndjson, json or parquet; without --out to standard output.")
-    ] = None,
-    header: Annotated[bool, typer.Option(help="Whether CSV begins with the names of the columns.")] = True,
-    patient: Annotated[
-        list[str] | None, typer.Option(help="Only what is in the compartment of this Patient/id. Repeatable.")
-    ] = None,
-    group: Annotated[
-        list[str] | None, typer.Option(help="Only what is in the compartments of this Group/id's members. Repeatable.")
-    ] = None,
-    since: Annotated[str | None, typer.Option(help="Only what changed after this instant.")] = None,
-    limit: Annotated[int | None, typer.Option(help="The most rows.")] = None,
+    out: Out = None,
+    form: Form = None,
+    header: Header = True,
+    patients: Patients = None,
+    groups: Groups = None,
+    since: Since = None,
+    limit: Limit = None,
     as_json: AsJson = False,
 ) -> None:
     """Run a view, and show its rows or write them to a file."""
-    from transforms.sql_on_fhir import Filters, ViewError, describe_view, remarks_of, run_view, write_view
+    from transforms.sql_on_fhir import Filters, describe_view, remarks_of, run_view, write_view
 
     with _faults():
         definition = _read(view)
         describe_view(definition)
-        filters = Filters(tuple(patient or ()), tuple(group or ()), since, limit)
-        if form not in {None, *FORMATS}:
-            raise ViewError("CH312", message=f"--format is one of {', '.join(FORMATS)}")
+        filters = Filters(tuple(patients or ()), tuple(groups or ()), since, limit)
+        _check_target(out, form)
     with _faults(), _connection(source) as connection:
         given = _given(source)
-        remarks: tuple[Remark, ...]
-        if out is not None:
-            if not out.parent.is_dir():
-                raise ViewError("CH312", message=f"there is no folder {out.parent}")
-            count, remarks = write_view(definition, given, out, connection, form=form, header=header, filters=filters)
-            typer.echo(f"{count:,} rows written to {out}", err=True)
-        elif as_json or form is not None:
-            with TemporaryDirectory(prefix="views-") as folder:
-                part = Path(folder) / "rows"
-                _, remarks = write_view(
-                    definition, given, part, connection, form=form or "json", header=header, filters=filters
-                )
-                with part.open("rb") as rows:
-                    shutil.copyfileobj(rows, typer.get_binary_stream("stdout"))
+        told: list[Remark] = []
+
+        def write(target: Path, chosen: str | None) -> int:
+            count, remarks = write_view(
+                definition, given, target, connection, form=chosen, header=header, filters=filters
+            )
+            told.extend(remarks)
+            return count
+
+        if out is not None or form is not None or as_json:
+            _deliver(write, out, form)
         else:
             table = run_view(definition, given, connection, filters=filters)
-            remarks = remarks_of(table)
-            _show(table.slice(0, SHOWN).to_pylist())
-            if table.num_rows > SHOWN:
-                typer.echo(f"… {table.num_rows - SHOWN:,} more rows: write them to a file with --out", err=True)
+            told.extend(remarks_of(table))
+            _show_some(table)
+    _tell(told)
+
+
+@app.command()
+def query(
+    library: Annotated[Path, typer.Argument(metavar="LIBRARY.json", help="A SQLQuery or SQLView Library.")],
+    context: Annotated[
+        list[str] | None,
+        typer.Option(help="A view that the query reads: FILE, found by its url, or LABEL=FILE. Repeatable."),
+    ] = None,
+    parameters: Annotated[
+        list[str] | None, typer.Option("--parameter", help="A value of the query: NAME=VALUE. Repeatable.")
+    ] = None,
+    source: From = "vault",
+    out: Out = None,
+    form: Form = None,
+    header: Header = True,
+    patients: Patients = None,
+    groups: Groups = None,
+    since: Since = None,
+    limit: Limit = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run a SQL query over views, as the standard's SQLQuery Library writes it."""
+    from transforms.sql_on_fhir import Filters, ViewError, remarks_of, run_query
+    from transforms.sql_on_fhir.results import write_table
+
+    with _faults():
+        definition = _read(library)
+        given = _context(context or [])
+        pairs = [entry.partition("=") for entry in parameters or []]
+        if wrong := next((name for name, equals, _ in pairs if not (name and equals)), None):
+            raise ViewError("CH316", message=f"{wrong} is not NAME=VALUE")
+        values = {name: value for name, _, value in pairs}
+        filters = Filters(tuple(patients or ()), tuple(groups or ()), since, limit)
+        _check_target(out, form)
+    with _faults(), _connection(source) as connection:
+        table = run_query(definition, given, _given(source), connection, parameters=values, filters=filters)
+        if out is not None or form is not None or as_json:
+            _deliver(partial(_write_table, write_table, table, header), out, form)
+        else:
+            _show_some(table)
+    _tell(remarks_of(table))
+
+
+def _write_table(write: Callable[..., int], table: pa.Table, header: bool, target: Path, form: str | None) -> int:
+    from transforms.sql_on_fhir import ViewError
+
+    try:
+        return write(table, target, form or target.suffix.lower().removeprefix("."), header=header)
+    except OSError as error:
+        raise ViewError("CH312", message=error.strerror or "the file cannot be made") from None
+
+
+def _check_target(out: Path | None, form: str | None) -> None:
+    from transforms.sql_on_fhir import ViewError
+
+    if form not in {None, *FORMATS}:
+        raise ViewError("CH312", message=f"--format is one of {', '.join(FORMATS)}")
+    if out is None:
+        return
+    if not out.parent.is_dir():
+        raise ViewError("CH312", message=f"there is no folder {out.parent}")
+    if form is None and out.suffix.lower().removeprefix(".") not in FORMATS:
+        raise ViewError("CH312", message=f"the name of the file ends in none of .{', .'.join(FORMATS)}")
+
+
+def _deliver(write: Callable[[Path, str | None], int], out: Path | None, form: str | None) -> None:
+    """The rows in a file, or by way of one that is gone then on standard output: JSON, if no format is asked for."""
+    if out is not None:
+        typer.echo(f"{write(out, form):,} rows written to {out}", err=True)
+        return
+    with TemporaryDirectory(prefix="views-") as folder:
+        part = Path(folder) / "rows"
+        write(part, form or "json")
+        with part.open("rb") as rows:
+            shutil.copyfileobj(rows, typer.get_binary_stream("stdout"))
+
+
+def _show_some(table: pa.Table) -> None:
+    _show(table.slice(0, SHOWN).to_pylist())
+    if table.num_rows > SHOWN:
+        typer.echo(f"… {table.num_rows - SHOWN:,} more rows: write them to a file with --out", err=True)
+
+
+def _tell(remarks: Iterable[Remark]) -> None:
     for remark in remarks:
         typer.echo(str(remark), err=True)
+
+
+def _context(entries: list[str]) -> dict[str, dict[str, Any]]:
+    """The artifacts that a query reads, by their labels, or where none is said by the names of their files."""
+    found = {}
+    for entry in entries:
+        label, equals, file = entry.partition("=")
+        found[label if equals else entry] = _read(Path(file if equals else entry))
+    return found
 
 
 def _given(source: str) -> SqlRelation | str:
