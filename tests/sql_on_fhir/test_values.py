@@ -222,7 +222,10 @@ def test_quantities_compare_within_a_unit() -> None:
         ("/Patient/1", None, None),
         ("", None, None),
         ("#p1", None, None),
-        ("urn:uuid:53fefa32-fcbb-4ff8-8a92-55ee120877b7", None, None),
+        ("urn:uuid:53fefa32-fcbb-4ff8-8a92-55ee120877b7", None, "Patient/53fefa32-fcbb-4ff8-8a92-55ee120877b7"),
+        ("urn:uuid:", None, None),
+        ("urn:uuid:a/b", None, None),
+        ("urn:other:1", None, None),
         ("Patient?identifier=https://example.org/Patient/1", None, None),
     ],
 )

@@ -72,6 +72,57 @@ def test_run_shows_rows_or_writes_them(folder: Path) -> None:
     assert duckdb.connect().sql(f"SELECT count(*) FROM '{folder}/out.parquet'").fetchall() == [(2,)]
 
 
+def test_the_run_operations_parameters_are_options(folder: Path) -> None:
+    run = ("run", folder / "view.json", "--source", folder)
+    assert sorted(views(*run, "--format", "csv").stdout.split()) == ["Patient/a,F", "Patient/b,", "id,family"]
+    assert sorted(views(*run, "--format", "csv", "--no-header").stdout.split()) == ["Patient/a,F", "Patient/b,"]
+    lines = views(*run, "--format", "ndjson", "--patient", "Patient/b").stdout
+    assert lines == '{"id":"Patient/b","family":null}\n'
+    assert json.loads(views(*run, "--format", "json", "--limit", "0").stdout) == []
+    assert len(views(*run, "--format", "ndjson", "--since", "2024-01-01T00:00:00Z").stdout.splitlines()) == 2
+    assert views(*run, "--format", "parquet").stdout_bytes.startswith(b"PAR1")
+    for name, form in (("rows.ndjson", None), ("rows.json", None), ("rows.any", "csv")):
+        done = views(*run, "--out", folder / name, *(("--format", form) if form else ()))
+        assert "2 rows" in done.output
+    assert len((folder / "rows.ndjson").read_text().splitlines()) == 2
+    assert len(json.loads((folder / "rows.json").read_text())) == 2
+    assert (folder / "rows.any").read_text().startswith("id,family")
+    for wrong in (("--format", "xml"), ("--limit", "-1"), ("--since", "today"), ("--group", "g"), ("--patient", "c")):
+        done = views(*run, *wrong)
+        assert (done.exit_code, done.stdout) == (1, "")
+        assert done.stderr.startswith("CH31")
+
+
+def test_json_has_numbers_as_they_were_sent(folder: Path) -> None:
+    column = {"name": "v", "path": "value.ofType(Quantity).value"}
+    listed = {"name": "all", "path": "component.value.ofType(Quantity).value", "collection": True}
+    (folder / "view.json").write_text(json.dumps({"resource": "Observation", "select": [{"column": [column, listed]}]}))
+    (folder / "o.ndjson").write_text(
+        '{"resourceType":"Observation","valueQuantity":{"value":0.10},"component":[{"valueQuantity":{"value":1200}}]}'
+    )
+    assert (
+        views("run", folder / "view.json", "--source", folder, "--format", "ndjson").stdout
+        == '{"v":0.1,"all":[1200]}\n'
+    )
+
+
+def test_what_a_view_says_in_vain_is_told(folder: Path) -> None:
+    (folder / "view.json").write_text(json.dumps(VIEW | {"owner": "me"}))
+    for done in (
+        views("run", folder / "view.json", "--source", folder),
+        views("run", folder / "view.json", "--source", folder, "--format", "csv"),
+        views("check", folder / "view.json"),
+    ):
+        assert done.exit_code == 0
+        assert "CH322 $.owner: " in done.stderr
+
+
+def test_comments_in_json_are_explained(folder: Path) -> None:
+    (folder / "view.json").write_text('{\n  // mine\n  "resource": "Patient"}')
+    done = views("check", folder / "view.json")
+    assert "line 2, column 3: JSON has no comments" in done.stderr
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

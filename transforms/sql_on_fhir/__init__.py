@@ -8,12 +8,15 @@ A source is a sequence of resources, a path or glob of NDJSON files (plain or gz
 column, or `SqlRelation("name")` for a relation of the connection that the SQL will run in.
 """
 
-from transforms.sql_on_fhir.errors import ViewError
-from transforms.sql_on_fhir.remarks import Remark, remarks_of
-from transforms.sql_on_fhir.run import compile_view, describe_view, run_view, write_view
+from transforms.sql_on_fhir.errors import Remark, ViewError
+from transforms.sql_on_fhir.filters import Filters
+from transforms.sql_on_fhir.queries import run_query
+from transforms.sql_on_fhir.remarks import remarks_of
+from transforms.sql_on_fhir.run import compile_view, describe_view, run_view, view_remarks, write_view
 from transforms.sql_on_fhir.sources import NdjsonFiles, SqlRelation
 
 __all__ = [
+    "Filters",
     "NdjsonFiles",
     "Remark",
     "SqlRelation",
@@ -21,6 +24,8 @@ __all__ = [
     "compile_view",
     "describe_view",
     "remarks_of",
+    "run_query",
     "run_view",
+    "view_remarks",
     "write_view",
 ]

@@ -39,7 +39,7 @@ class Columns:
     def output(self, column: Column, value: Value) -> str:
         """The value as the column's type, as a list for a collection."""
         if value.choices is not None:
-            raise ExpressionFault("CH303", 0, f"{self.shop.label(value)} is a choice: name its type with ofType()")
+            raise self.shop.unread(value, 0)
         kind = column.type or (value.type.name if value.type else "string")
         if kind not in SQL_TYPES:
             raise ExpressionFault("CH304", 0, f"the path gives {value.label}, which has parts: name one of them")

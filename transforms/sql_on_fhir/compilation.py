@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Compilation:
+class Compilation(ABC):
     """The names that it gave, the shapes that it reads, the constants of the view; and what SQL is built with."""
 
     constants: Mapping[str, Literal] = field(default_factory=dict)
@@ -144,9 +145,19 @@ class Compilation:
         """
         if value.type is None:
             return "NULL::BOOLEAN"
+        if value.choices is not None:
+            return self.truth(value)
         if value.family != "boolean":
             raise ExpressionFault("CH304", position, f"a boolean is due here, not {self.label(value)}")
         return self.one(value).sql
+
+    @abstractmethod
+    def unread(self, value: Value, position: int, name: str = "") -> ExpressionFault:
+        """The fault of a bare choice where more is asked than whether it is there."""
+
+    @abstractmethod
+    def truth(self, value: Value) -> str:
+        """SQL of a bare choice (`deceased`) where a boolean is due."""
 
     def number(self, value: Value) -> str:
         """SQL of a single number."""

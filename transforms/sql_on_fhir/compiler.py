@@ -25,6 +25,7 @@ from transforms.sql_on_fhir.workshop import Scope
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from transforms.sql_on_fhir.compartment import Compartment
 
 NOT_STRICT = "the strict reader keeps neither the digits of decimals nor what stands in place of a nested document"
 
@@ -106,6 +107,8 @@ class _Compiler:
     def run(self) -> Compiled:
         scope = Scope(self.root, self.root)
         conditions = [self.condition(path, at, scope) for path, at in self.view.where]
+        if self.view.compartment is not None:
+            conditions.append(self.within(self.view.compartment, scope))
         layers = Layers()
         body = _Body(layers=layers)
         for name in self.carry:
@@ -155,6 +158,11 @@ class _Compiler:
         except ExpressionFault as fault:
             raise fault.at(at, expression) from None
 
+    def within(self, compartment: Compartment, scope: Scope) -> str:
+        """Whether the resource is in the compartment of one of those patients."""
+        keys = self.shop.as_list(self.value(compartment.expression, "$.resource", scope))
+        return f"coalesce(list_has_any({keys}, [{', '.join(map(sql.text, compartment.keys))}]::VARCHAR[]), false)"
+
     # -- rows as laterals of FROM -------------------------------------------------------------------------------------
 
     def add(self, part: Select, scope: Scope, body: _Body) -> None:
@@ -201,7 +209,7 @@ class _Compiler:
         at = f"{part.at}.{key}"
         value = self.value(part.for_each or "", at, scope)
         if value.choices is not None:
-            raise ViewError("CH303", at, part.for_each, 0, f"{self.shop.label(value)} is a choice: name its type first")
+            raise self.shop.unread(value, 0).at(at, part.for_each or "")
         return value
 
     def add_union(self, unions: tuple[Select, ...], scope: Scope, body: _Body) -> None:

@@ -7,17 +7,20 @@ here, with its JSON path; what is wrong inside an expression is told by the comp
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from transforms.fhir_r4 import r4
-from transforms.sql_on_fhir.errors import ViewError
-from transforms.sql_on_fhir.hints import near
+from transforms.sql_on_fhir.errors import Remark, ViewError
+from transforms.sql_on_fhir.hints import near, unknown_property
 from transforms.sql_on_fhir.syntax import Literal
 from transforms.sql_on_fhir.temporal import in_calendar
 from transforms.sql_on_fhir.values import FAMILY, SQL_TYPES
+
+if TYPE_CHECKING:
+    from transforms.sql_on_fhir.compartment import Compartment
 
 MAX_NESTING = 30
 
@@ -51,13 +54,22 @@ _ANSI_TYPES = {
 _STRUCTURE = "http://hl7.org/fhir/StructureDefinition/"
 _EXTRA = {"id", "extension", "modifierExtension"}
 _PROPERTIES = (
-    "resourceType id meta implicitRules language text contained extension modifierExtension url identifier version "
+    "resourceType resourceDefinition id meta implicitRules language text contained extension modifierExtension url "
+    "identifier version "
     "versionAlgorithmString versionAlgorithmCoding name title status experimental date publisher contact description "
     "useContext jurisdiction purpose copyright copyrightLabel approvalDate lastReviewDate effectivePeriod topic author "
     "editor reviewer endorser relatedArtifact fhirVersion profile resource constant where select"
 )
 _VIEW = set(_PROPERTIES.split())
+_RESOURCE_TYPE = re.compile(r"(?:https?://\S+/)?ViewDefinition(?:\|\S*)?\Z")
+"""The plain name; of 2.0 also the address of the logical model, with a version or without."""
+_OTHER_FHIR = re.compile(r"R?(?:[0-35-9]|1\d)(?:\D|\Z)")
+"""A version of FHIR whose elements are not those of R4; 4.1 and 4.3 (R4B) are near enough."""
+_COMMENT = re.compile(r"fhir_comments\Z|[^A-Za-z_]")
+"""Properties that are comments: FHIR's own of before R4, and `//`, `#` or `$comment` of other JSON."""
 _SELECT = {"column", "select", "forEach", "forEachOrNull", "repeat", "unionAll"} | _EXTRA
+_WHERE = {"path", "description"} | _EXTRA
+_TAG = {"name", "value"} | _EXTRA
 _COLUMN = {"name", "path", "description", "collection", "type", "tag"} | _EXTRA
 _CONSTANT_KINDS = {
     "string": "string",
@@ -96,6 +108,17 @@ class Select:
     repeat: tuple[str, ...] = ()
 
     @property
+    def expressions(self) -> dict[str, str]:
+        """The FHIRPath expressions in here by their JSON paths."""
+        found = {f"{column.at}.path": column.path for column in self.columns}
+        if self.for_each is not None:
+            found[f"{self.at}.{'forEachOrNull' if self.or_null else 'forEach'}"] = self.for_each
+        found |= {f"{self.at}.repeat[{i}]": path for i, path in enumerate(self.repeat)}
+        for part in (*self.selects, *self.unions):
+            found |= part.expressions
+        return found
+
+    @property
     def walks(self) -> bool:
         """Whether `repeat` stands anywhere in here."""
         return bool(self.repeat) or any(part.walks for part in (*self.selects, *self.unions))
@@ -110,6 +133,18 @@ class View:
     selects: tuple[Select, ...]
     where: tuple[tuple[str, str], ...]
     constants: Mapping[str, Literal]
+    remarks: tuple[Remark, ...] = ()
+    """What the definition says in vain (CH322, CH323)."""
+    compartment: Compartment | None = None
+    """Whose resources alone count; set by who runs the view, not by the view."""
+
+    @property
+    def expressions(self) -> dict[str, str]:
+        """The FHIRPath expressions by their JSON paths."""
+        found = {at: path for path, at in self.where}
+        for part in self.selects:
+            found |= part.expressions
+        return found
 
 
 def read(definition: object) -> View:
@@ -119,8 +154,8 @@ def read(definition: object) -> View:
         ViewError: CH301, CH304, CH306, CH308 or CH310, at the JSON path of the fault.
     """
     view = _object(definition, "$")
-    _known(view, _VIEW, "$")
-    if view.get("resourceType", "ViewDefinition") != "ViewDefinition":
+    _check_properties(view)
+    if not _RESOURCE_TYPE.match(_text(view, "resourceType", "$", optional=True) or "ViewDefinition"):
         raise ViewError("CH301", "$.resourceType", message="'ViewDefinition' is due here")
     if _text(view, "status", "$", optional=True) not in {"", "draft", "active", "retired", "unknown"}:
         raise ViewError("CH301", "$.status", message="draft, active, retired or unknown is due here")
@@ -133,14 +168,13 @@ def read(definition: object) -> View:
     selects = _selects(view, "select", "$", 0)
     if not selects:
         raise ViewError("CH301", "$.select", message="at least one select is due")
-    found = View(resource, name or None, selects, where, _constants(view))
+    found = View(resource, name or None, selects, where, _constants(view), tuple(_remarks(view)))
     _check_names(column_names(found.selects))
     return found
 
 
 def _where(entry: object, at: str) -> tuple[str, str]:
     part = _object(entry, at)
-    _known(part, {"path", "description"} | _EXTRA, at)
     return _text(part, "path", at), f"{at}.path"
 
 
@@ -173,7 +207,6 @@ def _selects(parent: Mapping[str, Any], key: str, at: str, depth: int) -> tuple[
 
 def _select(entry: object, at: str, depth: int) -> Select:
     part = _object(entry, at)
-    _known(part, _SELECT, at)
     iterators = [key for key in ("forEach", "forEachOrNull", "repeat") if key in part]
     if len(iterators) > 1:
         raise ViewError("CH301", f"{at}.{iterators[1]}", message=f"{' and '.join(iterators)} exclude each other")
@@ -218,7 +251,6 @@ def _check_union(unions: tuple[Select, ...]) -> None:
 
 def _column(entry: object, at: str) -> Column:
     part = _object(entry, at)
-    _known(part, _COLUMN, at)
     name = _text(part, "name", at)
     if not _NAME.match(name):
         raise ViewError("CH308", f"{at}.name", message="a name starts with a letter and holds letters, digits and _")
@@ -244,7 +276,6 @@ def _column(entry: object, at: str) -> Column:
 def _ansi_type(part: Mapping[str, Any], at: str) -> str | None:
     for i, entry in enumerate(_array(part, "tag", at)):
         tag = _object(entry, f"{at}.tag[{i}]")
-        _known(tag, {"name", "value"} | _EXTRA, f"{at}.tag[{i}]")
         if tag.get("name") != "ansi/type":
             continue
         value = _text(tag, "value", f"{at}.tag[{i}]")
@@ -274,7 +305,6 @@ def _constants(view: Mapping[str, Any]) -> dict[str, Literal]:
         if name in constants or name in {"rowIndex", "resource", "context", "rootResource", "ucum"}:
             raise ViewError("CH306", f"{at}.name", message=f"%{name} has a meaning already")
         values = [key for key in part if str(key).startswith("value")]
-        _known(part, {"name", *values} | _EXTRA, at)
         if len(values) != 1:
             raise ViewError("CH306", at, message=f"%{name} has {len(values)} values; exactly one is due")
         constants[name] = _constant(part[values[0]], values[0].removeprefix("value"), f"{at}.{values[0]}")
@@ -326,10 +356,14 @@ def _object(value: object, at: str) -> Mapping[str, Any]:
     return value
 
 
-def _array(parent: Mapping[str, Any], key: str, at: str) -> Sequence[Any]:
+def _array(parent: Mapping[str, Any], key: str, at: str, *, one: bool = False) -> Sequence[Any]:
+    """A list; with `one`, also what should be the only item of one, for where it is only looked at."""
     value = parent.get(key, [])
     if isinstance(value, str | bytes) or not isinstance(value, Sequence):
-        raise ViewError("CH301", f"{at}.{key}", message="an array is due here")
+        if one:
+            return [value]
+        how = ": put [ ] around the object" if isinstance(value, Mapping) else ""
+        raise ViewError("CH301", f"{at}.{key}", message=f"an array is due here{how}")
     return value
 
 
@@ -342,8 +376,56 @@ def _text(parent: Mapping[str, Any], key: str, at: str, suffix: str = "", *, opt
     return value
 
 
-def _known(part: Mapping[str, Any], known: set[str], at: str) -> None:
-    for key in part:
-        if key not in known and not (isinstance(key, str) and key.removeprefix("_") in known):
-            shown = str(key)[:60]
-            raise ViewError("CH301", at, message=f"unknown property {shown!r}{near(shown, known)}")
+def _check_properties(view: Mapping[str, Any]) -> None:
+    """Refuse what looks like another property misspelt, before anything is read: a misspelt `where` filters nothing."""
+    for part, known, at in _parts(view):
+        for key in _unknown(part, known):
+            if fault := unknown_property(key, known):
+                raise ViewError("CH301", at, message=fault)
+
+
+def _remarks(view: Mapping[str, Any]) -> Iterator[Remark]:
+    """What the definition says in vain: properties that the standard does not have, versions of FHIR but not R4."""
+    for part, known, at in _parts(view):
+        yield from (Remark("CH322", f"{at}.{_shown(key)}") for key in _unknown(part, known))
+    versions = [version for version in _array(view, "fhirVersion", "$", one=True) if isinstance(version, str)]
+    if versions and all(_OTHER_FHIR.match(version) for version in versions):
+        yield Remark("CH323", "$.fhirVersion")
+
+
+def _parts(view: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], set[str], str]]:
+    """Every object of the definition that is the standard's own, what it may hold, and where it stands."""
+    yield view, _VIEW, "$"
+    for entry, at in _objects(view, "where", "$"):
+        yield entry, _WHERE, at
+    for entry, at in _objects(view, "constant", "$"):
+        yield entry, {"name", *(key for key in entry if str(key).startswith("value"))} | _EXTRA, at
+    waiting = list(_objects(view, "select", "$"))
+    while waiting:
+        part, at = waiting.pop(0)
+        yield part, _SELECT, at
+        for column, place in _objects(part, "column", at):
+            yield column, _COLUMN, place
+            yield from ((tag, _TAG, where) for tag, where in _objects(column, "tag", place))
+        waiting += [*_objects(part, "select", at), *_objects(part, "unionAll", at)]
+
+
+def _objects(parent: Mapping[str, Any], key: str, at: str) -> Iterator[tuple[Mapping[str, Any], str]]:
+    """The objects of a list; what is no list, or no object in it, is told where it is read."""
+    entries = parent.get(key)
+    for i, entry in enumerate(entries if isinstance(entries, Sequence) and not isinstance(entries, str) else ()):
+        if isinstance(entry, Mapping) and at.count("[") <= MAX_NESTING:
+            yield entry, f"{at}.{key}[{i}]"
+
+
+def _unknown(part: Mapping[str, Any], known: set[str]) -> list[str]:
+    """The properties that are none of the known ones, nor the extensions of one (`_name`), nor a comment."""
+    return [
+        str(key)
+        for key in part
+        if key not in known and str(key).removeprefix("_") not in known and not _COMMENT.match(str(key))
+    ]
+
+
+def _shown(key: str) -> str:
+    return key if len(key) <= 60 else key[:59] + "…"

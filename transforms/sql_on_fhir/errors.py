@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from transforms.errors import ErrorCode
 
 CODES: dict[str, ErrorCode] = {
@@ -23,13 +25,58 @@ CODES: dict[str, ErrorCode] = {
         ErrorCode("CH310", "There is no such resource type", "Name a resource of FHIR R4."),
         ErrorCode("CH311", "The view could not be run", "Give it more memory, or report it with the view."),
         ErrorCode(
-            "CH312", "The result cannot be written", "Name a file that ends in .parquet or .csv, in a folder of yours."
+            "CH312",
+            "The result cannot be written",
+            "Name a file that ends in .parquet, .csv, .ndjson or .json, in a folder of yours.",
+        ),
+        ErrorCode(
+            "CH313",
+            "The source has no such patient or group",
+            "Name one as Patient/id or Group/id that the source holds.",
+        ),
+        ErrorCode(
+            "CH314",
+            "The filter cannot be used",
+            "Name patients as Patient/id, groups as Group/id, since as an instant, limit as a whole number.",
+        ),
+        ErrorCode("CH315", "The SQL query cannot be run", "Correct the Library where the JSON path says, or its SQL."),
+        ErrorCode("CH316", "The query's parameters do not fit", "Give each that the Library declares, as name=value."),
+        ErrorCode(
+            "CH317", "The query's tables do not fit", "Give each view that the Library names, by its label or its url."
         ),
         # -- remarks about rows: counted, never raised --------------------------------------------------------------
         ErrorCode("CH320", "A resource does not fit its type there", "The column is NULL; the row is kept."),
         ErrorCode("CH321", "A line holds no JSON object", "It was left out; correct the file."),
+        ErrorCode("CH322", "The standard has no such property", "It was passed over; leave it out if it is in vain."),
+        ErrorCode("CH323", "The view is written for another version of FHIR", "It was run with the elements of R4."),
+        ErrorCode(
+            "CH324", "The type is in no patient's compartment", "Its rows are there whoever is asked for; join them."
+        ),
     )
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """What did not end the run, by its code.
+
+    So many `resources` do not fit at `path` (`Observation.code`, CH320), or are no JSON at all (CH321). Of the view
+    itself, where no resources are counted, `path` is the JSON path of what was passed over (CH322, CH323).
+    """
+
+    code: str
+    path: str
+    resources: int = 0
+
+    def __str__(self) -> str:
+        match self.code:
+            case "CH320":
+                what = f"{self.resources:,} resources do not fit"
+            case "CH321":
+                what = f"{self.resources:,} lines are no JSON object"
+            case _:
+                what = f"{CODES[self.code].title}. {CODES[self.code].mend}"
+        return f"{self.code} {self.path}: {what}".encode(errors="backslashreplace").decode()
 
 
 class ViewError(Exception):

@@ -45,6 +45,8 @@ def sign(shop: Workshop, tree: Unary, value: Value) -> Value:
     """`-value` or `+value`."""
     if value.type is None:
         return EMPTY
+    if value.choices is not None:
+        raise shop.unread(value, tree.position)
     if value.family not in _NUMBERS:
         raise ExpressionFault("CH304", tree.position, f"{shop.label(value)} is no number")
     if tree.operator == "+":
@@ -94,6 +96,9 @@ def equality(shop: Workshop, tree: Binary, left: Value, right: Value) -> Value:
 
 def comparable(shop: Workshop, tree: Binary, left: Value, right: Value) -> None:
     """Refuse to compare what R4 says is of different types."""
+    for value in (left, right):
+        if value.choices is not None:
+            raise shop.unread(value, tree.position)
     a, b = family(left), family(right)
     same = a is not None and (a == b or {a, b} <= _NUMBERS or {a, b} <= _TEMPORAL)
     if not same:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from transforms.sql_on_fhir import sql
+from transforms.sql_on_fhir.errors import Remark
 from transforms.sql_on_fhir.sources import texts
 
 if TYPE_CHECKING:
@@ -45,15 +46,6 @@ class _Place:
 
 _WHOLE = ("UBIGINT", "BIGINT")
 _NUMBERS = (*_WHOLE, "HUGEINT", "DOUBLE")
-
-
-@dataclass(frozen=True, slots=True)
-class Remark:
-    """So many `resources` do not fit at `path` (`Observation.code`, CH320), or are no JSON at all (CH321)."""
-
-    code: str
-    path: str
-    resources: int
 
 
 def counting_queries(compiled: Compiled, source: Source) -> list[tuple[str, list[str]]]:

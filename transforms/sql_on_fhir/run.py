@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import replace
@@ -16,15 +17,20 @@ import pyarrow as pa
 
 from transforms.sql_on_fhir import copies, database, definition, sql
 from transforms.sql_on_fhir.compiler import NOT_STRICT, compile_definition
-from transforms.sql_on_fhir.errors import ViewError
-from transforms.sql_on_fhir.remarks import Remark, attach, counting_queries
+from transforms.sql_on_fhir.documents import in_lines, resources_of
+from transforms.sql_on_fhir.errors import Remark, ViewError
+from transforms.sql_on_fhir.remarks import attach, counting_queries
 from transforms.sql_on_fhir.remarks import read as read_remarks
 from transforms.sql_on_fhir.resources import file_in_memory, pieces
 from transforms.sql_on_fhir.resources import lines as lines_of
+from transforms.sql_on_fhir.results import FORMATS, written
 from transforms.sql_on_fhir.sources import LINE_LIMIT, LONG_LINE_LIMIT, NdjsonFiles, Query, Source, SqlRelation
 
 if TYPE_CHECKING:
     from transforms.sql_on_fhir.columns import OutputColumn
+    from transforms.sql_on_fhir.compartment import Compartment
+    from transforms.sql_on_fhir.definition import View
+    from transforms.sql_on_fhir.filters import Filters
 
 FAILURES = (duckdb.Error, UnicodeDecodeError)
 """What DuckDB raises: the second where its message quotes a text that is not ASCII, cut within a character."""
@@ -61,6 +67,15 @@ def describe_view(view: Mapping[str, Any]) -> tuple[OutputColumn, ...]:
         ViewError: the first fault of the view, with its place.
     """
     return compile_definition(view, SqlRelation("resources")).columns
+
+
+def view_remarks(view: Mapping[str, Any]) -> tuple[Remark, ...]:
+    """What a view says in vain (CH322, CH323): such as properties that the standard does not have.
+
+    Raises:
+        ViewError: the first fault of the definition itself.
+    """
+    return definition.read(view).remarks
 
 
 def _as_source(source: AnySource) -> Source:
@@ -115,42 +130,82 @@ def run_view(
     *,
     carry: Sequence[str] = (),
     remarks: bool = True,
+    filters: Filters | None = None,
 ) -> pa.Table:
     """The rows of a view as an Arrow table.
 
     Without a connection it runs in a database of the process, with a memory limit of 512 MB, beyond which DuckDB spills
-    to disk. What does not fit its type is NULL there; `remarks_of(table)` tells how many resources and where. Files are
-    read by the fast strict reader first, and by the forgiving one if that meets anything strange; so are resources in a
-    sequence, whose order the rows keep unless the view has a `repeat`.
+    to disk. What does not fit its type is NULL there; `remarks_of(table)` tells how many resources and where, and what
+    of the view was passed over. Files are read by the fast strict reader first, and by the forgiving one if that meets
+    anything strange; so are resources in a sequence, whose order the rows keep unless the view has a `repeat`. A Bundle
+    stands for the resources in it, unless the view is of Bundles.
 
     Raises:
         ViewError: the view is wrong (CH301 to CH308, CH310), it gave several values for a column that takes one
-            (CH307), or the source cannot be read (CH309).
+            (CH307), the source cannot be read (CH309), or has no such patient or group (CH313).
     """
+    typed = _narrowed(view, filters, source, connection)
+    limit = filters.limit if filters is not None else None
+    table, found = _table(typed, source, connection, carry, remarks, limit)
+    return attach(table, [*typed.remarks, *found])
+
+
+def _narrowed(
+    view: Mapping[str, Any],
+    filters: Filters | None,
+    source: AnySource,
+    connection: duckdb.DuckDBPyConnection | None,
+) -> View:
+    """The view, over what the filters leave."""
+    typed = definition.read(view)
+    if filters is None:
+        return typed
+
+    def ask(own: Mapping[str, Any], compartment: Compartment | None) -> pa.Table:
+        limit = None if compartment is not None else 1
+        asked = replace(definition.read(own), compartment=compartment)
+        return _table(asked, source, connection, (), False, limit)[0]
+
+    return filters.narrowed(typed, ask)
+
+
+def _table(
+    view: View,
+    source: AnySource,
+    connection: duckdb.DuckDBPyConnection | None,
+    carry: Sequence[str],
+    remarks: bool,
+    limit: int | None,
+) -> tuple[pa.Table, list[Remark]]:
     if isinstance(source, duckdb.DuckDBPyRelation):
         with _usable():
             given = _relation_source(source, "SELECT * FROM given_resources")
-        run = _Run(view, carry, lambda text: source.query("given_resources", text), _to_arrow, remarks)
-        return attach(*run.forgiving(given))
+        run = _Run(view, carry, lambda text: source.query("given_resources", text), _to_arrow, remarks, limit=limit)
+        return run.forgiving(given)
     if isinstance(source, SqlRelation | NdjsonFiles | str | Path):
         with _usable():
-            return attach(*_run(view, carry, source, connection, _to_arrow, remarks))
-    texts = lines_of(source)
+            return _run(view, carry, source, connection, _to_arrow, remarks, limit)
+    texts = [line for text in lines_of(source) for line in _unwrapped(text, view.resource)]
     with _connected(connection) as own, _usable():
-        run = _Run(view, carry, own.sql, _to_arrow, remarks)
+        run = _Run(view, carry, own.sql, _to_arrow, remarks, limit=limit)
         if any(len(text) > copies.LONG for text in texts):
             shape = compile_definition(run.typed, SqlRelation("resources")).shape
             texts = [copies.cut(text, shape) if len(text) > copies.LONG else text for text in texts]
         table = _strict_in_memory(run, texts) if connection is None and not carry else None
         if table is not None:
-            return attach(table, [])
+            return table.slice(0, limit), []
         lines = pa.table({"resource": pa.array([text.decode() for text in texts], pa.large_string())})
         name = f"given_resources_{id(lines)}"
         own.register(name, lines)
         try:
-            return attach(*run.forgiving(SqlRelation(name, resource_type=None)))
+            return run.forgiving(SqlRelation(name, resource_type=None))
         finally:
             own.unregister(name)
+
+
+def _unwrapped(text: bytes, kind: str) -> list[bytes]:
+    """A resource; of a Bundle, the resources in it."""
+    return resources_of(text, kind) if b'"Bundle"' in text else [text]
 
 
 def _strict_in_memory(run: _Run[pa.Table], texts: list[bytes]) -> pa.Table | None:
@@ -179,46 +234,49 @@ def write_view(
     connection: duckdb.DuckDBPyConnection | None = None,
     *,
     carry: Sequence[str] = (),
+    form: str | None = None,
+    header: bool = True,
+    filters: Filters | None = None,
 ) -> tuple[int, tuple[Remark, ...]]:
-    """Write the rows of a view to a Parquet or CSV file (by its ending), however many they are.
+    """Write the rows of a view to a file, however many they are: parquet, csv, ndjson or json, `form` or by its ending.
 
-    The file appears when it is whole. Returns the number of rows, and the remarks.
+    The file appears when it is whole. `header` is of CSV. Returns the number of rows, and the remarks.
 
     Raises:
-        ViewError: as `run_view`, and CH312 for another ending, or a file that cannot be written.
+        ViewError: as `run_view`, and CH312 for another format, or a file that cannot be written.
     """
-    if target.suffix.lower() not in {".parquet", ".csv"}:
-        raise ViewError("CH312", message="the name of the file ends in neither .parquet nor .csv")
+    form = form or target.suffix.lower().removeprefix(".")
+    if form not in FORMATS:
+        raise ViewError("CH312", message=f"the name of the file ends in none of .{', .'.join(FORMATS)}")
     if target.is_dir():
         raise ViewError("CH312", message="there is a folder of that name")
-    parquet = target.suffix.lower() == ".parquet"
     part = target.with_name(f".{target.name}.part")
 
     def deliver(text: str, query: Query_) -> int:
-        copied = query(f"SELECT * FROM ({text})")
-        if parquet:
-            copied.to_parquet(str(part), compression="zstd")
-        else:
-            copied.to_csv(str(part), header=True)
-        reader = "read_parquet" if parquet else "read_csv"
-        counted = query(f"SELECT count(*) FROM {reader}({sql.text(str(part))})").fetchone()
-        return int(counted[0]) if counted else 0
+        return written(text, query, part, form, header=header)
 
+    typed = _narrowed(view, filters, source, connection)
+    limit = filters.limit if filters is not None else None
     try:
         part.touch()
         with _usable():
-            count, remarks = _run(view, carry, source, connection, deliver, True)
+            count, remarks = _run(typed, carry, source, connection, deliver, True, limit)
         part.replace(target)
     except OSError as error:
         raise ViewError("CH312", message=error.strerror or "the file cannot be made") from None
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
-    return count, tuple(remarks)
+    return count, (*typed.remarks, *remarks)
 
 
 def _to_arrow(text: str, query: Query_) -> pa.Table:
     return query(text).to_arrow_table()
+
+
+def _scratch(left: ExitStack) -> Path:
+    """A folder that is gone after the run."""
+    return Path(left.enter_context(TemporaryDirectory(prefix="views-")))
 
 
 @contextmanager
@@ -227,26 +285,33 @@ def _usable() -> Iterator[None]:
     try:
         yield
     except FAILURES as error:
-        raise _explained({}, error) from None
+        raise _explained(None, error) from None
 
 
 def _run(
-    view: Mapping[str, Any],
+    view: View,
     carry: Sequence[str],
     source: SqlRelation | NdjsonFiles | str | Path,
     connection: duckdb.DuckDBPyConnection | None,
     deliver: Callable[[str, Query_], Result],
     remarks: bool,
+    limit: int | None,
 ) -> tuple[Result, list[Remark]]:
     """The result and its remarks.
 
     Where lines are too long they are read again: first without what the view does not read of them; then, if they are
     still long, in a way that takes more memory.
     """
-    files = source if isinstance(source, NdjsonFiles | SqlRelation) else NdjsonFiles.of(source)
     with ExitStack() as left:
+        files = source
+        if isinstance(files, str | Path):
+            try:
+                files = in_lines(files, view.resource, lambda: _scratch(left))
+            except (OSError, EOFError, zlib.error) as error:
+                reason = getattr(error, "strerror", None) or type(error).__name__
+                raise ViewError("CH309", message=f"a file cannot be read: {reason}") from None
         with _connected(connection) as own:
-            run = _Run(view, carry, own.sql, deliver, remarks, left)
+            run = _Run(view, carry, own.sql, deliver, remarks, left, limit)
             if isinstance(files, SqlRelation):
                 return run.forgiving(_named_source(files, own.sql))
             try:
@@ -265,7 +330,7 @@ def _run(
                     if error.message not in TOO_LONG:
                         raise
         with database.for_long_lines() if connection is None else nullcontext(connection) as own:
-            run = _Run(view, carry, own.sql, deliver, remarks, left)
+            run = _Run(view, carry, own.sql, deliver, remarks, left, limit)
             return run.on(replace(files, line_limit=max(files.line_limit, LONG_LINE_LIMIT)))
 
 
@@ -280,20 +345,25 @@ class _Run(Generic[Result]):
 
     def __init__(
         self,
-        view: Mapping[str, Any],
+        view: View,
         carry: Sequence[str],
         query: Query_,
         deliver: Callable[[str, Query_], Result],
         remarks: bool,
         left: ExitStack | None = None,
+        limit: int | None = None,
     ) -> None:
-        self.view = view
-        self.typed = definition.read(view)
+        self.typed = view
+        self.limit = limit
         self.carry = carry
         self.query = query
         self.deliver = deliver
         self.remarks = remarks
         self.left = left or ExitStack()
+
+    def limited(self, text: str) -> str:
+        """SQL of the rows that are asked for."""
+        return text if self.limit is None else f"SELECT * FROM ({text}) LIMIT {self.limit}"
 
     def on(self, files: NdjsonFiles) -> tuple[Result, list[Remark]]:
         """The result and its remarks, from files."""
@@ -311,7 +381,7 @@ class _Run(Generic[Result]):
     def copied(self, files: NdjsonFiles, copy: copies.Copy) -> NdjsonFiles | None:
         """The files, some of them copied to a folder that is gone after the run; None if there is no need."""
         try:
-            return copy(files, self.query, lambda: Path(self.left.enter_context(TemporaryDirectory(prefix="views-"))))
+            return copy(files, self.query, lambda: _scratch(self.left))
         except OSError as error:
             raise ViewError(
                 "CH309", message=f"a copy cannot be made: {error.strerror or type(error).__name__}"
@@ -326,9 +396,9 @@ class _Run(Generic[Result]):
                 return None
             raise
         try:
-            return self.deliver(compiled.sql, self.query)
+            return self.deliver(self.limited(compiled.sql), self.query)
         except FAILURES as error:
-            explained = _explained(self.view, error, files=True)
+            explained = _explained(self.typed, error, files=True)
             if explained.code in {"CH307", "CH309"} or isinstance(error, duckdb.OutOfMemoryException):
                 raise explained from None
             return None
@@ -337,22 +407,23 @@ class _Run(Generic[Result]):
         """The result of reading text, and what did not fit."""
         compiled = compile_definition(self.typed, source, self.carry)
         try:
-            result = self.deliver(compiled.sql, self.query)
+            result = self.deliver(self.limited(compiled.sql), self.query)
             if not self.remarks:
                 return result, []
             counting = counting_queries(compiled, source)
             rows = [self.query(text).fetchone() or () for text, _ in counting]
         except FAILURES as error:
-            raise _explained(self.view, error, files=isinstance(source, NdjsonFiles)) from None
+            raise _explained(self.typed, error, files=isinstance(source, NdjsonFiles)) from None
         return result, read_remarks(rows, compiled, [paths for _, paths in counting])
 
 
-def _explained(view: Mapping[str, Any], error: Exception, *, files: bool = False) -> ViewError:
+def _explained(view: View | None, error: Exception, *, files: bool = False) -> ViewError:
     """DuckDB's error as ours: its text may hold a value of a resource, so only what we know of it goes on."""
     found = re.search(r"CH307 at (\$[\w.\[\]]*)", str(error))
     if found:
         at = found.group(1)
-        return ViewError("CH307", at, _expression(view, at), 0, "more than one value at run time")
+        expression = view.expressions.get(at) if view is not None else None
+        return ViewError("CH307", at, expression, 0, "more than one value at run time")
     if "maximum_object_size" in str(error):
         return ViewError("CH309", message=LONG_LINE)
     if isinstance(error, duckdb.OutOfMemoryException):
@@ -368,10 +439,3 @@ def _explained(view: Mapping[str, Any], error: Exception, *, files: bool = False
     if isinstance(error, duckdb.CatalogException | duckdb.BinderException) and not files:
         return ViewError("CH309", message="the relation is not there, or has no such column")
     return ViewError("CH311", message=f"DuckDB stopped with {type(error).__name__}")
-
-
-def _expression(view: Mapping[str, Any], at: str) -> str | None:
-    part: Any = view
-    for key, number in re.findall(r"\.(\w+)|\[(\d+)\]", at):
-        part = part[int(number)] if number else part[key]
-    return part if isinstance(part, str) else None

@@ -69,10 +69,15 @@ class NdjsonFiles:
         folder = Path(source)
         if not folder.is_dir():
             return NdjsonFiles((str(source),), strict)
-        found = sorted(str(file) for ending in ENDINGS for file in folder.rglob(f"*{ending}"))
+        found = NdjsonFiles.found(folder)
         if not found:
             raise ViewError("CH309", message=f"the folder holds no file of {', '.join(ENDINGS)}")
         return NdjsonFiles(tuple(found), strict)
+
+    @staticmethod
+    def found(folder: Path) -> list[str]:
+        """The NDJSON files in a folder, at any depth."""
+        return sorted(str(file) for ending in ENDINGS for file in folder.rglob(f"*{ending}"))
 
     def sql(self) -> str:
         """The list of paths."""

@@ -76,6 +76,7 @@ class Value:
     - `leaf`: the text comes straight from a JSON string, so it may be an object by mistake.
     - `guard`: a condition without which the (single) value is empty.
     - `choices`: for `value[x]` before a type was chosen: its parent and the element.
+    - `targets`: of a Reference, the types that R4 says it may point at (none: any).
     - `shape`: where to declare the fields that are read of it. `side`: for a primitive, its parent, its name in JSON,
       and whether that is a list.
     """
@@ -92,6 +93,7 @@ class Value:
     side: tuple[Value, str, bool] | None = None
     literal: Literal | None = None
     root: bool = False
+    targets: tuple[str, ...] = ()
 
     @property
     def family(self) -> str | None:

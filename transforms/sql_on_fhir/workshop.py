@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,7 @@ from transforms.fhir_r4 import r4
 from transforms.sql_on_fhir import sources, sql
 from transforms.sql_on_fhir.compilation import Compilation
 from transforms.sql_on_fhir.errors import ExpressionFault
-from transforms.sql_on_fhir.hints import hint, is_known_somewhere, near
+from transforms.sql_on_fhir.hints import hint, is_known_somewhere, near, spellings
 from transforms.sql_on_fhir.shape import Shape
 from transforms.sql_on_fhir.values import EMPTY, Type, Value, made
 
@@ -35,7 +35,7 @@ class Scope:
     """Within forEachOrNull: the condition that there was no item, so that the row has only NULLs."""
 
 
-class Workshop(Compilation, ABC):
+class Workshop(Compilation):
     """A compilation that finds its way in R4, and takes the arguments of a function to values."""
 
     @abstractmethod
@@ -70,7 +70,7 @@ class Workshop(Compilation, ABC):
         if value.type is None:
             return None
         if value.choices is not None:
-            raise ExpressionFault("CH303", position, f"{self.label(value)} is a choice: name its type with ofType()")
+            raise self.unread(value, position, name)
         if value.family is not None:
             raise ExpressionFault("CH303", position, f"{value.label} is a primitive: it has no element {name!r}")
         children = r4().children(value.type.owner, value.type.path)
@@ -106,6 +106,7 @@ class Workshop(Compilation, ABC):
             encoded=family in {"integer", "decimal"},
             leaf=leaf == "VARCHAR",
             side=(value, json_name, element.is_list) if family is not None else None,
+            targets=element.targets,
         )
         if raw and kind.name != "Resource":
             got = replace(got, sql=self.parse_each(got.sql, shape, many=got.many), sparse=False)
@@ -189,6 +190,24 @@ class Workshop(Compilation, ABC):
             raise ExpressionFault("CH304", position, f"{parent.label}.{element.path} is never {name}, but {permitted}")
         json_name = next(key for key, kind in element.json_names.items() if kind == name)
         return self.access(parent, element, json_name, Type.at(element, name))
+
+    def unread(self, value: Value, position: int, name: str = "") -> ExpressionFault:
+        """The fault of a choice of which more is asked than whether it is there; `name` is the element asked of it."""
+        choice = value.choices[1] if value.choices is not None else None
+        how = spellings(choice, name) if choice is not None else "write ofType()"
+        return ExpressionFault("CH303", position, f"{self.label(value)} is a choice of types: {how}")
+
+    def truth(self, value: Value) -> str:
+        """A bare choice as a boolean: its own if that is its type, true for any other value, NULL where there is none.
+
+        So FHIRPath evaluates a single item where a boolean is due.
+        """
+        found = "".join(f" WHEN {self.present(one).sql} THEN true" for one in self.alternatives(value))
+        _, element = value.choices or (None, None)
+        if element is None or "boolean" not in element.types:
+            return f"CASE{found} END"
+        own = self.one(next(one for one in self.alternatives(value) if one.family == "boolean")).single()
+        return f"CASE WHEN {own} IS NOT NULL THEN {own}{found} END"
 
     def alternatives(self, value: Value) -> list[Value]:
         """The value, or for `value[x]` each of its types."""

@@ -20,7 +20,7 @@ def where(shop: Workshop, target: Value, call: Call, scope: Scope) -> Value:
     if target.type is None:
         return EMPTY
     if target.choices is not None:
-        raise ExpressionFault("CH303", call.position, f"{shop.label(target)} is a choice: name its type first")
+        raise shop.unread(target, call.position)
     item, index = shop.fresh(), shop.fresh("i")
     inner = shop.lambda_scope(target, item, scope, index=f"({index} - 1)" if target.many else "0")
     criterion = shop.boolean(shop.evaluate(call.arguments[0], inner), call.position)
@@ -46,7 +46,7 @@ def select(shop: Workshop, target: Value, call: Call, scope: Scope) -> Value:
     if got.type is None:
         return EMPTY
     if got.choices is not None:
-        raise ExpressionFault("CH303", call.position, f"{shop.label(got)} is a choice: name its type first")
+        raise shop.unread(got, call.position)
     made_of_it = got.sql if got.many else got.single()
     names = f"{item}, {index}" if _mentions(made_of_it, index) else item
     each = f"list_transform({shop.dense(target)}, lambda {names}: {made_of_it})"
