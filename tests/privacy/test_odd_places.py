@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -12,14 +13,18 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import select
 
+from charthouse.errors import StateError
+from charthouse.files import write_whole
 from charthouse.lake.session import open_vault
-from charthouse.linking import links, people
+from charthouse.linking import links, people, signing_keys
 from charthouse.notify.contacts import set_contact
 from charthouse.notify.drain import drain
 from charthouse.notify.outbox import tell
-from charthouse.privacy import erase, requests
-from charthouse.state import session
+from charthouse.privacy import backup, erase, requests, restore
+from charthouse.settings import get_settings
+from charthouse.state import session, tombstones
 from charthouse.state.engine import engine
+from charthouse.state.locks import exclusive
 from charthouse.state.privacy import Receipt
 from charthouse.sync.check import check_batch
 from charthouse.sync.collect import collect_batch
@@ -31,6 +36,8 @@ from tests.privacy.scanner import where
 from tests.privacy.test_canary import charthouse, erased
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.privacy.conftest import Home
 
 
@@ -142,19 +149,54 @@ def test_nothing_in_the_clear_is_exported_into_the_home(home: Home) -> None:
     assert not (home.path / "landing" / "mine").exists()
 
 
+@pytest.mark.crash
 def test_a_restore_brings_nobody_back_and_loses_no_receipt(home: Home) -> None:
-    """The backup is older than the key that signs receipts; who was erased since must not be read out of it first."""
+    """The backup is older than the keys that sign receipts; who was erased since must not be read out of it first."""
     backup, keys = home.path.parent / "backup", home.path.parent / "keys"
     charthouse(home, "backup", str(backup), "--keys", str(keys))
     printed = charthouse(home, "erase", home.people["B"], "--yes")
     said = {line.partition(":")[0]: line.partition(":")[2].strip() for line in printed.splitlines()}
+    signing_keys.rotate("receipt")
+    charthouse(home, "verify", said["receipt"], "--code", said["code"].split()[0])
     engine().dispose()
-    assert "erased again" in charthouse(home, "restore", str(backup), "--keys", str(keys), "--replace")
+    restoring = ("restore", str(backup), "--keys", str(keys), "--replace")
+    for point in ("restore.vault", "restore.state", "restore.proofs"):
+        killed = subprocess.run(
+            [sys.executable, "-m", "charthouse", *restoring],
+            env=environment(home) | {"CHARTHOUSE_CRASH_AT": point}, capture_output=True,
+        )  # fmt: skip
+        assert killed.returncode == -signal.SIGKILL, point
+    assert "erased again" in charthouse(home, *restoring)
+    assert not (home.path / ".restore").exists()
     assert where(home.path, {home.people["B"], *texts("B", "north")}) == set()
     charthouse(home, "verify", said["receipt"], "--code", said["code"].split()[0])
+    for file in (home.path / "receipts").iterdir():
+        charthouse(home, "verify", str(file))
     assert len(list((home.path / "receipts").iterdir())) == 2
     with session() as state:
         assert len(list(state.scalars(select(Receipt)))) == 2
+    assert len(signing_keys.list_keys("receipt")) == 2, "the second is that of before, too"
+
+
+def test_tombstones_are_joined_under_the_lock_under_which_they_are_written(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody may be erased, by another process, while a backup is put back."""
+    made = home.path.parent / "backup"
+    tombstones.bury([("person", "somebody")])
+    backup.make(made)
+    seen = []
+
+    def written(file: Path, content: bytes) -> None:
+        if file == get_settings().tombstones:
+            with pytest.raises(StateError), exclusive("tombstones", wait=0):
+                pass
+            seen.append(file)
+        write_whole(file, content)
+
+    monkeypatch.setattr(restore, "write_whole", written)
+    restore.restore(made, replace=True)
+    assert seen
 
 
 def sends_astray(home: Home, *patients: str) -> None:
