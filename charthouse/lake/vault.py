@@ -140,6 +140,7 @@ def append(
     run_id: str,
     *,
     gone: Sequence[str] = (),
+    left_out: Sequence[tuple[str, str]] = (),
 ) -> Stored:
     """Append the versions of `checked` that differ from the current ones, and what `quarantined` newly holds.
 
@@ -150,8 +151,13 @@ def append(
         quarantined: its twin of resources that cannot be used.
         run_id: the run that received them.
         gone: links of which nothing is kept any more, though the files may hold it.
+        left_out: what of `quarantined` is not kept, by link and content hash: it is about somebody who is gone.
     """
     connection.execute("CREATE OR REPLACE TEMP TABLE gone_links AS SELECT unnest(?::VARCHAR[]) AS key", [list(gone)])
+    connection.execute(
+        "CREATE OR REPLACE TEMP TABLE left_out AS SELECT unnest(?::VARCHAR[]) AS link_id, unnest(?::VARCHAR[]) AS hash",
+        [[link for link, _ in left_out], [content_hash for _, content_hash in left_out]],
+    )
     incoming = f"(FROM read_parquet({quoted(str(checked))}) WHERE link_id NOT IN (FROM gone_links))"
     connection.execute("BEGIN")
     try:
@@ -197,6 +203,7 @@ def append(
             FROM {incoming} AS incoming
             ANTI JOIN vault.quarantine AS there ON incoming.link_id = there.link_id
                   AND incoming.content_hash = there.content_hash
+            ANTI JOIN left_out ON incoming.link_id = left_out.link_id AND incoming.content_hash = left_out.hash
             """,
             [run_id],
         )

@@ -19,13 +19,13 @@ from charthouse.linking import links
 from charthouse.linking.disconnect import revoke
 from charthouse.linking.registrations import client_of
 from charthouse.log import get_logger
-from charthouse.privacy import receipts, requests, subjects, telling, tombstones
+from charthouse.privacy import receipts, requests, subjects, telling
 from charthouse.privacy.erasers import airflow, databases, files, lakes, runs
 from charthouse.privacy.erasers import state as state_rows
 from charthouse.privacy.scan import Proof, scan
 from charthouse.privacy.vocabulary import ordinary
 from charthouse.settings import Settings, get_settings
-from charthouse.state import audit
+from charthouse.state import audit, tombstones
 from charthouse.state import session as state_session
 from charthouse.state.base import now
 from charthouse.state.locks import exclusive
@@ -225,6 +225,7 @@ def _bury(begun: Sequence[Subject], settings: Settings) -> None:
         if subject.whole:
             keys.append(("person", subject.person_key))
         keys.extend(("link", link_id) for link_id in subject.link_ids)
+        keys.extend(("patient", tombstones.patient_key(provider, patient)) for provider, patient in subject.patients)
     tombstones.bury(keys, settings)
 
 

@@ -16,10 +16,11 @@ from sqlalchemy import select
 
 from charthouse.errors import PrivacyError
 from charthouse.files import write_whole
-from charthouse.privacy import signing, tombstones
+from charthouse.privacy import signing
 from charthouse.privacy.registry import PLACES
 from charthouse.settings import Settings, get_settings
 from charthouse.state import session as state_session
+from charthouse.state import tombstones
 from charthouse.state.base import now
 from charthouse.state.privacy import PrivacyRequest, Receipt
 

@@ -18,11 +18,11 @@ from charthouse import faults
 from charthouse.errors import CharthouseError, PrivacyError, SetupError
 from charthouse.files import sync, write_whole
 from charthouse.lake.session import data_of
-from charthouse.privacy import manifests
+from charthouse.privacy import carried, manifests
 from charthouse.privacy.backup import LAKES, TOMBSTONES, TREES, count_rows
 from charthouse.privacy.databases import STATE, database_of, is_empty, put_back
 from charthouse.settings import Settings, get_settings
-from charthouse.state import anchors, audit, head_version, migrate, session
+from charthouse.state import anchors, audit, head_version, migrate, session, tombstones
 from charthouse.state.engine import engine
 from charthouse.state.key_sources import KeyFile, replace_keys, source_of
 from charthouse.state.linking import SigningKey
@@ -30,12 +30,13 @@ from charthouse.state.privacy import Receipt
 from charthouse.state.seals import Sealer, sealer_of
 
 if TYPE_CHECKING:
+    from charthouse.privacy.carried import Proof
     from charthouse.privacy.manifests import Entry
 
 ASIDE: Final = ".restoring"
 KEY: Final = "credentials.key"
 MARK: Final = ".restore"
-"""Stands in a home while parts of it are exchanged."""
+"""Stands in a home while parts of it are exchanged. It holds the proofs of before, until the new state has them."""
 LEFTOVERS: Final = ("landing", "staging")
 """What a run of before has on its way: it does not belong to the state that is put back."""
 
@@ -86,25 +87,27 @@ def restore(
     aside = settings.home / ASIDE
     try:
         _put_aside(folder, aside, files)
-        stones = _join_tombstones(aside / TOMBSTONES, settings.tombstones)
+        with tombstones.held(settings):
+            stones = _join_tombstones(aside / TOMBSTONES, settings.tombstones)
         faults.point("restore.aside")
-        (settings.home / MARK).touch()
-        sync(settings.home)
+        proofs = carried.read(settings.home / MARK) if unfinished(settings.home) else _proofs(settings)
+        carried.write(settings.home / MARK, proofs)
         _put_keys(given, settings)
-        proofs = _proofs(settings)
         _exchange(aside, settings)
     except OSError as error:
         if not unfinished(settings.home):
             shutil.rmtree(aside, ignore_errors=True)
         raise PrivacyError("CH954", where=str(error.filename or settings.home), what=error.strerror or "") from None
     _look(said, settings)
-    (settings.home / MARK).unlink()
     number, digest = said["audit_end"]
     anchors.replace(settings.audit_anchors, number, digest)
     with session(settings) as state:
         for row in proofs:
             state.merge(row)
         audit.record(state, "operator", "backup.restored", "backup", said["id"], {"files": len(files)})
+    faults.point("restore.proofs")
+    (settings.home / MARK).unlink()
+    sync(settings.home)
     return Restored(said["id"], said["made_at"], len(files), said["rows"], stones)
 
 
@@ -192,9 +195,9 @@ def _join_tombstones(backed_up: Path, present: Path) -> int:
     return max(len(joined) - 1, 0)
 
 
-def _proofs(settings: Settings) -> list[SigningKey | Receipt]:
+def _proofs(settings: Settings) -> list[Proof]:
     """The receipts of this home, and what they are checked with: a backup of before does not have them."""
-    kept: list[SigningKey | Receipt] = []
+    kept: list[Proof] = []
     try:
         if is_empty(database_of(STATE, settings)):
             return kept

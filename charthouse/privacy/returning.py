@@ -11,13 +11,13 @@ from charthouse.lake import vault
 from charthouse.lake.session import open_records, open_vault
 from charthouse.log import get_logger
 from charthouse.privacy import erase
-from charthouse.privacy.tombstones import Tombstones, into_state
 from charthouse.settings import Settings, get_settings
 from charthouse.state import audit
 from charthouse.state import session as state_session
 from charthouse.state.base import now
 from charthouse.state.models import Link, Person
 from charthouse.state.privacy import PrivacyRequest
+from charthouse.state.tombstones import Tombstones, into_state
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

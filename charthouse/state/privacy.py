@@ -17,7 +17,7 @@ from charthouse.state.models import ACTORS, Actor, Slug, Word
 
 RequestKind = Literal["export", "delete_link", "erase"]
 RequestStatus = Literal["waiting", "running", "done", "cancelled", "failed"]
-TombstoneKind = Literal["person", "link"]
+TombstoneKind = Literal["person", "link", "patient"]
 
 REQUEST_KINDS: tuple[RequestKind, ...] = get_args(RequestKind)
 REQUEST_STATUSES: tuple[RequestStatus, ...] = get_args(RequestStatus)
@@ -73,7 +73,10 @@ class Receipt(Base):
 
 
 class Tombstone(Base):
-    """A keyed hash of a key of ours that was erased, so that a restored backup is known for what it brings back."""
+    """A keyed hash of a key of ours that was erased, so that a restored backup is known for what it brings back.
+
+    That of a patient (of whom, and of what provider) knows what comes late by somebody else's link.
+    """
 
     __tablename__ = "tombstone"
     __table_args__ = (one_of("kind", TOMBSTONE_KINDS),)

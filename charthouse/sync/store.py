@@ -17,7 +17,7 @@ from charthouse.lake import vault
 from charthouse.lake.session import VAULT, open_vault, quoted, writing
 from charthouse.linking import links, states
 from charthouse.state import session
-from charthouse.sync import batches, footing, holding, landing, runs
+from charthouse.sync import batches, footing, holding, landing, runs, strays
 
 if TYPE_CHECKING:
     import duckdb
@@ -43,7 +43,14 @@ def store_batch(name: str) -> str:
             vault.create(connection)
             footing.require(connection, batch.link_ids)
             gone = holding.gone_among(batch.link_ids)  # under the hold in which it commits: nobody goes meanwhile
-            stored = vault.append(connection, batch.checked, batch.quarantined, batch.run_id, gone=sorted(gone))
+            stored = vault.append(
+                connection,
+                batch.checked,
+                batch.quarantined,
+                batch.run_id,
+                gone=sorted(gone),
+                left_out=strays.of_the_gone(batch.quarantined, batches.links_of(batch)),
+            )
             faults.point("store.appended")
             deposit = vault.newest_deposit(connection)
             tallies = _tallies(connection, batch)

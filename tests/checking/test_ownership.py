@@ -25,6 +25,11 @@ OWNER = Owner("p-1", "https://fhir.example/r4/")
         ("http://FHIR.example/r4/Patient/p-1/_history/3", "this"),
         ("Patient/p-2", "other"),
         ("Patient/p-1x", "other"),
+        ("Patient/p-1_2", "other"),  # ids as servers write them: OpenMRS and others go past the standard's
+        ("Patient/p-1/_history/v_2", "this"),
+        ("https://fhir.example/r4/Patient/p~1:2", "other"),
+        ("Patient/" + "x" * 90, "other"),
+        ("Patient/a|b", None),
         ("https://fhir.example/r4/Patient/p-2", "other"),
         ("https://other.example/r4/Patient/p-1", "unresolved"),
         ("https://other.example/r4/Patient/p-2", "unresolved"),

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import signal
 import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 from sqlalchemy import select
 
+from charthouse.errors import StateError
+from charthouse.files import write_whole
 from charthouse.lake.session import open_vault
-from charthouse.linking import links, people
+from charthouse.linking import links, people, signing_keys
 from charthouse.notify.contacts import set_contact
 from charthouse.notify.drain import drain
 from charthouse.notify.outbox import tell
-from charthouse.privacy import erase, requests
-from charthouse.state import session
+from charthouse.privacy import backup, erase, requests, restore
+from charthouse.settings import get_settings
+from charthouse.state import session, tombstones
 from charthouse.state.engine import engine
+from charthouse.state.locks import exclusive
 from charthouse.state.privacy import Receipt
 from charthouse.sync.check import check_batch
 from charthouse.sync.collect import collect_batch
@@ -30,6 +36,8 @@ from tests.privacy.scanner import where
 from tests.privacy.test_canary import charthouse, erased
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.privacy.conftest import Home
 
 
@@ -141,39 +149,103 @@ def test_nothing_in_the_clear_is_exported_into_the_home(home: Home) -> None:
     assert not (home.path / "landing" / "mine").exists()
 
 
+@pytest.mark.crash
 def test_a_restore_brings_nobody_back_and_loses_no_receipt(home: Home) -> None:
-    """The backup is older than the key that signs receipts; who was erased since must not be read out of it first."""
+    """The backup is older than the keys that sign receipts; who was erased since must not be read out of it first."""
     backup, keys = home.path.parent / "backup", home.path.parent / "keys"
     charthouse(home, "backup", str(backup), "--keys", str(keys))
     printed = charthouse(home, "erase", home.people["B"], "--yes")
     said = {line.partition(":")[0]: line.partition(":")[2].strip() for line in printed.splitlines()}
+    signing_keys.rotate("receipt")
+    charthouse(home, "verify", said["receipt"], "--code", said["code"].split()[0])
     engine().dispose()
-    assert "erased again" in charthouse(home, "restore", str(backup), "--keys", str(keys), "--replace")
+    restoring = ("restore", str(backup), "--keys", str(keys), "--replace")
+    for point in ("restore.vault", "restore.state", "restore.proofs"):
+        killed = subprocess.run(
+            [sys.executable, "-m", "charthouse", *restoring],
+            env=environment(home) | {"CHARTHOUSE_CRASH_AT": point}, capture_output=True,
+        )  # fmt: skip
+        assert killed.returncode == -signal.SIGKILL, point
+    assert "erased again" in charthouse(home, *restoring)
+    assert not (home.path / ".restore").exists()
     assert where(home.path, {home.people["B"], *texts("B", "north")}) == set()
     charthouse(home, "verify", said["receipt"], "--code", said["code"].split()[0])
+    for file in (home.path / "receipts").iterdir():
+        charthouse(home, "verify", str(file))
     assert len(list((home.path / "receipts").iterdir())) == 2
     with session() as state:
         assert len(list(state.scalars(select(Receipt)))) == 2
+    assert len(signing_keys.list_keys("receipt")) == 2, "the second is that of before, too"
 
 
-@pytest.mark.parametrize("patient", [SAME_ID, SAME_ID + "_2"])
-def test_what_was_sent_to_others_goes_before_it_is_stored(home: Home, patient: str) -> None:
-    """C's clinic sends C something about B (CH207), and the night is cut off before the vault has it."""
+def test_tombstones_are_joined_under_the_lock_under_which_they_are_written(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody may be erased, by another process, while a backup is put back."""
+    made = home.path.parent / "backup"
+    tombstones.bury([("person", "somebody")])
+    backup.make(made)
+    seen = []
+
+    def written(file: Path, content: bytes) -> None:
+        if file == get_settings().tombstones:
+            with pytest.raises(StateError), exclusive("tombstones", wait=0):
+                pass
+            seen.append(file)
+        write_whole(file, content)
+
+    monkeypatch.setattr(restore, "write_whole", written)
+    restore.restore(made, replace=True)
+    assert seen
+
+
+def sends_astray(home: Home, *patients: str) -> None:
+    """From now on C's clinic sends C something about others (CH207), in spellings of several servers."""
+    strays = [
+        {"resourceType": "Condition", "id": f"stray-{number}", "subject": {"reference": f"Patient/{patient}"}}
+        for number, patient in enumerate(patients)
+    ]
 
     def astray(asked: Asked) -> Reply | None:
         if "token-C" not in (asked.headers.get("Authorization") or "") or not asked.path.endswith("/Condition"):
             return None
-        stray = {"resourceType": "Condition", "id": "stray-1", "subject": {"reference": f"Patient/{patient}"}}
-        return as_json({"resourceType": "Bundle", "type": "searchset", "entry": [{"resource": stray}]})
+        reply = as_json({"resourceType": "Bundle", "type": "searchset", "entry": [{"resource": s} for s in strays]})
+        return replace(reply, body=reply.body.replace(b"Patient/", rb"Patient\/"))
 
     home.clinics["north"].rule(astray)
-    batches = [check_batch(collect_batch(name)) for name in home.plan()]
-    assert erased(home.people["B"]).done
-    for name in batches:
-        store_batch(name)
+
+
+def strays_kept() -> set[str]:
+    """The ids of what was sent astray that the vault holds."""
     with open_vault(read_only=True) as vault:
         rows = vault.execute(
-            "SELECT CAST(resource AS VARCHAR) FROM vault.quarantine UNION ALL SELECT resource FROM vault.resources"
+            "SELECT resource FROM vault.quarantine "
+            "UNION ALL SELECT encode(CAST(resource AS VARCHAR)) FROM vault.resources"
         ).fetchall()
-    kept = [row for (row,) in rows if "stray-1" in row]
-    assert len(kept) == (patient != SAME_ID), "what is about somebody else is not B's"
+    return {f"stray-{number}" for number in range(9) for (row,) in rows if f'"stray-{number}"'.encode() in row}
+
+
+OTHERS = (SAME_ID + "_2", SAME_ID + ".1", SAME_ID + "-1", SAME_ID + "~1", "1" + SAME_ID)
+"""Patients whose ids begin or end as B's does: `eve`, and `eve_2`."""
+
+
+@pytest.mark.parametrize("reached", ["landed", "checked", "stored"])
+def test_what_was_sent_to_others_goes_with_the_one_whom_it_is_about(home: Home, reached: str) -> None:
+    """However far the night of the other has come, and again when the provider repeats itself in the next one."""
+    sends_astray(home, SAME_ID, *OTHERS, SAME_ID + "/_history/3", f"{SAME_ID}#name")
+    others = {f"stray-{number}" for number in range(1, len(OTHERS) + 1)}
+    batches = [collect_batch(name) for name in home.plan()]
+    if reached != "landed":
+        batches = [check_batch(name) for name in batches]
+    if reached == "stored":
+        for name in batches:
+            store_batch(name)
+        assert strays_kept() > others
+    assert erased(home.people["B"]).done
+    for name in batches:
+        store_batch(check_batch(name))
+    assert strays_kept() == others, "what is about somebody else is not B's"
+    home.build()
+    home.end()
+    home.night()
+    assert strays_kept() == others

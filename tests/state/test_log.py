@@ -90,6 +90,7 @@ def test_what_is_ours_to_say_is_said(out):
         {"said": '{"access_token": "canary"}'},
         {"where": "https://fhir.example/Observation?patient=canary&_count=5"},
         {"where": "https://fhir.example/Patient/canary"},
+        {"where": "https://fhir.example/Patient/x_canary~2/$everything"},
         {"page_bytes": b"canary"},
         {"page_bytes": bytearray(b"canary")},
         {"said": "canary " * 50},

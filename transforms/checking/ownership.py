@@ -116,7 +116,9 @@ def ownership(resource: dict[str, Any], resource_type: str, owner: Owner) -> Fin
     return Finding("CH240", resource_type) if where.expected else None
 
 
-_PATIENT: Final = re.compile(r"(?:(.*)/)?Patient/([A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?(?:#.*)?")
+# Ids as servers write them, with underscores or longer than the standard's 64 characters: a reference that is not
+# understood would make another patient's record pass for this one's.
+_PATIENT: Final = re.compile(r"(?:(.*)/)?Patient/([^/?#|\s]+)(?:/_history/[^/?#|\s]+)?(?:#.*)?")
 
 
 @cache
@@ -136,6 +138,27 @@ def resolve(reference: str, owner: Owner) -> Says | None:
             return "unresolved"
         return "this" if name == owner.patient_id else "other"
     return "unresolved" if reference.startswith(("#", "urn:", "Patient?")) or "/Patient?" in reference else None
+
+
+def patients_named(resource: Any, base_url: str) -> set[str]:
+    """The ids of this server's patients that a resource is of, or names anywhere; they may be made of any signs."""
+    named: set[str] = set()
+    if isinstance(resource, dict) and resource.get("resourceType") == "Patient":
+        named |= {name for name in (resource.get("id"),) if isinstance(name, str)}
+    waiting = [resource]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, list):
+            waiting.extend(node)
+        elif isinstance(node, dict):
+            waiting.extend(node.values())
+            if isinstance(text := node.get("reference"), str):
+                literal = _PATIENT.fullmatch(text)
+                if literal and (literal[1] is None or (base_url and _own(literal[1]) == _own(base_url))):
+                    named.add(literal[2])
+                elif text.startswith("Patient/"):
+                    named.add(text.removeprefix("Patient/"))
+    return named
 
 
 def _references(node: Any, steps: Steps) -> Iterator[str]:

@@ -26,8 +26,8 @@ def erase(
 
     Where there is a time to take it back (CHARTHOUSE_ERASURE_WAIT_DAYS), the request waits for it.
     """
-    from charthouse.privacy import requests, subjects, tombstones
-    from charthouse.state import session
+    from charthouse.privacy import requests, subjects
+    from charthouse.state import session, tombstones
 
     _sure(yes)
     if begun := subjects.begun_of(person):

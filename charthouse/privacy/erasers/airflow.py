@@ -9,10 +9,10 @@ from sqlalchemy import JSON, MetaData, Table, UniqueConstraint, inspect, select,
 from sqlalchemy.exc import DBAPIError
 
 from charthouse.errors import PrivacyError
-from charthouse.privacy import tombstones
 from charthouse.privacy.matching import Matcher
 from charthouse.privacy.registry import places
 from charthouse.privacy.vocabulary import airflow_engine
+from charthouse.state import tombstones
 
 if TYPE_CHECKING:
     from collections.abc import Collection

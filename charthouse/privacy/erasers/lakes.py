@@ -5,15 +5,11 @@ Whoever writes to a lake holds its lock (`charthouse.lake.session.writing`), fro
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, Any
-
-from sqlalchemy import select
+from typing import TYPE_CHECKING, Any, Final
 
 from charthouse.lake.session import RECORDS, VAULT, open_records, open_vault, purge, quoted, writing
 from charthouse.privacy.registry import Place, places
-from charthouse.state import session
-from charthouse.state.models import Link
+from charthouse.sync import strays
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,6 +19,7 @@ if TYPE_CHECKING:
     from charthouse.privacy.subjects import Subject
     from charthouse.settings import Settings
 
+_AT_ONCE: Final = 500
 OPENED = {VAULT: open_vault, RECORDS: open_records}
 
 
@@ -80,21 +77,27 @@ def _delete(connection: duckdb.DuckDBPyConnection, table: str, place: Place) -> 
 
 def _delete_misdelivered(connection: duckdb.DuckDBPyConnection, subjects: Sequence[Subject], settings: Settings) -> int:
     """Delete what a provider sent to others though it is about these patients (CH207); it is in quarantine."""
-    gone = 0
-    for provider, patient in [pair for subject in subjects for pair in subject.patients]:
-        with session(settings, read_only=True) as state:
-            links = list(state.scalars(select(Link.id).where(Link.provider == provider)))
-        done = connection.execute(
-            """
-            DELETE FROM vault.quarantine
-            WHERE list_contains(rules, 'CH207') AND link_id IN (SELECT unnest($links))
-              AND (regexp_matches(CAST(resource AS VARCHAR), $reference)
-                   OR (resource_type = 'Patient' AND resource_id = $id))
-            """,
-            {"links": links, "reference": f"Patient/{re.escape(patient)}([^A-Za-z0-9._-]|$)", "id": patient},
-        ).fetchone()
-        gone += int(done[0]) if done else 0
-    return gone
+    whom = strays.looked_for([pair for subject in subjects for pair in subject.patients], settings)
+    if not whom:
+        return 0
+    rows = connection.execute(
+        """
+        SELECT link_id, content_hash, resource FROM vault.quarantine
+        WHERE list_contains(rules, $rule) AND link_id IN (SELECT unnest($links))
+        """,
+        {"rule": strays.RULE, "links": list(whom)},
+    )
+    found: list[tuple[str, str]] = []
+    while some := rows.fetchmany(_AT_ONCE):
+        found += [(link, content_hash) for link, content_hash, resource in some if whom[link].named_in(resource)]
+    done = connection.execute(
+        """
+        DELETE FROM vault.quarantine
+        WHERE (link_id, content_hash) IN (SELECT unnest($links::VARCHAR[]), unnest($hashes::VARCHAR[]))
+        """,
+        {"links": [link for link, _ in found], "hashes": [content_hash for _, content_hash in found]},
+    ).fetchone()
+    return int(done[0]) if done else 0
 
 
 def _rest(connection: duckdb.DuckDBPyConnection, heads: dict[str, int]) -> None:

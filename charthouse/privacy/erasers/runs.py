@@ -5,14 +5,12 @@ Each file is written anew under the lock of the step that writes it (`charthouse
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from sqlalchemy import select
 
 from charthouse.errors import PrivacyError, StateError
 from charthouse.files import put, scratch_of, write_whole
@@ -20,15 +18,14 @@ from charthouse.lake.session import connect, quoted
 from charthouse.privacy.erasers.files import remove_tree
 from charthouse.privacy.registry import places
 from charthouse.privacy.subjects import Subject, keys_of
-from charthouse.state import session
-from charthouse.state.models import Link
-from charthouse.sync import holding
+from charthouse.sync import holding, strays
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from charthouse.settings import Settings
+    from charthouse.sync.strays import Whom
 
 
 def erase_landing(subjects: Sequence[Subject], settings: Settings) -> dict[str, int]:
@@ -40,7 +37,7 @@ def erase_landing(subjects: Sequence[Subject], settings: Settings) -> dict[str, 
     if not places("files", "landing"):
         return {}
     people, links = keys_of(subjects)
-    strays = _strays(subjects, settings)
+    whom = strays.looked_for([pair for subject in subjects for pair in subject.patients], settings)
     gone = 0
     for link_id in links:
         with holding.link(link_id, settings):
@@ -49,31 +46,18 @@ def erase_landing(subjects: Sequence[Subject], settings: Settings) -> dict[str, 
     for folder in sorted(settings.landing.glob("*/*")):
         try:
             with holding.batch(f"{folder.parent.name}/{folder.name}", settings):
-                gone += _clear_batch(folder, people, links, strays)
+                gone += _clear_batch(folder, people, links, whom)
         except StateError as error:
             raise PrivacyError("CH912", where="landing", what=error.code) from None
     return {"landing": gone}
 
 
-def _strays(subjects: Sequence[Subject], settings: Settings) -> list[tuple[set[str], re.Pattern[bytes]]]:
-    """How what a provider sent to others though it is about these patients (CH207) is known: (links, pattern)."""
-    found = []
-    for provider, patient in [pair for subject in subjects for pair in subject.patients]:
-        with session(settings, read_only=True) as state:
-            links = set(state.scalars(select(Link.id).where(Link.provider == provider)))
-        about = rb"Patient/%b([^A-Za-z0-9._-]|$)|\"id\"\s*:\s*\"%b\"" % ((re.escape(patient.encode()),) * 2)
-        found.append((links, re.compile(about)))
-    return found
-
-
-def _clear_batch(
-    folder: Path, people: list[str], links: list[str], strays: list[tuple[set[str], re.Pattern[bytes]]]
-) -> int:
+def _clear_batch(folder: Path, people: list[str], links: list[str], whom: Mapping[str, Whom]) -> int:
     for leftover in folder.glob("*.part"):
         leftover.unlink(missing_ok=True)
     _without(folder / "batch.json", lambda said: {**said, "links": [key for key in said["links"] if key not in links]})
     return sum(
-        _filtered(file, people, links, strays if file.name == "quarantined.parquet" else ())
+        _filtered(file, people, links, whom if file.name == "quarantined.parquet" else {})
         for file in (folder / "checked.parquet", folder / "quarantined.parquet")
         if file.exists()
     )
@@ -89,13 +73,11 @@ def _without(file: Path, change: Any) -> None:
         write_whole(file, orjson.dumps(changed))
 
 
-def _filtered(
-    file: Path, people: list[str], links: list[str], strays: Sequence[tuple[set[str], re.Pattern[bytes]]] = ()
-) -> int:
+def _filtered(file: Path, people: list[str], links: list[str], whom: Mapping[str, Whom]) -> int:
     """Write a Parquet file anew without some rows, row group by row group. Returns how many went."""
     source = pq.ParquetFile(file)
-    columns = ["person_key", "link_id", *(("rules", "resource") if strays else ())]
-    dropped = _dropped(source.read(columns=columns), people, links, strays)
+    columns = ["person_key", "link_id", *(("rules", "resource") if whom else ())]
+    dropped = _dropped(source.read(columns=columns), people, links, whom)
     gone = pc.sum(dropped).as_py() or 0
     if not gone:
         return 0
@@ -103,20 +85,20 @@ def _filtered(
     with pq.ParquetWriter(scratch, source.schema_arrow, compression="zstd", compression_level=1) as writer:
         for number in range(source.num_row_groups):
             rows = source.read_row_group(number)
-            kept = rows.filter(pc.invert(_dropped(rows, people, links, strays)))
+            kept = rows.filter(pc.invert(_dropped(rows, people, links, whom)))
             if kept.num_rows:
                 writer.write_table(kept)
     put(scratch, file)
     return int(gone)
 
 
-def _dropped(rows: pa.Table, people: list[str], links: list[str], strays: Sequence[Any]) -> Any:
+def _dropped(rows: pa.Table, people: list[str], links: list[str], whom: Mapping[str, Whom]) -> Any:
     of_people = pc.is_in(rows["person_key"], value_set=pa.array(people, pa.string()))
     gone = pc.or_(of_people, pc.is_in(rows["link_id"], value_set=pa.array(links, pa.string())))
-    if not strays or not rows.num_rows:
+    if not whom or not rows.num_rows:
         return gone
     mislaid = [
-        "CH207" in rules and any(link in of and about.search(resource) for of, about in strays)
+        strays.RULE in rules and link in whom and whom[link].named_in(resource)
         for link, rules, resource in zip(
             *(rows[name].to_pylist() for name in ("link_id", "rules", "resource")), strict=True
         )

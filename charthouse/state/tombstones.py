@@ -1,4 +1,4 @@
-"""Tombstones: keyed hashes of keys of ours that were erased, so that what comes back is known for what it is.
+"""Tombstones: keyed hashes of what was erased (keys of ours, patients of providers), for the day that it comes back.
 
 They stand in the state and in a file apart from it (`Settings.tombstones`), for a restored backup brings an old state
 with it. The file begins with the random key under which it hashes; nobody learns a key from it that they do not have.
@@ -19,13 +19,14 @@ from sqlalchemy import select
 from charthouse.errors import PrivacyError
 from charthouse.files import sync
 from charthouse.settings import Settings, get_settings
-from charthouse.state import session as state_session
 from charthouse.state.base import now
 from charthouse.state.locks import exclusive
 from charthouse.state.privacy import Tombstone
+from charthouse.state.transactions import session as state_session
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from sqlalchemy.orm import Session
@@ -62,6 +63,29 @@ class Tombstones:
         return hmac.new(self._key, f"secret {words}".encode(), hashlib.sha256).digest()
 
 
+def patient_key(provider: str, patient_id: str) -> str:
+    """What a tombstone of kind `patient` is the hash of."""
+    return f"{provider} {patient_id}"
+
+
+def held(settings: Settings | None = None) -> AbstractContextManager[None]:
+    """Hold the tombstones alone while they are written. Raises StateError CH608 when they are not free in time."""
+    return exclusive(_LOCK, settings)
+
+
+def standing(settings: Settings | None = None) -> Tombstones | None:
+    """The tombstones; None where there are none, and no file is made.
+
+    Raises:
+        PrivacyError: CH915 when their file cannot be read.
+    """
+    settings = settings or get_settings()
+    if not settings.tombstones.exists():
+        return None
+    found = Tombstones(settings)
+    return found if len(found) else None
+
+
 def bury(keys: Iterable[tuple[TombstoneKind, str]], settings: Settings | None = None) -> None:
     """Remember that these were erased: in the file first, then in the state. Safe to repeat.
 
@@ -70,7 +94,7 @@ def bury(keys: Iterable[tuple[TombstoneKind, str]], settings: Settings | None = 
         OSError: it cannot be written.
     """
     settings = settings or get_settings()
-    with exclusive(_LOCK, settings):
+    with held(settings):
         known = opened(settings)
         added = {known.digest(kind, key): kind for kind, key in keys}
         _append(settings.tombstones, {digest: kind for digest, kind in added.items() if digest not in known.digests})
