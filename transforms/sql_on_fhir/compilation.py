@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from transforms.sql_on_fhir import numerals, sql
 from transforms.sql_on_fhir.errors import ExpressionFault
+from transforms.sql_on_fhir.hints import spellings
 from transforms.sql_on_fhir.layers import is_constant, is_outer
 from transforms.sql_on_fhir.values import Value, made
 
@@ -229,8 +230,11 @@ class Compilation(ABC):
         return f"CAST({self.number(value)} AS VARCHAR)"
 
     def label(self, value: Value) -> str:
-        """The type of a value, for messages."""
-        return f"{value.choices[0].label}.{value.choices[1].path}" if value.choices is not None else value.label
+        """The type of a value, for messages; of a choice also how it is read."""
+        if value.choices is None:
+            return value.label
+        parent, element = value.choices
+        return f"{parent.label}.{element.path} (a choice of types: {spellings(element)})"
 
 
 def _bracketed(expression: str) -> str:

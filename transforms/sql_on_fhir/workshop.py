@@ -193,9 +193,11 @@ class Workshop(Compilation):
 
     def unread(self, value: Value, position: int, name: str = "") -> ExpressionFault:
         """The fault of a choice of which more is asked than whether it is there; `name` is the element asked of it."""
-        choice = value.choices[1] if value.choices is not None else None
-        how = spellings(choice, name) if choice is not None else "write ofType()"
-        return ExpressionFault("CH303", position, f"{self.label(value)} is a choice of types: {how}")
+        if value.choices is None:
+            return ExpressionFault("CH303", position, f"{value.label} is read with ofType()")
+        parent, element = value.choices
+        what = f"{parent.label}.{element.path} is a choice of types: {spellings(element, name)}"
+        return ExpressionFault("CH303", position, what)
 
     def truth(self, value: Value) -> str:
         """A bare choice as a boolean: its own if that is its type, true for any other value, NULL where there is none.

@@ -22,6 +22,9 @@ def iif(shop: Workshop, target: Value, call: Call, scope: Scope) -> Value:
     kinds = [branch for branch in branches if branch.type is not None]
     if not kinds:
         return EMPTY
+    for branch in kinds:
+        if branch.choices is not None:
+            raise shop.unread(branch, call.position)
     families = {branch.family for branch in kinds}
     if None in families or len(families) > 1:
         raise ExpressionFault("CH304", call.position, "both results of iif() are primitives of one type")

@@ -27,7 +27,7 @@ _URN = rf"^urn:(?:uuid|oid):({_ID})$"
 def get_resource_key(shop: Workshop, target: Value, call: Call, scope: Scope) -> Value:
     """`Type/id` of the resource."""
     if target.type is None or target.type.name not in r4().resources:
-        raise ExpressionFault("CH304", call.position, f"getResourceKey() is of a resource, not of {target.label}")
+        raise ExpressionFault("CH304", call.position, f"getResourceKey() is of a resource, not of {shop.label(target)}")
     key = shop.member(target, "id", call.position)
     start = sql.text(f"{target.type.name}/")
     return shop.each(key, lambda own: f"{start} || {shop.string(shop.element_of(key, own))}", "string")
@@ -43,7 +43,9 @@ def get_reference_key(shop: Workshop, target: Value, call: Call, scope: Scope) -
     if target.type is None:
         return EMPTY
     if target.type.name != "Reference":
-        raise ExpressionFault("CH304", call.position, f"getReferenceKey() is of a Reference, not of {target.label}")
+        raise ExpressionFault(
+            "CH304", call.position, f"getReferenceKey() is of a Reference, not of {shop.label(target)}"
+        )
     kind = _resource_argument(call.arguments[0]) if call.arguments else None
     kinds = {kind} if kind is not None else set(target.targets)
     if len(kinds) == 1 and "Resource" not in kinds:
