@@ -99,6 +99,7 @@ def main() -> None:
         "resources": report["fetched"],
         "stage_seconds": {name: round(value, 2) for name, value in seconds.items()},
         "after_landing_to_fetch": round(after / seconds["fetch"], 3),
+        "audit_to_build": round(report["audit_to_build"], 3),
         "peak_memory_mib": memory.peak(),
         "peak_memory_mib_by_stage": {name: memory.peak(*window) for name, window in windows.items()},
         "airflow_sdk_import_seconds": round(sdk, 2),
