@@ -16,6 +16,7 @@ import sys
 import tempfile
 import threading
 import time
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -28,7 +29,10 @@ AFTER_LANDING = ("check", "store", "build", "audit", "publish")
 
 
 class Memory(threading.Thread):
-    """The memory of the process that runs the DAG and of all it starts, ten times a second; shared pages count once."""
+    """The memory of the process that runs the DAG, of all it starts and of the one that audits, ten times a second.
+
+    Shared pages count once.
+    """
 
     def __init__(self, parent: psutil.Process) -> None:
         super().__init__(daemon=True)
@@ -37,14 +41,14 @@ class Memory(threading.Thread):
 
     def run(self) -> None:
         while self.parent.is_running() and self.parent.status() != psutil.STATUS_ZOMBIE:
+            family = set()
             for process in self.parent.children(recursive=True):
-                try:
-                    if "dags" in process.cmdline() and "test" in process.cmdline():
-                        family = [process, *process.children(recursive=True)]
-                        self.samples.append((time.time(), sum(each.memory_full_info().pss for each in family)))
-                        break
-                except psutil.Error:
-                    continue
+                with suppress(psutil.Error):
+                    command = process.cmdline()
+                    if "transforms.auditing.service" in command or {"dags", "test"} <= set(command):
+                        family |= {process, *process.children(recursive=True)}
+            with suppress(psutil.Error):
+                self.samples.append((time.time(), sum(each.memory_full_info().pss for each in family)))
             time.sleep(0.1)
 
     def peak(self, since: float = 0, until: float = math.inf) -> int:
@@ -99,6 +103,7 @@ def main() -> None:
         "resources": report["fetched"],
         "stage_seconds": {name: round(value, 2) for name, value in seconds.items()},
         "after_landing_to_fetch": round(after / seconds["fetch"], 3),
+        "audit_to_build": round(report["audit_to_build"], 3),
         "peak_memory_mib": memory.peak(),
         "peak_memory_mib_by_stage": {name: memory.peak(*window) for name, window in windows.items()},
         "airflow_sdk_import_seconds": round(sdk, 2),

@@ -5,8 +5,8 @@ from transforms.errors import ErrorCode
 CODES = (
     ErrorCode(
         "CH401",
-        "A row breaks a row rule",
-        "Read the rule in expectations/; the resource stays in the vault.",
+        "A row breaks a row rule: it is withheld",
+        "Read the rule in expectations/README.md; the resource stays in the vault.",
     ),
     ErrorCode(
         "CH402",
@@ -20,4 +20,9 @@ CODES = (
         "Read the log of the audit task, and correct the suite in expectations/.",
     ),
     ErrorCode("CH404", "People could not be built: their rows stay as they were", "Read the log of the build task."),
+    ErrorCode(
+        "CH405",
+        "A row breaks a row rule: it is published, and its remarks name the rule",
+        "Nothing to do: expectations/README.md says what each rule asks.",
+    ),
 )

@@ -2,7 +2,7 @@
 
 Helpers: `built_people` says up to which version of the vault each person's rows stand (and by which declaration of the
 tables), so a night knows who is due without trusting any file; `withheld_rows` names the rows that an audit rule kept
-out of the tables, by key and rule alone.
+out of the tables, by key and rule alone. A row that a rule merely marks carries the rule's id in its `remarks`.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from charthouse import faults
+from charthouse.lake import marks
 from charthouse.lake.session import RECORDS, maintain, purge, quoted
 from charthouse.lake.vault import BUCKETS
+from transforms.auditing import rules_of
 from transforms.tables import tables
 
 if TYPE_CHECKING:
@@ -44,8 +46,10 @@ class TableChange:
 
 
 def declaration() -> str:
-    """A fingerprint of how the tables are declared: when it changes, everyone is due for a rebuild."""
-    text = "\n".join(f"{table.create_sql(table.name)}\n{table.select_sql('resources')}" for table in tables())
+    """A fingerprint of how the tables and their rules are declared: when it changes, everyone is due for a rebuild."""
+    text = "\n".join(
+        f"{table.create_sql(table.name)}\n{table.select_sql('resources')}\n{rules_of(table.name)}" for table in tables()
+    )
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -73,7 +77,7 @@ def forget_built(connection: duckdb.DuckDBPyConnection) -> None:
 def publish(
     connection: duckdb.DuckDBPyConnection,
     staged: Path,
-    withheld: Path,
+    broken: Path,
     people: Mapping[str, int],
     *,
     gone: Sequence[str] = (),
@@ -82,16 +86,14 @@ def publish(
 
     Args:
         staged: a folder with `<table>/*.parquet`, each file having exactly the table's columns.
-        withheld: a Parquet file `table_name, row_key, rule`: rows that the audit keeps out.
+        broken: a Parquet file `table_name, row_key, rule`: rows that the audit marks or keeps out.
         people: person_key -> the vault sequence that the staged rows were built from.
         gone: links of which nothing is published any more, though rows may be staged.
     """
     connection.execute("CREATE OR REPLACE TEMP TABLE gone_links AS SELECT unnest(?::VARCHAR[]) AS key", [list(gone)])
     connection.execute("CREATE OR REPLACE TEMP TABLE due (person_key VARCHAR, vault_seq BIGINT)")
     connection.execute("INSERT INTO due SELECT unnest(?), unnest(?)", [list(people), list(people.values())])
-    connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE withheld AS SELECT DISTINCT * FROM read_parquet({quoted(str(withheld))})"
-    )
+    marks.read(connection, broken)
     changes = []
     connection.execute("BEGIN")
     try:
@@ -201,10 +203,9 @@ def _replace(connection: duckdb.DuckDBPyConnection, table: Table, files: str, wi
     removed = _changed(connection, f"DELETE FROM {name} WHERE person_key IN (SELECT person_key FROM due)")
     inserted = 0
     if files:
-        columns = ", ".join(f'"{column.name}"' for column in table.columns)
         kept_out = f"SELECT row_key FROM withheld WHERE table_name = {quoted(table.name)}"
         source = (
-            f"SELECT {columns} FROM read_parquet({files}) WHERE row_key NOT IN ({kept_out}) "
+            f"{marks.select_sql(connection, table, files)} WHERE row_key NOT IN ({kept_out}) "
             "AND person_key IN (SELECT person_key FROM due) AND link_id NOT IN (FROM gone_links)"
         )
         inserted = _changed(connection, f"INSERT INTO {name} {source}")

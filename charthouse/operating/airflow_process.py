@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import IO
 
+    from charthouse.sync.auditor import Auditor
+
 AIRFLOW = str(Path(sys.executable).parent / "airflow")
 ADMIN = "admin"
 LOCK_SECONDS = 60
@@ -117,12 +119,18 @@ def command_line(arguments: Sequence[str]) -> int:
     return subprocess.run([AIRFLOW, *arguments], env=environment(), check=False).returncode  # noqa: S603
 
 
-def dag_test(dag: str, conf: Mapping[str, object], out: IO[bytes]) -> subprocess.Popen[bytes]:
+def dag_test(
+    dag: str, conf: Mapping[str, object], out: IO[bytes], auditor: Auditor | None = None
+) -> subprocess.Popen[bytes]:
     """Run one DAG run to its end in a single process, without a scheduler (`airflow dags test`).
 
-    The process has a group of its own: at a Ctrl-C Airflow would take the task for failed and go on with the next.
+    The process has a group of its own: at a Ctrl-C Airflow would take the task for failed and go on with the next. The
+    `auditor` is handed over to it: we let go.
     """
-    return _start(["dags", "test", dag, "--conf", orjson.dumps(conf).decode()], out)
+    process = _start(["dags", "test", dag, "--conf", orjson.dumps(conf).decode()], out, auditor=auditor)
+    if auditor is not None:
+        auditor.close()
+    return process
 
 
 def start_standalone(out: IO[bytes], port: int) -> subprocess.Popen[bytes]:
@@ -137,10 +145,14 @@ def kill_group(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def _start(arguments: Sequence[str], out: IO[bytes], port: int | None = None) -> subprocess.Popen[bytes]:
+def _start(
+    arguments: Sequence[str], out: IO[bytes], port: int | None = None, auditor: Auditor | None = None
+) -> subprocess.Popen[bytes]:
+    pipes, named = auditor.handed_over if auditor is not None else ((), {})
     return subprocess.Popen(  # noqa: S603
         [AIRFLOW, *arguments],
-        env=environment(port),
+        env=environment(port) | named,
+        pass_fds=pipes,
         stdout=out,
         stderr=subprocess.STDOUT,
         stdin=subprocess.DEVNULL,

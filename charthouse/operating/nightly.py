@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,7 @@ from charthouse.operating import accounting, airflow_process, home, mailroom, re
 from charthouse.operating.terminal import console, page, stop_as_by_ctrl_c
 from charthouse.settings import PROJECT_ROOT
 from charthouse.state import session
-from charthouse.sync import footing, runs
+from charthouse.sync import auditor, footing, runs
 
 if TYPE_CHECKING:
     import subprocess
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
     from rich.console import Console
     from rich.progress import TaskID
+
+    from charthouse.sync.auditor import Auditor
 
 GENERATED = "generated"
 WATCH_SECONDS = 0.2
@@ -49,10 +51,12 @@ def run_night(source: Path | None, people: int, seed: int) -> int:
     """
     out = console()
     stop_as_by_ctrl_c()
-    with home.held(), ThreadPoolExecutor(1) as aside:
+    with home.held(), ThreadPoolExecutor(1) as aside, ExitStack() as stack:
         folder = home.prepare()
         footing.check()
         log = folder / "logs" / f"nightly-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.log"
+        # It loads while the source is read, long before there is anything to audit.
+        warm = stack.enter_context(auditor.started(stack.enter_context(log.open("ab"))))
         provider = sandbox_process.provider_of(source) if source else GENERATED
         # Airflow's first migration takes longer than everything else before the fetch.
         ready = aside.submit(airflow_process.make_ready, log)
@@ -74,7 +78,7 @@ def run_night(source: Path | None, people: int, seed: int) -> int:
             with _step(out, "Airflow: getting ready"):
                 ready.result()
             before, began = _last_run(), now()
-            code = _run_dag(provider, log, out)
+            code = _run_dag(provider, log, out, warm)
             if code and _last_run() == before:  # the report at hand is of an earlier night
                 raise SetupError("CH011", where=str(log), what="it ended before the night began")
             said = report.latest()
@@ -94,10 +98,10 @@ def _last_run() -> tuple[str, int] | None:
         return None if run is None else (run.id, run.resumed)
 
 
-def _run_dag(provider: str, log: Path, out: Console) -> int:
+def _run_dag(provider: str, log: Path, out: Console, warm: Auditor) -> int:
     progress.progress_file().unlink(missing_ok=True)
     with log.open("ab") as noise:
-        process = airflow_process.dag_test("sync_records", {"providers": [provider]}, noise)
+        process = airflow_process.dag_test("sync_records", {"providers": [provider]}, noise, warm)
         try:
             _watch(process, out)
         except KeyboardInterrupt:

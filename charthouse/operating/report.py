@@ -44,6 +44,7 @@ def as_data(report: RunReport) -> dict[str, Any]:
         "fetched": report.fetched,
         "new_versions": report.new_versions,
         "nothing_new": report.nothing_new,
+        "audit_to_build": report.audit_to_build,
     }
 
 
@@ -75,7 +76,11 @@ def render(report: RunReport, out: Console) -> None:
         out.print("Nothing new: no resource differed from the vault, so no table was rewritten.", style="bold")
     out.print(_types(report))
     out.print(_tables(report))
+    if report.rules:
+        out.print(_rules(report))
     out.print(_stages(report))
+    if report.audit_to_build is not None:
+        out.print(f"The audit took {report.audit_to_build:.2f} of the time of the build.", highlight=False)
     if report.outcomes:
         out.print(_outcomes(report))
 
@@ -108,6 +113,13 @@ def _tables(report: RunReport) -> Table:
     return table
 
 
+def _rules(report: RunReport) -> Table:
+    table = _table("Rules broken", "rows", "which are")
+    for row in report.rules:
+        table.add_row(row.rule, f"{row.rows:,}", row.does)
+    return table
+
+
 def _stages(report: RunReport) -> Table:
     table = _table("Stages", "seconds", "parts", "counts")
     for row in report.stages:
@@ -129,6 +141,6 @@ def _table(first: str, *others: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     table.add_column(f"\n{first}", min_width=22)
     for name in others:
-        text = name in {"not requested", "counts", "unit", "type", "what it means"}
+        text = name in {"not requested", "counts", "unit", "type", "what it means", "which are"}
         table.add_column(f"\n{name}", justify="left" if text else "right", no_wrap=not text)
     return table

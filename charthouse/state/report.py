@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from sqlalchemy import func, select
 
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from charthouse.state.ledger import RunStatus, Unit
+
+
+BROKEN_RULES: dict[str, Literal["marked", "withheld"]] = {"CH401": "withheld", "CH405": "marked"}
+"""Outcomes that are rows which broke a rule of the audit; their label is the rule."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +90,15 @@ class OutcomeReport:
 
 
 @dataclass(frozen=True, slots=True)
+class RuleReport:
+    """A row rule of the audit that rows broke: how many, and whether they are `withheld` or `marked`."""
+
+    rule: str
+    does: Literal["marked", "withheld"]
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
 class RunReport:
     """A run, whole. Stages stand in the order in which they began, everything else by name."""
 
@@ -99,6 +112,7 @@ class RunReport:
     links: LinkCounts
     types: tuple[TypeReport, ...]
     tables: tuple[TableReport, ...]
+    rules: tuple[RuleReport, ...]
     stages: tuple[StageReport, ...]
     outcomes: tuple[OutcomeReport, ...]
 
@@ -116,6 +130,15 @@ class RunReport:
     def new_versions(self) -> int:
         """Versions that the vault had not seen, of all types."""
         return sum(row.new_versions for row in self.types)
+
+    @property
+    def audit_to_build(self) -> float | None:
+        """Seconds of the audit by seconds of the build; None where either did nothing or has not ended."""
+        seconds = {stage.stage: stage.wall_seconds for stage in self.stages if not stage.unfinished}
+        rows = {stage.stage: stage.detail.get("rows", 0) for stage in self.stages}
+        if not rows.get("audit") or not seconds.get("build") or "audit" not in seconds:
+            return None
+        return seconds["audit"] / seconds["build"]
 
     @property
     def nothing_new(self) -> bool:
@@ -143,6 +166,7 @@ def run_report(session: Session, run_id: str) -> RunReport:
         links=_links(session, run_id),
         types=_types(session, run_id),
         tables=_tables(session, run_id),
+        rules=_rules(session, run_id),
         stages=_stages(session, run_id),
         outcomes=_outcomes(session, run_id),
     )
@@ -219,6 +243,16 @@ def _stage(name: str, rows: list[SyncStage]) -> StageReport:
         finished_at=None if unfinished else until,
         detail=dict(detail),
     )
+
+
+def _rules(session: Session, run_id: str) -> tuple[RuleReport, ...]:
+    query = (
+        select(ItemOutcome.label, ItemOutcome.code, func.sum(ItemOutcome.count))
+        .where(ItemOutcome.run_id == run_id, ItemOutcome.code.in_(BROKEN_RULES), ItemOutcome.label != "")
+        .group_by(ItemOutcome.label, ItemOutcome.code)
+        .order_by(ItemOutcome.code, ItemOutcome.label)
+    )
+    return tuple(RuleReport(label, BROKEN_RULES[code], int(rows)) for label, code, rows in session.execute(query))
 
 
 def _outcomes(session: Session, run_id: str) -> tuple[OutcomeReport, ...]:

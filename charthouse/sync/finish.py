@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from charthouse.state.ledger import RunStatus
     from charthouse.sync.audit import AuditSummary
 
-EXPECTED = frozenset({"CH103", "CH115"})
-"""Outcomes that leave a run complete: a type that the person did not grant, a server's own warning."""
+EXPECTED = frozenset({"CH103", "CH115", "CH405"})
+"""Outcomes that leave a run complete: a type that the person did not grant, a server's own warning, a marked row."""
 
 
 def finish_run(airflow_run_id: str) -> None:
@@ -78,8 +78,8 @@ def _note_what_was_left(run_id: str, summary: AuditSummary | None) -> None:
             outcomes.append(runs.Outcome("CH404", "batch", count=summary.not_built))
         if summary is not None:
             outcomes.extend(runs.Outcome("CH402", "batch", label=rule) for rule in summary.held_by)
-            if summary.withheld:
-                outcomes.append(runs.Outcome("CH401", "resource", count=summary.withheld))
+            outcomes.extend(runs.Outcome("CH401", "resource", label=rule, count=n) for rule, n in summary.withheld_by)
+            outcomes.extend(runs.Outcome("CH405", "resource", label=rule, count=n) for rule, n in summary.marked_by)
         runs.record_outcomes(state, run_id, "", outcomes)
 
 

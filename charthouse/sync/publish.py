@@ -66,7 +66,7 @@ def _publish(run_id: str, people: dict[str, int]) -> list[TableChange]:
         changes = records.publish(
             connection,
             staging.rows(run_id),
-            staging.withheld_file(run_id),
+            staging.broken_file(run_id),
             {person: sequence for person, sequence in people.items() if person in there},
             gone=sorted(gone),
         )

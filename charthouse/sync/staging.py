@@ -6,7 +6,7 @@ home/staging/<run_id>/
     rows/<table>/<group>.parquet
     groups/<group>.done       the marker: the group's rows are all there
     audit.json                the marker of the audit: held tables, counts
-    withheld.parquet          table_name, row_key, rule
+    broken.parquet            table_name, row_key, rule
 ```
 """
 
@@ -47,9 +47,9 @@ def audit_file(run_id: str) -> Path:
     return folder(run_id) / "audit.json"
 
 
-def withheld_file(run_id: str) -> Path:
-    """The rows that the audit keeps out of the tables."""
-    return folder(run_id) / "withheld.parquet"
+def broken_file(run_id: str) -> Path:
+    """The rows that break a rule of the audit: marked in their table, or kept out of it."""
+    return folder(run_id) / "broken.parquet"
 
 
 def people_of(run_id: str) -> dict[str, int]:

@@ -5,14 +5,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import duckdb
+import pyarrow.parquet as pq
 import pytest
 
+from transforms.auditing import audit_staged
 from transforms.tables import table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     import pandas as pd
+
+    from transforms.auditing import TableAudit
+
+Audited = tuple["TableAudit", set[tuple[str, str]]]
+"""What was said of a table, and the (rule, row key) that were written down."""
 
 KINDS = {
     "allergies": "AllergyIntolerance",
@@ -28,7 +36,12 @@ SOUND: dict[str, dict[str, Any]] = {
     "medications": {"status": "active", "record_type": "request", "code": "1", "dose": 2.5, "quantity": 30},
     "procedures": {"status": "completed", "code": "1", "performed": "2020-01-01", "performed_precision": "day"},
     "vaccines": {"status": "completed", "code": "1", "occurrence": "2020-01-01"},
-    "visits": {"status": "finished", "period_start": "2020-01-01", "period_start_precision": "day"},
+    "visits": {
+        "status": "finished",
+        "class_code": "AMB",
+        "period_start": "2020-01-01",
+        "period_start_precision": "day",
+    },
 }
 OBSERVED = {
     "status": "final",
@@ -68,6 +81,22 @@ def rows() -> Callable[..., pd.DataFrame]:
             return connection.execute(" UNION ALL ".join(parts)).to_arrow_table().to_pandas()
 
     return make
+
+
+@pytest.fixture
+def audited(tmp_path: Path) -> Callable[..., Audited]:
+    """Stage frames of one table, a file each, and audit them."""
+
+    def audit(name: str, *frames: pd.DataFrame) -> Audited:
+        folder = tmp_path / "rows" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        for number, frame in enumerate(frames):
+            frame.to_parquet(folder / f"{number}.parquet")
+        broken = tmp_path / "broken.parquet"
+        [found] = [each for each in audit_staged(tmp_path / "rows", broken) if each.table == name]
+        return found, {(row["rule"], row["row_key"]) for row in pq.read_table(broken).to_pylist()}
+
+    return audit
 
 
 def literal(value: Any) -> str:

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
 
-from transforms.auditing import audit, audit_staged, audit_table, rules_of
+from transforms.auditing import audit, audit_staged, rules_of
+from transforms.auditing.pages import written
 from transforms.tables import tables
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
+ROOT = Path(__file__).resolve().parents[2]
 TABLES = [each.name for each in tables()]
-OBSERVATIONS = {"lab_results", "pregnancy", "social_history", "vitals"}
 CANARY = "CANARY-4711"
+AHEAD = {"tomorrow": 3, "in three years": 1100}
 
 # Rule without its table → the change of a sound row that breaks it.
 BREAKS: dict[str, dict[str, Any]] = {
@@ -28,14 +30,9 @@ BREAKS: dict[str, dict[str, Any]] = {
     "verification_status_known": {"verification_status": "sure"},
     "criticality_known": {"criticality": "very"},
     "type_known": {"type": "dislike"},
-    "comparator_known": {"comparator": "~"},
+    "comparator_known": {"comparator": "<>"},
     "says_what": {"code": None},
     "value_or_reason": {"has_value": False, "value": None},
-    "duration_not_negative": {"duration": -1},
-    "dose_not_negative": {"dose": -1},
-    "quantity_not_negative": {"quantity": -1},
-    "supply_not_negative": {"supply": -1},
-    "onset_age_not_negative": {"onset_age": -1},
     "given_in_the_past": {"occurrence": "tomorrow"},
     "completed_in_the_past": {"performed": "tomorrow"},
     "effective_in_the_past": {"effective": "tomorrow"},
@@ -53,6 +50,8 @@ BREAKS: dict[str, dict[str, Any]] = {
     "blood_pressure_possible": {"loinc_code": "8480-6", "ucum_code": "mm[Hg]", "value": 1200},
     "percentage_possible": {"loinc_code": "2708-6", "ucum_code": "%", "value": 950},
 }
+NOT_YET = {"vaccines": "not-done", "procedures": "preparation"}
+"""Statuses of what has not happened, so that a date ahead breaks one rule alone."""
 
 
 def breaking(table: str, rule: str) -> dict[str, Any]:
@@ -60,12 +59,24 @@ def breaking(table: str, rule: str) -> dict[str, Any]:
     short = rule.removeprefix(f"{table}.")
     if short == "value_or_reason" and table == "vitals":
         return {**BREAKS[short], "loinc_code": "85353-1"}
+    if short == "says_what" and table == "visits":
+        return {"class_code": None}
     if short in BREAKS:
         return BREAKS[short]
+    if short.endswith("_present"):
+        return {short.removesuffix("_present"): None}
+    if short.endswith("_not_negative"):
+        return {short.removesuffix("_not_negative"): -1}
+    if short.endswith("_not_far_ahead"):
+        date = short.removesuffix("_not_far_ahead")
+        status = (
+            {"status": NOT_YET.get(table, "registered")} if table in NOT_YET or "has_value" in columns(table) else {}
+        )
+        return {date: "in three years", f"{date}_precision": "second", **status}
     if short.endswith("_possible"):
-        date = short.removesuffix("_possible")
         # A date that is compared with a later one would break that rule too, were it of the same precision.
-        return {date: "1879-12-31", f"{date}_precision": "year"} if f"{date}_precision" in columns(table) else {}
+        date = short.removesuffix("_possible")
+        return {date: "0105-03-04", f"{date}_precision": "year"} if f"{date}_precision" in columns(table) else {}
     later, earlier = short.split("_not_before_")
     return {
         earlier: "2020-06-01",
@@ -79,127 +90,148 @@ def columns(table: str) -> set[str]:
     return {column.name for each in tables() if each.name == table for column in each.columns}
 
 
-def in_days(change: dict[str, Any], days: int) -> dict[str, Any]:
-    from datetime import UTC, datetime, timedelta
+def in_days(change: dict[str, Any]) -> dict[str, Any]:
+    def moment(days: int) -> str:
+        return (datetime.now(UTC) + timedelta(days=days)).strftime("%Y-%m-%d %H:%M:%SZ")
 
-    moment = (datetime.now(UTC) + timedelta(days=days)).strftime("%Y-%m-%d %H:%M:%SZ")
-    return {name: moment if value == "tomorrow" else value for name, value in change.items()}
+    return {name: moment(AHEAD[value]) if value in AHEAD else value for name, value in change.items()}
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_each_row_rule_is_broken_by_its_row_alone(table: str, rows: Any) -> None:
-    rules = [rule.id for rule in rules_of(table) if rule.level == "row"]
-    changes = [in_days(breaking(table, rule), 3) for rule in rules]
+def test_each_row_rule_is_broken_by_its_row_alone(table: str, rows: Any, audited: Any) -> None:
+    rules = [rule for rule in rules_of(table) if rule.level == "row"]
+    changes = [in_days(breaking(table, rule.id)) for rule in rules]
     assert all(changes)
-    found = audit_table(table, rows(table, *changes, {}, {}))
-    keys = [change.get("row_key") or f"{sound_prefix(rows, table)}/{number}/0" for number, change in enumerate(changes)]
-    assert set(found.broken_rows) == set(zip(rules, keys, strict=True))
+    frame = rows(table, *changes, {}, {})
+    found, written_down = audited(table, frame)
+    assert written_down == {(rule.id, frame["row_key"][number]) for number, rule in enumerate(rules)}
+    assert dict(found.broken) == dict.fromkeys((rule.id for rule in rules), 1)
+    severities = Counter(rule.severity for rule in rules)
+    assert (found.marked, found.withheld) == (severities["warning"], severities["withhold"])
     assert (found.rows, found.held, found.table_failures, found.errors) == (len(rules) + 2, False, (), ())
 
 
-def sound_prefix(rows: Any, table: str) -> str:
-    return str(rows(table, {})["row_key"][0]).removesuffix("/0/0")
-
-
 @pytest.mark.parametrize("table", TABLES)
-def test_each_table_rule_holds_the_batch(table: str, rows: Any) -> None:
-    names = ("person_key", "link_id", "resource_key", "record_type")
+def test_each_table_rule_holds_the_batch(table: str, rows: Any, audited: Any) -> None:
     spoilt = [
         {"row_key": "link/Observation/1/0"},
         {"row_key": "link/Observation/1/0"},
         {"row_key": None},
-        *({name: None if name.endswith(("key", "id")) else "gift"} for name in names if name in columns(table)),
+        *({name: "gift"} for name in ("record_type",) if name in columns(table)),
     ]
-    frame = rows(table, *spoilt).rename(columns={"last_updated": "last_changed"})
-    found = audit_table(table, frame)
+    found, _ = audited(table, rows(table, *spoilt).rename(columns={"last_updated": "last_changed"}))
     assert set(found.table_failures) == {rule.id for rule in rules_of(table) if rule.level == "table"}
     assert found.held
     assert found.errors == ()
 
 
-def test_sound_rows_of_every_kind_pass(rows: Any) -> None:
+def test_only_what_nobody_could_place_is_withheld() -> None:
+    withholding = {rule.id.split(".")[1] for each in TABLES for rule in rules_of(each) if rule.severity == "withhold"}
+    assert withholding == {"person_key_present", "link_id_present", "resource_key_present", "row_key_form"}
+
+
+def test_what_cannot_be_true_is_void_only_where_what_was_sent_stands_beside_it() -> None:
+    voiding = {(each, column) for each in TABLES for rule in rules_of(each) for column in rule.voids}
+    assert {("vitals", "value"), ("medications", "dose"), ("visits", "duration")} <= voiding
+    for table, column in voiding:
+        assert {f"{column.removesuffix('_precision')}_{sent}" for sent in ("text", "day")} & columns(table), column
+
+
+def test_the_suites_and_their_page_are_those_written() -> None:
+    for name, text in written().items():
+        assert (ROOT / "expectations" / name).read_text(encoding="utf-8") == text, "run: python -m transforms.auditing"
+
+
+def test_sound_rows_of_every_kind_pass(rows: Any, audited: Any) -> None:
     lab = rows(
         "lab_results",
         {},
         {"has_value": False, "data_absent_reason": "unknown"},
         {"has_value": False, "has_members": True},
+        {"has_value": False, "interpretation_display": "High"},
         {"code": None, "code_text": "a test of their own"},
-        in_days({"effective": "tomorrow", "status": "registered"}, 300),
+        {"status": "entered-in-error"},
+        in_days({"effective": "tomorrow", "status": "registered"}),
         {"effective": "2020-05-10", "effective_end": "2020-01-01", "effective_end_precision": "year"},
+        {"row_key": "link/Observation/an_id/with.signs_/0"},
     )
-    found = audit_table("lab_results", lab)
-    assert (found.rows, found.held, found.broken_rows) == (6, False, ())
-    assert audit_table("lab_results", lab.iloc[:0]).held is False
+    found, written_down = audited("lab_results", lab, lab.iloc[:0])
+    assert (found.rows, found.held, found.marked, found.withheld, written_down) == (9, False, 0, 0, set())
 
 
-def test_a_rule_that_cannot_be_evaluated_is_an_error_and_no_violation(rows: Any) -> None:
+def test_a_row_that_is_withheld_is_not_counted_as_marked(rows: Any, audited: Any) -> None:
+    both = {"person_key": None, "status": "odd", "comparator": "<>"}
+    found, _ = audited("vitals", rows("vitals", both, {"status": "odd", "comparator": "<>"}, {}))
+    assert (found.marked, found.withheld) == (1, 1)
+    assert dict(found.broken) == {
+        "vitals.comparator_known": 2,
+        "vitals.status_known": 2,
+        "vitals.person_key_present": 1,
+    }
+
+
+def test_a_rule_that_cannot_be_evaluated_is_an_error_and_no_violation(rows: Any, audited: Any) -> None:
     frame = rows("vitals", {"comparator": CANARY}, {}).drop(columns=["status"])
-    found = audit_table("vitals", frame)
+    found, written_down = audited("vitals", frame)
     assert found.errors == ("vitals.effective_in_the_past", "vitals.status_known")
     assert found.table_failures == ("vitals.columns",)
     assert found.held
-    assert found.broken_rows == (("vitals.comparator_known", "link/Observation/0/0"),)
+    assert written_down == {("vitals.comparator_known", "link/Observation/0/0")}
 
 
-def test_nothing_of_a_value_comes_out(rows: Any, capsys: pytest.CaptureFixture[str], recwarn: Any) -> None:
+def test_nothing_of_a_value_comes_out(
+    rows: Any, audited: Any, capsys: pytest.CaptureFixture[str], recwarn: Any
+) -> None:
     spoilt = dict.fromkeys(("status", "comparator", "code_text", "value_string", "ucum_code"), CANARY)
     frame = rows("vitals", {**spoilt, "value": 4711.25, "code": None}).drop(columns=["effective"])
-    found = audit_table("vitals", frame)
-    said = f"{asdict(found)} {capsys.readouterr()} {[str(warning.message) for warning in recwarn.list]}"
-    assert found.broken_rows
+    found, written_down = audited("vitals", frame)
+    said = f"{asdict(found)} {written_down} {capsys.readouterr()} {[str(warning.message) for warning in recwarn.list]}"
+    assert written_down
     assert found.errors
     assert CANARY not in said
     assert "4711" not in said
 
 
 def test_staged_files_are_read_in_chunks_that_see_each_other(
-    tmp_path: Path, rows: Any, monkeypatch: pytest.MonkeyPatch
+    rows: Any, audited: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(audit, "CHUNK_ROWS", 3)
-    folder = tmp_path / "visits"
-    folder.mkdir()
-    rows("visits", {}, {}, {"status": "odd"}, {}, {}).to_parquet(folder / "a.parquet")
-    rows("visits", {"row_key": "link/Encounter/9/0"}, {"row_key": "link/Encounter/4/0"}).to_parquet(
-        folder / "b.parquet"
+    found, written_down = audited(
+        "visits",
+        rows("visits", {}, {}, {"status": "odd"}, {}, {}),
+        rows("visits", {"row_key": "link/Encounter/9/0"}, {"row_key": "link/Encounter/4/0"}),
     )
-    found = {each.table: each for each in audit_staged(tmp_path)}
-    assert list(found) == TABLES
-    assert found["visits"].rows == 7
-    assert found["visits"].broken_rows == (("visits.status_known", "link/Encounter/2/0"),)
-    assert found["visits"].table_failures == ("visits.row_key_unique",)
-    assert all(each.rows == 0 and not each.held for name, each in found.items() if name != "visits")
+    assert found.rows == 7
+    assert written_down == {("visits.status_known", "link/Encounter/2/0")}
+    assert found.table_failures == ("visits.row_key_unique",)
 
 
-def test_staged_files_with_other_columns_hold_the_batch(tmp_path: Path, rows: Any) -> None:
-    folder = tmp_path / "visits"
-    folder.mkdir()
-    rows("visits", {}).to_parquet(folder / "a.parquet")
-    rows("visits", {"row_key": "link/Encounter/9/0"}).drop(columns=["class_code"]).to_parquet(folder / "b.parquet")
-    found = next(each for each in audit_staged(tmp_path) if each.table == "visits")
+def test_staged_files_with_other_columns_hold_the_batch(rows: Any, audited: Any) -> None:
+    other = rows("visits", {"row_key": "link/Encounter/9/0"}).drop(columns=["class_code"])
+    found, _ = audited("visits", rows("visits", {}), other)
     assert (found.table_failures, found.held, found.rows) == (("visits.columns",), True, 2)
 
 
-def apart(folder: Path) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run([sys.executable, "-m", "transforms.auditing", str(folder)], check=False, capture_output=True)
-
-
-def test_a_process_of_its_own_says_the_same(tmp_path: Path, rows: Any) -> None:
-    (tmp_path / "visits").mkdir()
-    rows("visits", {}, {"status": CANARY}).to_parquet(tmp_path / "visits" / "a.parquet")
-    done = apart(tmp_path)
-    assert orjson.loads(done.stdout) == orjson.loads(orjson.dumps([asdict(each) for each in audit_staged(tmp_path)]))
-    assert CANARY.encode() not in done.stdout + done.stderr
-
-
-def test_a_process_that_breaks_says_where_and_nothing_of_a_value(tmp_path: Path) -> None:
-    (tmp_path / CANARY).mkdir()
-    (tmp_path / "visits").symlink_to(CANARY)
-    (tmp_path / "visits" / f"{CANARY}.parquet").write_bytes(b"PAR1" + CANARY.encode() * 9 + b"PAR1")
-    done = apart(tmp_path)
-    assert done.returncode == 1
-    assert done.stdout == b""
+def test_a_process_of_its_own_says_the_same_and_nothing_of_a_value(tmp_path: Path, rows: Any) -> None:
+    """A fault is told by its place alone, and the next question is answered all the same."""
+    (tmp_path / "sound" / "visits").mkdir(parents=True)
+    rows("visits", {}, {"status": CANARY}).to_parquet(tmp_path / "sound" / "visits" / "a.parquet")
+    (tmp_path / CANARY / "visits").mkdir(parents=True)
+    (tmp_path / CANARY / "visits" / "a.parquet").write_bytes(b"PAR1" + CANARY.encode() * 9 + b"PAR1")
+    (tmp_path / "torn").symlink_to(CANARY)
+    questions = [{"rows": str(tmp_path / rows), "broken": str(tmp_path / "b")} for rows in ("torn", "sound")]
+    done = subprocess.run(
+        [sys.executable, "-m", "transforms.auditing.service"],
+        input=b"".join(orjson.dumps(question) + b"\n" for question in questions),
+        check=True,
+        capture_output=True,
+    )
+    fault, said = map(orjson.loads, done.stdout.splitlines())
+    assert set(fault) == {"fault"}
     assert b"audit.py" in done.stderr
-    assert CANARY.encode() not in done.stderr
+    here = [asdict(each) for each in audit_staged(tmp_path / "sound", tmp_path / "here")]
+    assert said == {"audits": orjson.loads(orjson.dumps(here))}
+    assert CANARY.encode() not in done.stdout + done.stderr
 
 
 def test_importing_the_audit_costs_nothing() -> None:

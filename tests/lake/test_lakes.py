@@ -15,8 +15,8 @@ from charthouse.errors import LakeError
 from charthouse.lake import records, vault
 from charthouse.lake.buckets import bucket_of
 from charthouse.lake.session import attach, connect, open_records, open_vault
-from charthouse.sync.audit import WITHHELD_SCHEMA
 from charthouse.sync.check import RowWriter
+from transforms.auditing import BROKEN
 from transforms.checking.batches import CHECKED_SCHEMA, QUARANTINED_SCHEMA, CheckedRow
 from transforms.tables import tables
 
@@ -127,15 +127,15 @@ def test_people_fall_into_the_partitions_that_ducklake_gives_them(home: Path) ->
 
 @pytest.fixture
 def staged(tmp_path: Path) -> Any:
-    """Stages vaccines of one person: `staged({row_key: code}, withheld={row_key: rule})`."""
+    """Stages vaccines of one person: `staged({row_key: code}, broken={row_key: rule})`; the dose of each is -1."""
 
-    def stage(rows: dict[str, str], withheld: dict[str, str] | None = None) -> tuple[Path, Path]:
+    def stage(rows: dict[str, str], broken: dict[str, str] | None = None) -> tuple[Path, Path]:
         folder = tmp_path / str(uuid.uuid4())
         [table] = [table for table in tables() if table.name == "vaccines"]
+        given = {"row_key": "row_key", "person_key": f"'{PERSON}'", "code": "code", "link_id": "'link'"}
+        given |= {"dose": "-1", "dose_text": "'-1.0'", "remarks": "['from-the-build']"}
         chosen = ", ".join(
-            {"row_key": "row_key", "person_key": f"'{PERSON}'", "code": "code"}.get(column.name, "NULL")
-            + f'::{column.sql_type} AS "{column.name}"'
-            for column in table.columns
+            given.get(column.name, "NULL") + f'::{column.sql_type} AS "{column.name}"' for column in table.columns
         )
         (folder / "vaccines").mkdir(parents=True)
         with connect() as connection:
@@ -143,9 +143,10 @@ def staged(tmp_path: Path) -> Any:
                 "CREATE TABLE given AS SELECT unnest(?) AS row_key, unnest(?) AS code", [[*rows], [*rows.values()]]
             )
             connection.execute(f"COPY (SELECT {chosen} FROM given) TO '{folder / 'vaccines' / 'g.parquet'}'")
-        kept_out = [{"table_name": "vaccines", "row_key": key, "rule": rule} for key, rule in (withheld or {}).items()]
-        pq.write_table(pa.Table.from_pylist(kept_out, schema=WITHHELD_SCHEMA), folder / "withheld.parquet")
-        return folder, folder / "withheld.parquet"
+        found = [("vaccines", key, rule) for key, rules in (broken or {}).items() for rule in rules.split()]
+        columns = [pa.array([row[at] for row in found], pa.string()) for at in range(len(BROKEN))]
+        pq.write_table(pa.table(columns, names=list(BROKEN)), folder / "broken.parquet")
+        return folder, folder / "broken.parquet"
 
     return stage
 
@@ -162,6 +163,25 @@ def test_a_publication_replaces_a_persons_rows_and_notes_what_it_withholds(home:
         assert connection.execute("SELECT row_key FROM records.vaccines").fetchall() == [("a",)]
         assert connection.execute("SELECT row_key, rule FROM records.withheld_rows").fetchall() == [("c", "rule")]
         assert records.built(connection) == {PERSON: (2, records.declaration())}
+
+
+def test_a_row_that_breaks_a_warning_is_published_with_remarks_and_without_what_cannot_be_true(
+    home: Path, staged: Any
+) -> None:
+    negative, odd, keyless = "vaccines.dose_not_negative", "vaccines.status_known", "vaccines.row_key_form"
+    broken = {"b": f"{odd} {negative}", "c": odd, "d": f"{negative} {keyless}"}
+    with open_records() as connection:
+        changes = records.publish(connection, *staged(dict.fromkeys("abcd", "1"), broken), {PERSON: 1})
+        assert {change.table: (change.inserted, change.withheld) for change in changes}["vaccines"] == (3, 1)
+        rows = connection.execute(
+            "SELECT row_key, dose, dose_text, remarks FROM records.vaccines ORDER BY ALL"
+        ).fetchall()
+        assert rows == [
+            ("a", -1.0, "-1.0", ["from-the-build"]),
+            ("b", None, "-1.0", ["from-the-build", negative, odd]),
+            ("c", -1.0, "-1.0", ["from-the-build", odd]),
+        ]
+        assert connection.execute("SELECT row_key, rule FROM records.withheld_rows").fetchall() == [("d", keyless)]
 
 
 def test_a_failed_publication_leaves_everything_as_it_was(home: Path, staged: Any) -> None:

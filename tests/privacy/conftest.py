@@ -63,7 +63,8 @@ class Home:
             patch.setenv("CHARTHOUSE_SMTP_URL", f"folder://{self.path / 'mail'}")
             patch.setenv("CHARTHOUSE_MAIL_FROM", "Charthouse <house@charthouse.example>")
             patch.setattr(
-                "charthouse.sync.audit._audited", lambda rows: [asdict(audit) for audit in audit_staged(rows)]
+                "charthouse.sync.auditor.audit",
+                lambda rows, broken: [asdict(audit) for audit in audit_staged(rows, broken)],
             )
             get_settings.cache_clear()
             try:

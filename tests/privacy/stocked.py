@@ -75,7 +75,7 @@ def store(
 def publish(folder: Path, *persons: str) -> None:
     """Build the tables of these people, and publish them."""
     types = sorted({kind for table in tables() for kind in table.resource_types})
-    withheld = folder / "withheld.parquet"
+    withheld = folder / "broken.parquet"
     pq.write_table(pa.table({name: pa.array([], pa.string()) for name in ("table_name", "row_key", "rule")}), withheld)
     with open_vault(read_only=True) as connection:
         vault.stage_current(connection, list(persons), types)

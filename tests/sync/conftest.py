@@ -146,7 +146,9 @@ def house(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
 
     The audit is the real one, but here: in a process of its own, each night would load Great Expectations anew.
     """
-    monkeypatch.setattr("charthouse.sync.audit._audited", lambda rows: [asdict(audit) for audit in audit_staged(rows)])
+    monkeypatch.setattr(
+        "charthouse.sync.auditor.audit", lambda rows, broken: [asdict(audit) for audit in audit_staged(rows, broken)]
+    )
     monkeypatch.setenv("CHARTHOUSE_HOME", str(tmp_path / "home"))
     stores = request.getfixturevalue("postgres_stores") if getattr(request, "param", "") == "postgres" else {}
     for name, address in stores.items():

@@ -68,7 +68,8 @@ def build(lake: duckdb.DuckDBPyConnection, stage: Callable[[Iterable[Resource]],
         found = lake.execute(f"SELECT {shown} FROM built_{name} ORDER BY row_key")
         names = [entry[0] for entry in found.description or ()]
         return [
-            {key: value for key, value in zip(names, row, strict=True) if value is not None} for row in found.fetchall()
+            {key: value for key, value in zip(names, row, strict=True) if value not in (None, [])}
+            for row in found.fetchall()
         ]
 
     return rows

@@ -55,7 +55,7 @@ def test_a_select_gives_the_columns_of_its_table(each: Table, lake: duckdb.DuckD
     ]
     assert [row[:2] for row in made] == [row[:2] for row in selected] == expected
     assert [column.name for column in each.columns][:4] == FIRST
-    assert each.columns[-1].name == "last_updated"
+    assert [column.name for column in each.columns][-2:] == ["last_updated", "remarks"]
     assert all(column.description for column in each.columns)
 
 

@@ -1,99 +1,117 @@
-"""The audit of a table: of one frame, or of a run's staged Parquet files read in chunks."""
+"""The audit of the tables: a run's staged Parquet files, read in chunks."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from transforms.auditing.judge import Verdict, judge
-from transforms.auditing.suites import COLUMN_SET, UNIQUE, Rule, rules_of
-from transforms.tables import Table, table, tables
+from transforms.auditing.suites import COLUMN_SET, UNIQUE, Rule, Severity, rules_of
+from transforms.tables import Table, tables
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
     from pathlib import Path
 
     import pandas as pd
 
 CHUNK_ROWS = 25_000
 EARLIEST = datetime(1880, 1, 1, tzinfo=UTC)
+YEAR = timedelta(days=365)
+BROKEN = ("table_name", "row_key", "rule")
 
 
 @dataclass(frozen=True, slots=True)
 class TableAudit:
     """What the audit of a table said.
 
-    `held` is False only where the table may be published: no table rule failed and each rule was evaluated.
-    `broken_rows` are (rule, row_key): rows to withhold. `table_failures` are table rules that failed. `errors` are
+    `held` is False only where the table may be published: no table rule failed and each rule was evaluated. `marked`
+    and `withheld` count rows: those that break a rule of severity warning, and those that break one that withholds.
+    `broken` are (rule, rows that break it), of row rules. `table_failures` are table rules that failed. `errors` are
     rules that could not be evaluated (CH403): a fault of the suite or of the build, not of the data.
     """
 
     table: str
     rows: int
     held: bool
-    broken_rows: tuple[tuple[str, str], ...]
+    marked: int
+    withheld: int
+    broken: tuple[tuple[str, int], ...]
     table_failures: tuple[str, ...]
     errors: tuple[str, ...]
 
 
+Sink = Callable[[str, str, "Collection[str]"], None]
+"""Takes a table, a rule and the keys of rows that break it."""
+
+
 @dataclass(slots=True)
 class _Tally:
+    table: str
+    sink: Sink
     rows: int = 0
-    broken: set[tuple[str, str]] = field(default_factory=set)
+    marked: int = 0
+    withheld: int = 0
+    broken: Counter[str] = field(default_factory=Counter)
     failures: set[str] = field(default_factory=set)
     errors: set[str] = field(default_factory=set)
 
     def add(self, verdicts: Iterable[Verdict]) -> None:
+        """Take what was said of one frame; no row stands in two frames."""
+        found: dict[Severity, set[str]] = {"warning": set(), "withhold": set()}
         for verdict in verdicts:
+            rule = verdict.rule
             if verdict.error:
-                self.errors.add(verdict.rule.id)
-            elif verdict.rule.level == "row":
-                self.broken.update((verdict.rule.id, key) for key in verdict.row_keys)
-            elif not verdict.held:
-                self.failures.add(verdict.rule.id)
+                self.errors.add(rule.id)
+            elif rule.severity == "hold":
+                if not verdict.held:
+                    self.failures.add(rule.id)
+            elif verdict.row_keys:
+                keys = set(verdict.row_keys)
+                self.broken[rule.id] += len(keys)
+                found[rule.severity] |= keys
+                self.sink(self.table, rule.id, sorted(keys))
+        self.withheld += len(found["withhold"])
+        self.marked += len(found["warning"] - found["withhold"])
 
-    def audit(self, name: str) -> TableAudit:
+    def audit(self) -> TableAudit:
         return TableAudit(
-            table=name,
+            table=self.table,
             rows=self.rows,
             held=bool(self.failures or self.errors),
-            broken_rows=tuple(sorted(self.broken)),
+            marked=self.marked,
+            withheld=self.withheld,
+            broken=tuple(sorted(self.broken.items())),
             table_failures=tuple(sorted(self.failures)),
             errors=tuple(sorted(self.errors)),
         )
 
 
-def audit_table(name: str, frame: pd.DataFrame) -> TableAudit:
-    """Audit one frame, which should have exactly the columns of the table.
+def audit_staged(folder: Path, broken: Path) -> list[TableAudit]:
+    """Audit every table of a run, from `folder/<table>/*.parquet`. A table without files has no rows and passes.
 
-    Raises:
-        KeyError: there is no such table.
+    Args:
+        broken: a Parquet file of `BROKEN` that is written: the rows that break a row rule, a line a rule.
     """
-    tally = _Tally(rows=len(frame))
-    audited = table(name)
-    parameters = _parameters(audited, datetime.now(UTC))
-    columns, unique, others = _parts(rules_of(name))
-    tally.add(judge(columns, frame.iloc[:0], parameters))
-    for rule in unique:
-        repeated = (
-            frame[frame.duplicated(rule.kwargs["column"], keep=False)] if rule.kwargs["column"] in frame else frame
-        )
-        tally.add(judge([rule], repeated, parameters))
-    read = frame[[column for column in _read(audited, others) if column in frame]]
-    for start in range(0, max(len(frame), 1), CHUNK_ROWS):
-        tally.add(judge(others, read.iloc[start : start + CHUNK_ROWS], parameters))
-    return tally.audit(name)
+    import pyarrow as pa
+    import pyarrow.parquet as pq
 
-
-def audit_staged(folder: Path) -> list[TableAudit]:
-    """Audit every table of a run, from `folder/<table>/*.parquet`. A table without files has no rows and passes."""
     now = datetime.now(UTC)
-    return [_audit_files(each, sorted((folder / each.name).glob("*.parquet")), now) for each in tables()]
+    schema = pa.schema([(name, pa.string()) for name in BROKEN])
+    with pq.ParquetWriter(broken, schema) as writer:
+
+        def sink(table: str, rule: str, keys: Collection[str]) -> None:
+            values = [[table] * len(keys), list(keys), [rule] * len(keys)]
+            writer.write_table(pa.Table.from_arrays([pa.array(each, pa.string()) for each in values], schema=schema))
+
+        return [_audit_files(each, sorted((folder / each.name).glob("*.parquet")), now, sink) for each in tables()]
 
 
-def _audit_files(audited: Table, files: Sequence[Path], now: datetime) -> TableAudit:
-    tally = _Tally()
+def _audit_files(audited: Table, files: Sequence[Path], now: datetime, sink: Sink) -> TableAudit:
+    tally = _Tally(audited.name, sink)
     parameters = _parameters(audited, now)
     columns, unique, others = _parts(rules_of(audited.name))
     for schema in {tuple(_schema(file).names): _schema(file) for file in files}.values():
@@ -104,7 +122,7 @@ def _audit_files(audited: Table, files: Sequence[Path], now: datetime) -> TableA
     if tally.rows:
         for rule in unique:
             tally.add(judge([rule], _repeated(files, rule.kwargs["column"]), parameters))
-    return tally.audit(audited.name)
+    return tally.audit()
 
 
 def _parts(rules: Sequence[Rule]) -> tuple[list[Rule], list[Rule], list[Rule]]:
@@ -125,7 +143,8 @@ def _parameters(audited: Table, now: datetime) -> dict[str, Any]:
         "columns": [column.name for column in audited.columns],
         "earliest": EARLIEST,
         "tomorrow": now + timedelta(days=1),
-        "latest": now + timedelta(days=2 * 365),
+        "latest": now + 2 * YEAR,
+        "farthest": now + 100 * YEAR,
     }
 
 

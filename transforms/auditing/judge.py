@@ -52,6 +52,11 @@ def judge(rules: Sequence[Rule], frame: pd.DataFrame, parameters: Mapping[str, A
     return [_verdict(by_id[each.expectation_config.meta["rule"]], each) for each in result.results]
 
 
+def load() -> None:
+    """Import Great Expectations and make ready what every judgement needs, so that the first need not wait for it."""
+    _batches()
+
+
 def _great_expectations() -> Any:
     os.environ["GX_ANALYTICS_ENABLED"] = "false"  # read at import
     import great_expectations

@@ -13,7 +13,14 @@ FIRST = (
     ("link_id", "VARCHAR", "The link (a person at a provider) that the record came by."),
     ("resource_key", "VARCHAR", "The FHIR resource: `<link_id>/<Type>/<id>`."),
 )
-LAST = (("last_updated", "TIMESTAMPTZ", "When the provider last changed the resource (`meta.lastUpdated`)."),)
+LAST = (
+    ("last_updated", "TIMESTAMPTZ", "When the provider last changed the resource (`meta.lastUpdated`)."),
+    (
+        "remarks",
+        "VARCHAR[]",
+        "What is odd about the row: ids of rules (`expectations/README.md`). Mostly empty.",
+    ),
+)
 
 _REFERENCE = r"^(?:.*/)?([A-Z][A-Za-z]{1,63}/[A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?$"
 

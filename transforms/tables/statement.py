@@ -57,7 +57,7 @@ def _view_sql(view: View, source: str) -> str:
     for each in view.shown:
         expressions = table_expressions(each)
         columns += [f"{sql} AS {quoted(column.name)}" for sql, column in zip(expressions, each.expanded(), strict=True)]
-    columns.append(f"{earliest_instant('carried_update')} AS last_updated")
+    columns += [f"{earliest_instant('carried_update')} AS last_updated", "[]::VARCHAR[] AS remarks"]
     listed = ",\n    ".join(columns)
     return (
         f"SELECT\n    {listed}\nFROM (\nSELECT\n    person_key, link_id,\n"

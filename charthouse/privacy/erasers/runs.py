@@ -127,9 +127,8 @@ def erase_staging(subjects: Sequence[Subject], settings: Settings) -> dict[str, 
                         gone += _clear_group(connection, run, group, people)
                 except StateError as error:
                     raise PrivacyError("CH912", where="staging", what=error.code) from None
-            withheld = run / "withheld.parquet"
-            if withheld.exists():
-                gone += _rewritten(connection, withheld, "split_part(row_key, '/', 1) IN (FROM links)")
+            for broken in run.glob("*.parquet"):
+                gone += _rewritten(connection, broken, "split_part(row_key, '/', 1) IN (FROM links)")
     return {"staging": gone}
 
 
