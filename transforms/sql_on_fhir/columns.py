@@ -43,6 +43,8 @@ class Columns:
         if value.choices is not None:
             raise ExpressionFault("CH303", 0, f"{self.shop.label(value)} is a choice: name its type with ofType()")
         kind = column.type or (value.type.name if value.type else "string")
+        if column.as_sent and value.side is not None and value.shape is not None:
+            return self.sent(column, value)
         if kind not in SQL_TYPES and column.type is not None:
             return self.structured(column, kind, value)
         if kind not in SQL_TYPES:
@@ -72,6 +74,24 @@ class Columns:
             listed = f"list_transform({listed}, lambda {item}: {each})"
             listed = f"list_filter({listed}, lambda {whole}: {whole} IS NOT NULL)"
         return f"coalesce({listed}, [])"
+
+    def sent(self, column: Column, value: Value) -> str:
+        """A primitive as the text that was sent, numbers with their digits; as a list for a collection."""
+        if value.side is None or value.shape is None:  # pragma: no cover - asked before
+            raise AssertionError
+        parent, json_name, many = value.side
+        value.shape.sent, value.shape.leaf = True, "VARCHAR"
+        if value.family == "decimal":
+            self.shop.texts.add(json_name)
+            self.shop.exact = True
+        self.outputs.setdefault(
+            column.name, OutputColumn(column.name, "string", "VARCHAR", column.collection, column.description)
+        )
+        self.outputs_agree(column, "VARCHAR")
+        found = self.shop.descend(parent, json_name, many=many)
+        if not column.collection:
+            return self.shop.one(found).single()
+        return f"coalesce({self.shop.as_list(found)}, [])" if found.many else f"[{found.single()}]"
 
     def structured(self, column: Column, kind: str, value: Value) -> str:
         """The value as a struct of the parts of its type, as a list for a collection."""

@@ -48,6 +48,7 @@ _ANSI_TYPES = {
     "TIMESTAMP WITHOUT TIME ZONE": "TIMESTAMP",
     "TIMESTAMP WITH TIME ZONE": "TIMESTAMP WITH TIME ZONE",
 }
+AS_SENT = "charthouse/as-sent"
 _STRUCTURE = "http://hl7.org/fhir/StructureDefinition/"
 _EXTRA = {"id", "extension", "modifierExtension"}
 _PROPERTIES = (
@@ -81,6 +82,8 @@ class Column:
     sql_type: str | None
     collection: bool
     description: str
+    as_sent: bool = False
+    """Whether a primitive is wanted as the text that was sent, whatever JSON type that had (a tag of ours)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +241,7 @@ def _column(entry: object, at: str) -> Column:
         sql_type=_ansi_type(part, at),
         collection=collection,
         description=_text(part, "description", at, optional=True),
+        as_sent=any(tag.get("name") == AS_SENT for tag in _array(part, "tag", at)),
     )
 
 

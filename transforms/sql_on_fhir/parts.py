@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from transforms.sql_on_fhir.compilation import Compilation
     from transforms.sql_on_fhir.shape import Shape
 
-_QUANTITY = ("value", "comparator", "unit", "system", "code", "extension")
+_QUANTITY = ("value", "_value", "comparator", "unit", "system", "code", "extension")
 PARTS: dict[str, tuple[str, ...]] = {
     "Coding": ("system", "version", "code", "display", "userSelected"),
     "CodeableConcept": ("coding", "text", "extension"),
@@ -32,9 +32,12 @@ PARTS: dict[str, tuple[str, ...]] = {
     "Period": ("start", "end", "extension"),
     "Reference": ("reference", "type", "display"),
     "Annotation": ("time", "text"),
-    "Extension": ("url", "valueCode", "valueString", "valueDateTime"),
+    "Extension": ("url", "valueCode", "valueString"),
+    "Element": ("extension",),
 }
-"""Datatype → its parts in a column. A reference is held without its identifier, which may name a person."""
+"""Datatype → its parts in a column. `_value` is what stands beside a number: the extension that says why it is missing.
+Extensions are held of the element itself, not of what is within it: a struct of many parts costs DuckDB a vector each.
+A reference is held without its identifier, which may name a person."""
 
 _NEVER = frozenset({"id", "extension", "modifierExtension", "contained"})
 
@@ -57,14 +60,20 @@ class Part:
 @cache
 def parts_of(kind: Type, within: tuple[Type, ...] = ()) -> tuple[Part, ...]:
     """The parts of a complex type. A type within itself is left out, so that recursion ends."""
+    chosen = None if kind.path else PARTS.get(kind.name)
     named = {
         json_name: (element, type_name or None)
         for name, element in r4().children(kind.owner, kind.path).items()
-        if name not in _NEVER or kind.name in PARTS
+        if name not in _NEVER or chosen
         for json_name, type_name in element.json_names.items()
     }
     found = []
-    for json_name in PARTS.get(kind.name, tuple(named)):
+    for json_name in chosen or tuple(named):
+        if within and (json_name == "extension" or json_name.startswith("_")):
+            continue
+        if json_name.startswith("_"):
+            found.append(Part(json_name, Type.of("Element"), False, parts_of(Type.of("Element"))))
+            continue
         element, type_name = named[json_name]
         inner = Type.at(element, type_name)
         if inner.name in {"Resource", "xhtml"} or inner in (*within, kind):
