@@ -24,11 +24,11 @@ CANARY = "CANARY-4711"
 BREAKS: dict[str, dict[str, Any]] = {
     "row_key_form": {"row_key": "link/Nonsense/1/0"},
     "status_known": {"status": "finall"},
-    "clinical_status_known": {"clinical_status": "well"},
-    "verification_status_known": {"verification_status": "sure"},
+    "clinical_status_known": {"status": "well"},
+    "verification_status_known": {"verification_status_code": "sure"},
     "criticality_known": {"criticality": "very"},
     "type_known": {"type": "dislike"},
-    "comparator_known": {"comparator": "~"},
+    "comparator_known": {"value_comparator": "~"},
     "says_what": {"code": None},
     "value_or_reason": {"has_value": False, "value": None},
     "duration_not_negative": {"duration": -1},
@@ -36,22 +36,22 @@ BREAKS: dict[str, dict[str, Any]] = {
     "quantity_not_negative": {"quantity": -1},
     "supply_not_negative": {"supply": -1},
     "onset_age_not_negative": {"onset_age": -1},
-    "given_in_the_past": {"occurrence": "tomorrow"},
-    "completed_in_the_past": {"performed": "tomorrow"},
-    "effective_in_the_past": {"effective": "tomorrow"},
+    "given_in_the_past": {"effective_start": "tomorrow"},
+    "completed_in_the_past": {"effective_start": "tomorrow"},
+    "effective_in_the_past": {"effective_start": "tomorrow"},
     "heart_rate_possible": {"value": 4000},
     "respiratory_rate_possible": {"loinc_code": "9279-1", "value": -1},
-    "temperature_celsius_possible": {"loinc_code": "8310-5", "ucum_code": "Cel", "value": 98.6},
-    "temperature_fahrenheit_possible": {"loinc_code": "8310-5", "ucum_code": "[degF]", "value": 37},
-    "height_centimetres_possible": {"loinc_code": "8302-2", "ucum_code": "cm", "value": 1.8},
-    "height_inches_possible": {"loinc_code": "8302-2", "ucum_code": "[in_i]", "value": 180},
-    "weight_kilograms_possible": {"loinc_code": "29463-7", "ucum_code": "kg", "value": 70000},
-    "weight_pounds_possible": {"loinc_code": "29463-7", "ucum_code": "[lb_av]", "value": 0},
-    "weight_grams_possible": {"loinc_code": "29463-7", "ucum_code": "g", "value": 70},
-    "body_mass_index_possible": {"loinc_code": "39156-5", "ucum_code": "kg/m2", "value": 0.5},
-    "head_circumference_possible": {"loinc_code": "9843-4", "ucum_code": "cm", "value": 350},
-    "blood_pressure_possible": {"loinc_code": "8480-6", "ucum_code": "mm[Hg]", "value": 1200},
-    "percentage_possible": {"loinc_code": "2708-6", "ucum_code": "%", "value": 950},
+    "temperature_celsius_possible": {"loinc_code": "8310-5", "value_unit_code": "Cel", "value": 98.6},
+    "temperature_fahrenheit_possible": {"loinc_code": "8310-5", "value_unit_code": "[degF]", "value": 37},
+    "height_centimetres_possible": {"loinc_code": "8302-2", "value_unit_code": "cm", "value": 1.8},
+    "height_inches_possible": {"loinc_code": "8302-2", "value_unit_code": "[in_i]", "value": 180},
+    "weight_kilograms_possible": {"loinc_code": "29463-7", "value_unit_code": "kg", "value": 70000},
+    "weight_pounds_possible": {"loinc_code": "29463-7", "value_unit_code": "[lb_av]", "value": 0},
+    "weight_grams_possible": {"loinc_code": "29463-7", "value_unit_code": "g", "value": 70},
+    "body_mass_index_possible": {"loinc_code": "39156-5", "value_unit_code": "kg/m2", "value": 0.5},
+    "head_circumference_possible": {"loinc_code": "9843-4", "value_unit_code": "cm", "value": 350},
+    "blood_pressure_possible": {"loinc_code": "8480-6", "value_unit_code": "mm[Hg]", "value": 1200},
+    "percentage_possible": {"loinc_code": "2708-6", "value_unit_code": "%", "value": 950},
 }
 
 
@@ -62,11 +62,13 @@ def breaking(table: str, rule: str) -> dict[str, Any]:
         return {**BREAKS[short], "loinc_code": "85353-1"}
     if short in BREAKS:
         return BREAKS[short]
+    read = next(each.kwargs for each in rules_of(table) if each.id == rule)
     if short.endswith("_possible"):
-        date = short.removesuffix("_possible")
+        date = read["column"]
         # A date that is compared with a later one would break that rule too, were it of the same precision.
-        return {date: "1879-12-31", f"{date}_precision": "year"} if f"{date}_precision" in columns(table) else {}
-    later, earlier = short.split("_not_before_")
+        precise = {f"{date}_precision": "year"} if f"{date}_precision" in columns(table) else {}
+        return {date: "1879-12-31", **precise}
+    later, earlier = read["column_A"], read["column_B"]
     return {
         earlier: "2020-06-01",
         later: "2020-05-31",
@@ -121,19 +123,21 @@ def test_sound_rows_of_every_kind_pass(rows: Any) -> None:
     lab = rows(
         "lab_results",
         {},
-        {"has_value": False, "data_absent_reason": "unknown"},
+        {"has_value": False, "data_absent_reason_code": "unknown"},
+        {"has_value": False, "data_absent_reason_text": "the cuff failed"},
+        {"has_value": False, "has_components": True},
         {"has_value": False, "has_members": True},
-        {"code": None, "code_text": "a test of their own"},
-        in_days({"effective": "tomorrow", "status": "registered"}, 300),
-        {"effective": "2020-05-10", "effective_end": "2020-01-01", "effective_end_precision": "year"},
+        {"code": None, "text": "a test of their own"},
+        in_days({"effective_start": "tomorrow", "status": "registered"}, 300),
+        {"effective_start": "2020-05-10", "effective_end": "2020-01-01", "effective_end_precision": "year"},
     )
     found = audit_table("lab_results", lab)
-    assert (found.rows, found.held, found.broken_rows) == (6, False, ())
+    assert (found.rows, found.held, found.broken_rows) == (8, False, ())
     assert audit_table("lab_results", lab.iloc[:0]).held is False
 
 
 def test_a_rule_that_cannot_be_evaluated_is_an_error_and_no_violation(rows: Any) -> None:
-    frame = rows("vitals", {"comparator": CANARY}, {}).drop(columns=["status"])
+    frame = rows("vitals", {"value_comparator": CANARY}, {}).drop(columns=["status"])
     found = audit_table("vitals", frame)
     assert found.errors == ("vitals.effective_in_the_past", "vitals.status_known")
     assert found.table_failures == ("vitals.columns",)
@@ -142,8 +146,8 @@ def test_a_rule_that_cannot_be_evaluated_is_an_error_and_no_violation(rows: Any)
 
 
 def test_nothing_of_a_value_comes_out(rows: Any, capsys: pytest.CaptureFixture[str], recwarn: Any) -> None:
-    spoilt = dict.fromkeys(("status", "comparator", "code_text", "value_string", "ucum_code"), CANARY)
-    frame = rows("vitals", {**spoilt, "value": 4711.25, "code": None}).drop(columns=["effective"])
+    spoilt = dict.fromkeys(("status", "value_comparator", "text", "value_text", "value_unit_code"), CANARY)
+    frame = rows("vitals", {**spoilt, "value": 4711.25, "code": None}).drop(columns=["effective_start"])
     found = audit_table("vitals", frame)
     said = f"{asdict(found)} {capsys.readouterr()} {[str(warning.message) for warning in recwarn.list]}"
     assert found.broken_rows

@@ -25,6 +25,7 @@ RESOURCES = "resources"
 _REFS = "resource_refs"
 _TARGETS = "named_targets"
 
+NO_LINKS = "(SELECT NULL::VARCHAR AS link_id, NULL::VARCHAR AS provider, NULL::VARCHAR AS route)"
 CARRIED = ("person_key", "link_id", "resource_type", "resource_id", "last_updated", "link_provider", "link_route", "refs")
 """What the tables' queries take along from `resources`, beside the text of the resource."""
 
@@ -38,21 +39,21 @@ _CONCEPT = Type.of("CodeableConcept")
 CONCEPT_TYPE = struct_type(parts_of(_CONCEPT))
 
 
-def prepare(source: str, *, provider: str = "NULL::VARCHAR", route: str = "NULL::VARCHAR") -> tuple[str, ...]:
+def prepare(source: str, *, links: str = NO_LINKS) -> tuple[str, ...]:
     """The statements, to be run in their order.
 
     Args:
         source: a relation with `person_key, link_id, resource_type, resource_id, last_updated, resource`, all VARCHAR.
-        provider: SQL of the provider's name, over a row of the source.
-        route: SQL of the route of its link.
+        links: a relation with `link_id, provider, route`, all VARCHAR.
     """
     return (
         f"CREATE OR REPLACE TABLE {_TARGETS} AS\n{_targets(source)}",
         f"CREATE OR REPLACE TABLE {NAMED} AS\n{_named()}",
         f"CREATE OR REPLACE TABLE {_REFS} AS\n{_references(source)}",
         f"CREATE OR REPLACE VIEW {RESOURCES} AS\n"
-        f"SELECT source.*, {provider} AS link_provider, {route} AS link_route, found.refs AS refs FROM {source} AS source\n"
-        f"LEFT JOIN {_REFS} AS found USING (link_id, resource_type, resource_id)",
+        "SELECT source.*, origin.provider AS link_provider, origin.route AS link_route, found.refs AS refs\n"
+        f"FROM {source} AS source LEFT JOIN {_REFS} AS found USING (link_id, resource_type, resource_id)\n"
+        f"LEFT JOIN {links} AS origin ON origin.link_id = source.link_id",
     )
 
 
