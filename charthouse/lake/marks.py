@@ -51,7 +51,7 @@ def select_sql(connection: duckdb.DuckDBPyConnection, table: Table, files: str) 
         files: the staged Parquet files as an SQL list.
     """
     said = connection.execute("SELECT DISTINCT unnest(rules) FROM marked WHERE table_name = ?", [table.name]).fetchall()
-    broken = [rule for rule in rules_of(table.name) if (rule.id,) in said]
+    broken = [rule for rule in rules_of(table.name) if (rule.id,) in said] if said else []
     columns = ", ".join(_published(column.name, broken) for column in table.columns)
     staged = f"SELECT {columns} FROM read_parquet({files}) AS staged"
     if not broken:

@@ -1,4 +1,4 @@
-"""The records: the ten category tables and two helpers, published in one transaction for the people rebuilt.
+"""The records: the category tables, their child tables and two helpers, published in one transaction for the people rebuilt.
 
 Helpers: `built_people` says up to which version of the vault each person's rows stand (and by which declaration of the
 tables), so a night knows who is due without trusting any file; `withheld_rows` names the rows that an audit rule kept
@@ -16,7 +16,7 @@ from charthouse.lake import marks
 from charthouse.lake.session import RECORDS, maintain, purge, quoted
 from charthouse.lake.vault import BUCKETS
 from transforms.auditing import rules_of
-from transforms.tables import tables
+from transforms.tables import all_tables, prepare, tables
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -47,16 +47,16 @@ class TableChange:
 
 def declaration() -> str:
     """A fingerprint of how the tables and their rules are declared: when it changes, everyone is due for a rebuild."""
-    text = "\n".join(
-        f"{table.create_sql(table.name)}\n{table.select_sql('resources')}\n{rules_of(table.name)}" for table in tables()
-    )
+    said = [f"{table.create_sql(table.name)}\n{table.select_sql()}" for table in all_tables()]
+    rules = [repr(rules_of(table.name)) for table in tables()]
+    text = "\n".join((*prepare("staged"), *said, *rules))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def create(connection: duckdb.DuckDBPyConnection) -> None:
     """Make the tables where they are missing. One that was lost makes everyone due, for its rows are gone."""
     connection.execute(_HELPERS)
-    missing = [table for table in tables() if not _standing_columns(connection, table)]
+    missing = [table for table in all_tables() if not _standing_columns(connection, table)]
     if missing:
         forget_built(connection)
     for table in missing:
@@ -98,7 +98,7 @@ def publish(
     connection.execute("BEGIN")
     try:
         kept_out = _note_withheld(connection, staged)
-        for table in tables():
+        for table in all_tables():
             if _standing_columns(connection, table) != [column.name for column in table.columns]:
                 # Its declaration changed, so everyone is due: analysts see the old table until this commits.
                 connection.execute(f"DROP TABLE IF EXISTS records.{table.name}")
@@ -122,7 +122,7 @@ def remove_links(connection: duckdb.DuckDBPyConnection, people: Sequence[str], l
     removed = 0
     connection.execute("BEGIN")
     try:
-        for table in tables():
+        for table in all_tables():
             gone = f"DELETE FROM records.{table.name} WHERE link_id IN (SELECT unnest($links))"
             removed += _changed(connection, gone, {"links": list(link_ids)})
         _changed(
@@ -147,7 +147,7 @@ def remove_links(connection: duckdb.DuckDBPyConnection, people: Sequence[str], l
 def staged_links(connection: duckdb.DuckDBPyConnection, staged: Path) -> set[str]:
     """The links whose rows are staged."""
     found: set[str] = set()
-    for table in tables():
+    for table in all_tables():
         files = _files(staged, table)
         if files:
             rows = connection.execute(f"SELECT DISTINCT link_id FROM read_parquet({files})").fetchall()
@@ -158,7 +158,7 @@ def staged_links(connection: duckdb.DuckDBPyConnection, staged: Path) -> set[str
 def counts(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
     """Rows of each category table in the attached snapshot."""
     found = {}
-    for table in tables():
+    for table in all_tables():
         row = connection.execute(f"SELECT count(*) FROM records.{table.name}").fetchone()
         found[table.name] = row[0] if row else 0
     return found
@@ -188,7 +188,7 @@ def _note_withheld(connection: duckdb.DuckDBPyConnection, staged: Path) -> dict[
         f"SELECT person_key, table_name, row_key, rule FROM read_parquet({_files(staged, table)}) "
         f"JOIN (FROM withheld WHERE table_name = {quoted(table.name)}) USING (row_key) "
         "WHERE person_key IN (SELECT person_key FROM due) AND link_id NOT IN (FROM gone_links)"
-        for table in tables()
+        for table in all_tables()
         if table.name in concerned
     ]
     if not parts:
@@ -203,9 +203,11 @@ def _replace(connection: duckdb.DuckDBPyConnection, table: Table, files: str, wi
     removed = _changed(connection, f"DELETE FROM {name} WHERE person_key IN (SELECT person_key FROM due)")
     inserted = 0
     if files:
-        kept_out = f"SELECT row_key FROM withheld WHERE table_name = {quoted(table.name)}"
+        # What is kept out takes the rows along that belong to it.
+        key, owner = ("row_key", table.name) if table.parent is None else ("parent_key", table.parent)
+        kept_out = f"SELECT row_key FROM withheld WHERE table_name = {quoted(owner)}"
         source = (
-            f"{marks.select_sql(connection, table, files)} WHERE row_key NOT IN ({kept_out}) "
+            f"{marks.select_sql(connection, table, files)} WHERE {key} NOT IN ({kept_out}) "
             "AND person_key IN (SELECT person_key FROM due) AND link_id NOT IN (FROM gone_links)"
         )
         inserted = _changed(connection, f"INSERT INTO {name} {source}")

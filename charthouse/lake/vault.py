@@ -265,7 +265,7 @@ def heads(connection: duckdb.DuckDBPyConnection) -> dict[str, Head]:
 
 
 def stage_current(connection: duckdb.DuckDBPyConnection, people: Sequence[str], types: Sequence[str]) -> None:
-    """Make the in-memory table `resources`: the current versions of `types` of `people`, what a build reads.
+    """Make the in-memory table `staged`: the current versions of `types` of `people`, what a build reads.
 
     Every cursor of the connection sees it. Which versions are current is decided on the keys alone: a window over the
     texts would hold them all in memory.
@@ -281,7 +281,7 @@ def stage_current(connection: duckdb.DuckDBPyConnection, people: Sequence[str], 
     )
     connection.execute(
         """
-        CREATE OR REPLACE TABLE resources AS
+        CREATE OR REPLACE TABLE staged AS
         SELECT person_key, link_id, resource_type, resource_id, last_updated, resource FROM vault.resources
         SEMI JOIN current_versions USING (link_id, resource_type, resource_id, stored_seq)
         WHERE person_key IN (SELECT unnest(?))

@@ -116,7 +116,7 @@ def _tables() -> Mapping[str, tuple[str, ...]]:
     """The category tables and their types; of several, the one of orders and requests first."""
     return {
         table.name: tuple(
-            sorted({view.resource for view in table.views}, key=lambda kind: (not kind.endswith("Request"), kind))
+            sorted(table.resource_types, key=lambda kind: (not kind.endswith("Request"), kind))
         )
         for table in tables()
     }

@@ -267,7 +267,7 @@ def _types(offered: Capability | None) -> list[CheckFinding]:
         return []
     if "Patient" not in offered.types or not offered.types["Patient"].can_read:
         return [CheckFinding("resources", "missing", "Patient cannot be read", "Ask the provider.")]
-    kinds = {table.name: {view.resource for view in table.views} for table in tables()}
+    kinds = {table.name: set(table.resource_types) for table in tables()}
     lacking = [name for name, wanted in kinds.items() if not wanted & offered.types.keys()]
     if lacking:
         return [CheckFinding("resources", "remark", "nothing for: " + ", ".join(lacking).replace("_", " "))]

@@ -180,7 +180,7 @@ def _tell_people(out: Console, began: datetime) -> None:
 
 def _say_where(out: Console, folder: Path, log: Path) -> None:
     home_given = "" if folder == PROJECT_ROOT / "var" else f"CHARTHOUSE_HOME={folder} "
-    query = "select code_display, count(*) as n from lab_results group by all order by n desc limit 5"
+    query = "select display, count(*) as n from lab_results group by all order by n desc limit 5"
     out.print(f"\nLake: {folder / 'records'}\nLog:  {log}", highlight=False, soft_wrap=True)
     out.print("Query it:", style="bold")
     out.print(f'  {home_given}.venv/bin/charthouse sql "{query}"\n', highlight=False, soft_wrap=True, markup=False)

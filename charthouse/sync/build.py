@@ -17,8 +17,8 @@ from charthouse.lake import records, vault
 from charthouse.lake.buckets import bucket_of
 from charthouse.lake.session import VAULT, attach, open_records, open_vault, quoted
 from charthouse.settings import get_settings
-from charthouse.sync import footing, holding, night, runs, staging
-from transforms.tables import tables
+from charthouse.sync import footing, holding, night, origins, runs, staging
+from transforms.tables import all_tables, prepare, resource_types
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -73,21 +73,22 @@ def _cut(due: Mapping[str, vault.Head]) -> Iterator[dict[str, int]]:
 
 
 def build_group(name: str) -> str:
-    """Stage the rows of one group, all ten tables. Returns the group's name."""
+    """Stage the rows of one group, all tables. Returns the group's name."""
     run_id, group = name.split("/")
-    types = sorted({kind for table in tables() for kind in table.resource_types})
     with (
         holding.group(name),
         runs.stage(run_id, "build", part=group) as counts,
         open_vault(read_only=True) as connection,
     ):
         people: dict[str, int] = orjson.loads(staging.group_file(run_id, group).read_bytes())
-        vault.stage_current(connection, list(people), types)
+        vault.stage_current(connection, list(people), resource_types())
+        for statement in prepare("staged", links=origins.stage_origins(connection, list(people))):
+            connection.execute(statement)
 
         def stage(table: Table) -> int:
             file = staging.rows(run_id) / table.name / f"{group}.parquet"
             file.parent.mkdir(parents=True, exist_ok=True)
-            copy = f"COPY ({table.select_sql('resources')}) TO {quoted(str(file))} (FORMAT parquet, COMPRESSION zstd)"
+            copy = f"COPY ({table.select_sql()}) TO {quoted(str(file))} (FORMAT parquet, COMPRESSION zstd)"
             with connection.cursor() as cursor:
                 count = cursor.execute(copy).fetchone()
             faults.point("build.table")
@@ -95,7 +96,7 @@ def build_group(name: str) -> str:
 
         # DuckDB gives a thread to every 122,880 rows, which a group seldom has: the tables run side by side instead.
         with ThreadPoolExecutor(get_settings().duckdb_threads) as pool:
-            counts |= {"people": len(people), "rows": sum(pool.map(stage, tables()))}
+            counts |= {"people": len(people), "rows": sum(pool.map(stage, all_tables()))}
         write_whole(staging.done_marker(run_id, group), b"")
     progress.tell("build", len(people), unit="people")
     return name

@@ -31,28 +31,25 @@ KINDS = {
     "visits": "Encounter",
 }
 SOUND: dict[str, dict[str, Any]] = {
-    "allergies": {"clinical_status": "active", "code": "1", "type": "allergy", "criticality": "low"},
-    "conditions": {"clinical_status": "active", "code": "1", "onset": "2020-01-01", "onset_precision": "day"},
+    "allergies": {"status": "active", "code": "1", "type": "allergy", "criticality": "low"},
+    "conditions": {"status": "active", "code": "1", "effective_start": "2020-01-01", "effective_start_precision": "day"},
     "medications": {"status": "active", "record_type": "request", "code": "1", "dose": 2.5, "quantity": 30},
-    "procedures": {"status": "completed", "code": "1", "performed": "2020-01-01", "performed_precision": "day"},
-    "vaccines": {"status": "completed", "code": "1", "occurrence": "2020-01-01"},
-    "visits": {
-        "status": "finished",
-        "class_code": "AMB",
-        "period_start": "2020-01-01",
-        "period_start_precision": "day",
-    },
+    "procedures": {"status": "completed", "code": "1", "effective_start": "2020-01-01"},
+    "vaccines": {"status": "completed", "code": "1", "effective_start": "2020-01-01"},
+    "visits": {"status": "finished", "effective_start": "2020-01-01", "effective_start_precision": "day"},
 }
 OBSERVED = {
     "status": "final",
     "loinc_code": "8867-4",
     "code": "8867-4",
+    "component_number": 0,
     "has_value": True,
     "has_members": False,
+    "has_components": False,
     "value": 70,
-    "ucum_code": "/min",
-    "effective": "2020-01-01",
-    "effective_precision": "day",
+    "value_unit_code": "/min",
+    "effective_start": "2020-01-01",
+    "effective_start_precision": "day",
 }
 
 

@@ -13,7 +13,7 @@ from charthouse.lake import records, vault
 from charthouse.lake.session import open_records, open_vault, quoted
 from charthouse.linking import links, people, providers
 from charthouse.state import session
-from transforms.tables import tables
+from transforms.tables import all_tables, prepare, resource_types
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -74,16 +74,17 @@ def store(
 
 def publish(folder: Path, *persons: str) -> None:
     """Build the tables of these people, and publish them."""
-    types = sorted({kind for table in tables() for kind in table.resource_types})
     withheld = folder / "broken.parquet"
     pq.write_table(pa.table({name: pa.array([], pa.string()) for name in ("table_name", "row_key", "rule")}), withheld)
     with open_vault(read_only=True) as connection:
-        vault.stage_current(connection, list(persons), types)
+        vault.stage_current(connection, list(persons), resource_types())
+        for statement in prepare("staged"):
+            connection.execute(statement)
         heads = {person: head.stored_seq for person, head in vault.heads(connection).items() if person in persons}
-        for table in tables():
+        for table in all_tables():
             file = folder / "rows" / table.name / "all.parquet"
             file.parent.mkdir(parents=True, exist_ok=True)
-            connection.execute(f"COPY ({table.select_sql('resources')}) TO {quoted(str(file))} (FORMAT parquet)")
+            connection.execute(f"COPY ({table.select_sql()}) TO {quoted(str(file))} (FORMAT parquet)")
     with open_records() as connection:
         records.publish(connection, folder / "rows", withheld, heads)
 

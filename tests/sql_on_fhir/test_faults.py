@@ -48,7 +48,7 @@ def constants(*values: dict[str, Any]) -> dict[str, Any]:
         (column("code.ofType(Coding)"), "CH304", PATH, 12),
         (column("code"), "CH304", PATH, 0),
         (column("status", type="boolean"), "CH304", PATH, 0),
-        (column("status", type="Coding"), "CH304", f"{COLUMN}.type", None),
+        (column("status", type="Coding"), "CH304", PATH, 0),
         (column("status", type="number"), "CH304", f"{COLUMN}.type", None),
         (column("status + 1"), "CH304", PATH, 7),
         (column("status > 1"), "CH304", PATH, 7),

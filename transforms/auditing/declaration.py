@@ -177,7 +177,7 @@ def _shape(table: Table) -> Iterator[dict[str, Any]]:
 def _keys(table: Table) -> Iterator[dict[str, Any]]:
     for column, whom in (("person_key", "The person"), ("link_id", "The link"), ("resource_key", "The resource")):
         yield _not_null(table, f"{column}_present", "key", column, f"{whom} is named.")
-    types = "|".join(sorted({view.resource for view in table.views}))
+    types = "|".join(sorted(table.resource_types))
     yield _entry(
         table,
         "row_key_form",

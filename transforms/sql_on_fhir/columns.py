@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from transforms.fhir_r4 import r4
 from transforms.sql_on_fhir import numerals, temporal
 from transforms.sql_on_fhir.errors import ExpressionFault, ViewError
+from transforms.sql_on_fhir.parts import declare, parts_of, struct, struct_type
 from transforms.sql_on_fhir.values import SQL_TYPES, Type, Value
 
 if TYPE_CHECKING:
@@ -41,6 +43,10 @@ class Columns:
         if value.choices is not None:
             raise self.shop.unread(value, 0)
         kind = column.type or (value.type.name if value.type else "string")
+        if column.as_sent and value.side is not None and value.shape is not None:
+            return self.sent(column, value)
+        if kind not in SQL_TYPES and column.type is not None:
+            return self.structured(column, kind, value)
         if kind not in SQL_TYPES:
             raise ExpressionFault("CH304", 0, f"the path gives {value.label}, which has parts: name one of them")
         if value.type is not None and not _converts(value, kind):
@@ -68,6 +74,53 @@ class Columns:
             listed = f"list_transform({listed}, lambda {item}: {each})"
             listed = f"list_filter({listed}, lambda {whole}: {whole} IS NOT NULL)"
         return f"coalesce({listed}, [])"
+
+    def sent(self, column: Column, value: Value) -> str:
+        """A primitive as the text that was sent, numbers with their digits; as a list for a collection."""
+        if value.side is None or value.shape is None:  # pragma: no cover - asked before
+            raise AssertionError
+        parent, json_name, many = value.side
+        value.shape.sent, value.shape.leaf = True, "VARCHAR"
+        if value.family == "decimal":
+            self.shop.texts.add(json_name)
+            self.shop.exact = True
+        self.outputs.setdefault(
+            column.name, OutputColumn(column.name, "string", "VARCHAR", column.collection, column.description)
+        )
+        self.outputs_agree(column, "VARCHAR")
+        found = self.shop.descend(parent, json_name, many=many)
+        if not column.collection:
+            return self.shop.one(found).single()
+        return f"coalesce({self.shop.as_list(found)}, [])" if found.many else f"[{found.single()}]"
+
+    def structured(self, column: Column, kind: str, value: Value) -> str:
+        """The value as a struct of the parts of its type, as a list for a collection."""
+        if value.type is not None and not r4().is_a(value.type.name, kind):
+            raise ExpressionFault("CH304", 0, f"the path gives {value.label}, the column is declared {kind}")
+        parts = parts_of(value.type or Type.of(kind))
+        if not parts or value.shape is None:
+            raise ExpressionFault("CH304", 0, f"the path gives {value.label}, of which a column cannot be made")
+        sql_type = struct_type(parts)
+        warning = None
+        if value.many and not column.collection:
+            warning = "the path may give several values, at which the run ends: use first(), or collection: true"
+        self.outputs.setdefault(
+            column.name, OutputColumn(column.name, kind, sql_type, column.collection, column.description, warning)
+        )
+        self.outputs_agree(column, sql_type)
+        declare(self.shop, value.shape, parts)
+        if not column.collection:
+            return struct(self.shop, self.shop.one(value).single(), value.shape, parts)
+        if not value.many:
+            only = struct(self.shop, value.single(), value.shape, parts)
+            return f"CASE WHEN {value.single()} IS NOT NULL THEN [{only}] ELSE [] END"
+        item = self.shop.fresh()
+        each = struct(self.shop, item, value.shape, parts)
+        listed = self.shop.dense(value)
+        if each != item:
+            listed = f"list_transform({listed}, lambda {item}: {each})"
+        kept = self.shop.fresh()
+        return f"coalesce(list_filter({listed}, lambda {kept}: {kept} IS NOT NULL), [])"
 
     def outputs_agree(self, column: Column, sql_type: str) -> None:
         """Refuse branches of a union that give a column different types."""

@@ -32,6 +32,10 @@ class Compilation(ABC):
     exact: bool = False
     """Whether the view depends on the digits of a decimal, not on its value alone."""
     decimals: set[str] = field(default_factory=set)
+    texts: set[str] = field(default_factory=set)
+    """The decimals whose text alone is read, as a part of a struct."""
+    numbers: frozenset[str] = frozenset()
+    """The decimals that are read as numbers somewhere in the view: known when it is compiled the second time."""
     place: str = "$"
     count: int = 0
     walking: bool = False

@@ -69,7 +69,9 @@ def compile_definition(view: Mapping[str, Any] | View, source: Source, carry: Se
     _check_carry(typed, carry, source)
     first = _Compiler(typed, source, carry, Shape())
     first.run()
-    return _Compiler(typed, source, carry, first.shape, raw=first.shop.raw, parsed=first.shop.parsed).run()
+    second = _Compiler(typed, source, carry, first.shape, raw=first.shop.raw, parsed=first.shop.parsed)
+    second.shop.numbers = frozenset(first.shop.decimals)
+    return second.run()
 
 
 def _check_carry(view: View, carry: Sequence[str], source: Source) -> None:
@@ -117,7 +119,7 @@ class _Compiler:
             self.add(part, scope, body)
         if self.strict and (self.shop.exact or self.shape.holds_text()):
             raise ViewError("CH309", message=NOT_STRICT)
-        digits = Digits(frozenset(self.shop.decimals), self.shop.exact)
+        digits = Digits(frozenset(self.shop.decimals), self.shop.exact, frozenset(self.shop.texts - self.shop.decimals))
         origin = rows(
             self.source, self.shape, self.view.resource, carry=self.carry, digits=digits, conditions=conditions
         )

@@ -51,6 +51,7 @@ _ANSI_TYPES = {
     "TIMESTAMP WITHOUT TIME ZONE": "TIMESTAMP",
     "TIMESTAMP WITH TIME ZONE": "TIMESTAMP WITH TIME ZONE",
 }
+AS_SENT = "charthouse/as-sent"
 _STRUCTURE = "http://hl7.org/fhir/StructureDefinition/"
 _EXTRA = {"id", "extension", "modifierExtension"}
 _PROPERTIES = (
@@ -84,7 +85,7 @@ _CONSTANT_KINDS = {
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column. `type` is a FHIR primitive, None for that of the path; `sql_type` what an ansi/type tag asks for."""
+    """One column. `type` is a FHIR datatype, None for that of the path; `sql_type` what an ansi/type tag asks for."""
 
     name: str
     path: str
@@ -93,6 +94,8 @@ class Column:
     sql_type: str | None
     collection: bool
     description: str
+    as_sent: bool = False
+    """Whether a primitive is wanted as the text that was sent, whatever JSON type that had (a tag of ours)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,9 +261,9 @@ def _column(entry: object, at: str) -> Column:
     if not isinstance(collection, bool):
         raise ViewError("CH301", f"{at}.collection", message="a boolean is due")
     kind = _text(part, "type", at, optional=True).removeprefix(_STRUCTURE) or None
-    if kind is not None and kind not in SQL_TYPES:
+    if kind is not None and kind not in SQL_TYPES and not _is_complex(kind):
         meant = near(kind, SQL_TYPES)
-        known = "a complex type: name its parts" if kind in r4().types else f"not a FHIR primitive{meant}"
+        known = "a resource: name its parts" if kind in r4().types else f"not a FHIR type{meant}"
         raise ViewError("CH304", f"{at}.type", message=f"{kind!r} is {known}")
     return Column(
         name=name,
@@ -270,7 +273,13 @@ def _column(entry: object, at: str) -> Column:
         sql_type=_ansi_type(part, at),
         collection=collection,
         description=_text(part, "description", at, optional=True),
+        as_sent=any(tag.get("name") == AS_SENT for tag in _array(part, "tag", at)),
     )
+
+
+def _is_complex(kind: str) -> bool:
+    known = r4().types.get(kind)
+    return known is not None and known.kind == "complex-type"
 
 
 def _ansi_type(part: Mapping[str, Any], at: str) -> str | None:

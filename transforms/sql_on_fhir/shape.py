@@ -24,6 +24,8 @@ class Shape:
         self.leaf = leaf
         self.raw = raw
         self.scalar: str | None = None
+        self.sent = False
+        """Whether the text as sent is wanted here, and not what R4 makes of it."""
         self.makes: dict[str, Callable[[str], str]] = {}
         """What is made of the text here: DuckDB type → SQL of it for SQL of a text, NULL where it cannot be made."""
         self.fields: dict[str, Shape] = {}

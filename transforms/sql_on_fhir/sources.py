@@ -178,20 +178,26 @@ class Digits:
 
     names: frozenset[str]
     text: bool
+    texts: frozenset[str] = frozenset()
+    """Names of decimals of which nothing but the text is read: their digits may stand there as a string."""
 
     def keep(self, json: str) -> str:
         """The JSON with the text of those numbers in their place, in the rows where reading would lose something.
 
         A property's name, a colon and a digit never follow each other within a string, for its quotes are escaped.
         """
-        if not self.names:
+        kept = self._kept(json, self.names, f'{_KEPT}\\2"}}')
+        return self._kept(kept, self.texts, '"\\2"') if self.texts else kept
+
+    def _kept(self, json: str, names: frozenset[str], form: str) -> str:
+        if not names:
             return json
-        keys = "|".join(sorted(self.names))
+        keys = "|".join(sorted(names))
         long = "[0-9.]{17}"
         lossy = f"(?:[0-9]+[.][0-9]*0[^0-9]|[0-9]+(?:[.][0-9]+)?[eE]|{long})" if self.text else long
         found = sql.text(f'"(?:{keys})"\\s*:\\s*-?{lossy}')
         number = sql.text(f'"({keys})"\\s*:\\s*(-?[0-9][-+.0-9eE]*)')
-        quoted = sql.text(f'"\\1":{_KEPT}\\2"}}')
+        quoted = sql.text(f'"\\1":{form}')
         return (
             f"CASE WHEN regexp_matches({json}, {found}) "
             f"THEN regexp_replace({json}, {number}, {quoted}, 'g') ELSE {json} END"

@@ -1,14 +1,30 @@
-"""The ten category tables, declared by `schemas/views/*.json`: columns, DDL, the SELECT that builds them, a dictionary.
+"""The ten category tables and their child tables, declared by `schemas/tables/*.json`.
 
-A table is its files: `schemas/views/<table>.json`, or one `<table>.<ResourceType>.json` for each type that it shows.
+From a declaration come the published views (`schemas/views`), the DDL, the SELECT that builds the rows, the dictionary.
 
     >>> vitals = table("vitals")
     >>> vitals.create_sql("records.vitals")          # CREATE TABLE …
-    >>> vitals.select_sql("resources")               # SELECT … exactly its columns, in order
+    >>> for statement in prepare("staged"): ...      # names behind references, once for all tables
+    >>> vitals.select_sql()                          # SELECT … exactly its columns, in order
 """
 
-from transforms.tables.declaration import Column, TableError
+from transforms.tables.declaration import TableError
 from transforms.tables.dictionary import dictionary_markdown
-from transforms.tables.table import Table, table, tables
+from transforms.tables.references import prepare
+from transforms.tables.table import Column, Table, all_tables, resource_types, table, tables
+from transforms.tables.version import MAPPING_VERSION
+from transforms.tables.views import view_files
 
-__all__ = ["Column", "Table", "TableError", "dictionary_markdown", "table", "tables"]
+__all__ = [
+    "MAPPING_VERSION",
+    "Column",
+    "Table",
+    "TableError",
+    "all_tables",
+    "dictionary_markdown",
+    "prepare",
+    "resource_types",
+    "table",
+    "tables",
+    "view_files",
+]

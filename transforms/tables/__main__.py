@@ -1,10 +1,16 @@
-"""`python -m transforms.tables [FILE]`: write the data dictionary."""
+"""`python -m transforms.tables`: write the published views and the data dictionary."""
 
-import sys
 from pathlib import Path
 
-from transforms.tables import dictionary_markdown
+from transforms.tables import dictionary_markdown, view_files
+
+ROOT = Path(__file__).parents[2]
 
 if __name__ == "__main__":
-    target = Path(sys.argv[1] if len(sys.argv) > 1 else "docs/dictionary.md")
-    target.write_text(dictionary_markdown(), encoding="utf-8")
+    views = ROOT / "schemas" / "views"
+    files = view_files()
+    for stale in set(views.glob("*.json")) - {views / name for name in files}:
+        stale.unlink()
+    for name, text in files.items():
+        (views / name).write_text(text, encoding="utf-8")
+    (ROOT / "docs" / "dictionary.md").write_text(dictionary_markdown(), encoding="utf-8")

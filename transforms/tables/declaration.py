@@ -1,201 +1,252 @@
-"""What a ViewDefinition declares, read with the house rules: view columns in, table columns out.
+"""The declarations of the tables, `schemas/tables/<table>.json`: which elements of which resources, and what is its own.
 
-The files are standard ViewDefinitions of SQL on FHIR v2. What is ours stands in tags of columns:
+A declaration names elements as FHIR R4 does (`onset[x]`, `hospitalization.admitSource`); types and cardinality come from
+R4 itself. Its parts:
 
-- `charthouse/alternative-of = <column>`: the column stands in for another of the same view where that one is empty.
-  FHIR's choices need it: `effectivePeriod.start` stands in for `effectiveDateTime`.
-- `charthouse/row-number = true`: the column numbers the rows of one resource.
-- `charthouse/looks-up = <helper>`: the column holds a reference. Columns of the helper view of that name
-  (`schemas/views/helpers/`) fill those of the same name that are empty here.
-
-The house rules by type and name:
-
-- date, dateTime, instant `<name>` → `<name>` TIMESTAMPTZ, the earliest instant it can mean, and `<name>_precision`;
-- decimal `<name>` → `<name>` DOUBLE, and `<name>_text`, the digits as sent;
-- a string `<name>_key` holds a FHIR reference → `<link_id>/<Type>/<id>`.
+- `resources`: the types that the rows are made from.
+- `rows`: an element whose items are rows too, beside the resource's own row (`component`).
+- `each`: for a child table, the element whose items are the rows, by type; `of` names the parent table.
+- `category`: the rule of `codes/observation_categories.json` that picks the resources.
+- `common`: what feeds the columns that every table begins with.
+- `negated`: what says that something is not so.
+- `columns`, `row_columns`: what is the table's own, of the resource and of the row. `element` is a path, a list of paths
+  of which the first that says something counts, or a path for each type. `path` and `type` stand for an element that
+  FHIRPath must pick.
+- `like`: another file, in `schemas/tables/shared`, that this one completes.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from importlib.resources.abc import Traversable
+from transforms.fhir_r4 import r4
+from transforms.sql_on_fhir.values import FAMILY, Type
+from transforms.tables.datatypes import snake
+from transforms.tables.systems import PREFERRED
 
-TAG = "charthouse/"
-DATES = frozenset({"date", "dateTime", "instant"})
-INTEGERS = frozenset({"integer", "positiveInt", "unsignedInt"})
-WORDS = frozenset({"string", "code", "uri", "url", "canonical", "id", "oid", "uuid", "markdown", "time"})
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from transforms.fhir_r4 import Element
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
-_FILE = re.compile(r"([a-z][a-z0-9_]*)(?:\.([A-Z][A-Za-z]*))?\.json")
+COMMON = ("code", "status", "error", "effective", "end", "recorded", "encounter", "subject")
+SIDES = frozenset({"status", "effective", "end", "recorded", "value"})
+"""What may be missing with a reason beside it, in the extensions of a primitive."""
 
 
 class TableError(ValueError):
-    """A file in `schemas/views` that cannot be a table. Names the file and the column."""
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """One column of a table, with its DuckDB type."""
-
-    name: str
-    sql_type: str
-    description: str
+    """A declaration that cannot be a table. Names the file and the column."""
 
 
 @dataclass(frozen=True, slots=True)
 class ViewColumn:
-    """One column of a view. `type` is its FHIR type, `tags` ours only, without their prefix."""
+    """A column of a view: where it reads, its FHIR type, whether it is a list, and the content of a BackboneElement."""
 
     name: str
+    path: str
     type: str
-    description: str
-    tags: Mapping[str, str]
+    many: bool
+    within: Type
 
-    @property
-    def is_key(self) -> bool:
-        """Whether it holds a reference that becomes a key."""
-        return self.name.endswith("_key") and self.type == "string"
 
-    @property
-    def alternative_of(self) -> str | None:
-        """The column that it stands in for."""
-        return self.tags.get("alternative-of")
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """One declared element: its alternatives, each a column of the view for every type that it may have.
 
-    def expanded(self) -> tuple[Column, ...]:
-        """The table columns that it becomes."""
-        if self.type in DATES:
-            return (
-                Column(self.name, "TIMESTAMPTZ", self.description),
-                Column(f"{self.name}_precision", "VARCHAR", f"How exact `{self.name}` is."),
-            )
-        if self.type == "decimal":
-            return (
-                Column(self.name, "DOUBLE", self.description),
-                Column(f"{self.name}_text", "VARCHAR", f"The digits of `{self.name}` as sent."),
-            )
-        if self.type in INTEGERS:
-            return (Column(self.name, "BIGINT", self.description),)
-        return (Column(self.name, "BOOLEAN" if self.type == "boolean" else "VARCHAR", self.description),)
+    `alternatives` is, for each resource type, a tuple of tuples of view columns.
+    """
+
+    name: str
+    about: str
+    in_row: bool
+    many: bool
+    choice: bool
+    alternatives: Mapping[str, tuple[tuple[ViewColumn, ...], ...]]
+    listed: str | None = None
+    prefer: tuple[str, ...] = PREFERRED
+    first_row_only: bool = False
+
+    def view_columns(self, resource: str) -> tuple[ViewColumn, ...]:
+        """What the view of a resource type reads for it."""
+        return tuple(column for alternative in self.alternatives.get(resource, ()) for column in alternative)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class View:
-    """One ViewDefinition file: the resource type it reads, the definition as it stands, and its columns in order."""
+class Declaration:
+    """A table as it is declared."""
 
     name: str
-    resource: str
-    definition: Mapping[str, Any]
-    columns: tuple[ViewColumn, ...]
+    title: str
+    about: str
+    resources: tuple[str, ...]
+    rows: str | None
+    each: Mapping[str, str]
+    of: str | None
+    category: str | None
+    common: Mapping[str, Declared]
+    columns: tuple[Declared, ...]
+    systems: tuple[str, ...]
+    prefer: tuple[str, ...]
+    negated: Mapping[str, Any] = field(default_factory=dict)
+    record_types: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def shown(self) -> tuple[ViewColumn, ...]:
-        """The columns that become columns of the table: all but those that stand in for another."""
-        return tuple(column for column in self.columns if column.alternative_of is None)
-
-    @property
-    def row_number(self) -> str | None:
-        """The column that numbers the rows of one resource; None where each resource is one row."""
-        return next((column.name for column in self.columns if "row-number" in column.tags), None)
-
-    @property
-    def look_up(self) -> tuple[str, str] | None:
-        """The column that refers to a helper view, and the helper's name."""
-        return next(
-            ((column.name, column.tags["looks-up"]) for column in self.columns if "looks-up" in column.tags), None
-        )
-
-    def with_digits(self) -> dict[str, Any]:
-        """The definition with its decimals asked for as text: a decimal column would lose the digits as sent."""
-        return {**self.definition, "select": [_with_digits(select) for select in self.definition["select"]]}
-
-    def stand_ins(self, name: str) -> tuple[ViewColumn, ...]:
-        """The columns that stand in for `name`, in their order."""
-        return tuple(column for column in self.columns if column.alternative_of == name)
+    def declared(self) -> tuple[Declared, ...]:
+        """Everything that the views read, the common columns first."""
+        return (*self.common.values(), *self.columns)
 
 
-def read_views(folder: str = "views") -> dict[str, tuple[View, ...]]:
-    """The views in a folder of `schemas`, by table name, in the order of their file names.
+def read_declarations() -> dict[str, Declaration]:
+    """All declarations, by the name of their table.
 
     Raises:
-        TableError: for a file whose name, columns or tags do not fit the house rules.
+        TableError: for one that does not fit.
     """
-    found: dict[str, list[View]] = {}
-    entries = sorted(files("schemas").joinpath(folder).iterdir(), key=lambda entry: entry.name)
-    for entry in entries:
+    found = {}
+    for entry in sorted(files("schemas").joinpath("tables").iterdir(), key=lambda entry: entry.name):
         if entry.name.endswith(".json"):
-            view = read_view(entry)
-            found.setdefault(view.name, []).append(view)
-    for name, views in found.items():
-        if any(view.shown != views[0].shown for view in views):
-            raise TableError(f"{folder}/{name}.*.json: the files do not have the same columns")
-    return {name: tuple(views) for name, views in found.items()}
+            name = entry.name.removesuffix(".json")
+            found[name] = read_declaration(name, json.loads(entry.read_text(encoding="utf-8")))
+    return found
 
 
-def read_view(file: Traversable) -> View:
-    """One ViewDefinition file, held against the house rules."""
-    match = _FILE.fullmatch(file.name)
-    if match is None:
-        raise TableError(f"{file.name}: not a name of the form table.json or table.ResourceType.json")
-    definition = json.loads(file.read_text(encoding="utf-8"))
-    if match[2] not in {None, definition["resource"]}:
-        raise TableError(f"{file.name}: its resource is {definition['resource']}")
-    columns = tuple(_columns(definition))
-    view = View(match[1], definition["resource"], definition, columns)
-    _hold_rules(file.name, view)
-    return view
+def read_declaration(name: str, content: Mapping[str, Any]) -> Declaration:
+    """One declaration, held against FHIR R4."""
+    if "like" in content:
+        shared = json.loads(
+            files("schemas").joinpath("tables", "shared", f"{content['like']}.json").read_text(encoding="utf-8")
+        )
+        own = {key: value for key, value in content.items() if key not in {"like", "columns", "row_columns"}}
+        both = {key: [*shared.get(key, []), *content.get(key, [])] for key in ("columns", "row_columns")}
+        content = {**shared, **own, **both}
+    resources = tuple(content["resources"])
+    each = dict(content.get("each", {}))
+    rows = content.get("rows")
+    prefer = tuple(content.get("prefer", PREFERRED))
+    reader = _Reader(name, resources, each, rows)
+    common = {
+        key: reader.declared(
+            {"name": key, "element": content["common"][key], "is": key},
+            in_row=key == "code" and rows is not None,
+            prefer=prefer,
+        )
+        for key in COMMON
+        if key in content["common"]
+    }
+    columns = [reader.declared(entry, in_row=bool(each), prefer=PREFERRED) for entry in content.get("columns", ())]
+    columns += [reader.declared(entry, in_row=True, prefer=PREFERRED) for entry in content.get("row_columns", ())]
+    return Declaration(
+        name=name,
+        title=content["title"],
+        about=content["description"],
+        resources=resources,
+        rows=rows,
+        each=each,
+        of=content.get("of"),
+        category=content.get("category"),
+        common=common,
+        columns=tuple(columns),
+        systems=tuple(content.get("systems", ())),
+        prefer=prefer,
+        negated=content.get("negated", {}),
+        record_types=content.get("record_types", {}),
+    )
 
 
-def _columns(definition: Mapping[str, Any]) -> Iterator[ViewColumn]:
-    # The order of the standard: a select's own columns, its nested selects, then (the first branch of) its union.
-    for select in definition.get("select", ()):
-        for column in select.get("column", ()):
-            tags = {
-                tag["name"].removeprefix(TAG): tag["value"]
-                for tag in column.get("tag", ())
-                if tag["name"].startswith(TAG)
-            }
-            yield ViewColumn(column["name"], column.get("type", ""), column.get("description", ""), tags)
-        yield from _columns(select)
-        if select.get("unionAll"):
-            yield from _columns({"select": select["unionAll"][:1]})
+@dataclass(frozen=True, slots=True)
+class _Found:
+    path: str
+    types: tuple[str, ...]
+    many: bool
+    choice: bool
+    within: Type | None
 
 
-def _with_digits(select: Mapping[str, Any]) -> dict[str, Any]:
-    changed = dict(select)
-    if "column" in select:
-        changed["column"] = [
-            {**column, "path": f"({column['path']}).toString()", "type": "string"}
-            if column["type"] == "decimal"
-            else column
-            for column in select["column"]
-        ]
-    for nested in ("select", "unionAll"):
-        if nested in select:
-            changed[nested] = [_with_digits(each) for each in select[nested]]
-    return changed
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    table: str
+    resources: tuple[str, ...]
+    each: Mapping[str, str]
+    rows: str | None
+
+    def declared(self, entry: Mapping[str, Any], *, in_row: bool, prefer: tuple[str, ...]) -> Declared:
+        element = entry.get("element", entry.get("path"))
+        by_type = element if isinstance(element, dict) else dict.fromkeys(self.resources, element)
+        in_row = in_row and not entry.get("of_resource", False)
+        found: dict[str, list[_Found]] = {}
+        for resource, paths in by_type.items():
+            if resource not in self.resources:
+                raise TableError(f"{self.table}: {element}: there is no {resource} here")
+            for path in paths if isinstance(paths, list) else [paths]:
+                found.setdefault(resource, []).append(self.find(resource, path, entry, in_row=in_row))
+        everything = [each for several in found.values() for each in several]
+        name = entry.get("name") or self.name_of(element)
+        if not _NAME.fullmatch(name) or not entry.get("is"):
+            raise TableError(f"{self.table}: {name}: a column has a name in lower case and says what it is")
+        kinds = {kind for each in everything for kind in each.types}
+        if len({each.many for each in everything}) != 1:
+            raise TableError(f"{self.table}: {name}: it repeats in one resource and not in another")
+        alternatives = {
+            resource: tuple(
+                tuple(self.view_columns(name, each, number, single=len(kinds) == 1)) for number, each in enumerate(several)
+            )
+            for resource, several in found.items()
+        }
+        return Declared(
+            name=name,
+            about=entry["is"],
+            in_row=in_row,
+            many=everything[0].many,
+            choice=any(each.choice for each in everything),
+            alternatives=alternatives,
+            listed=entry.get("list"),
+            prefer=tuple(entry.get("prefer", prefer)),
+            first_row_only=entry.get("first_row_only", False),
+        )
+
+    def name_of(self, element: Any) -> str:
+        path = next(iter(element.values())) if isinstance(element, dict) else element
+        path = path[0] if isinstance(path, list) else path
+        return snake(path.rpartition(".")[2].removesuffix("[x]"))
+
+    def view_columns(self, name: str, found: _Found, number: int, *, single: bool) -> list[ViewColumn]:
+        known = []
+        for kind in found.types:
+            own = name if single else f"{name}_{snake(kind)}"
+            path = f"{found.path}.ofType({kind})" if found.choice else found.path
+            within = found.within or Type.of(kind)
+            known.append(ViewColumn(f"{own}_{number}" if number else own, path, kind, found.many, within))
+        return known
+
+    def find(self, resource: str, path: str, entry: Mapping[str, Any], *, in_row: bool) -> _Found:
+        if "path" in entry:
+            return _Found(path, (entry["type"],), bool(entry.get("many")), False, None)
+        owner, base = resource, self.each.get(resource, "") if in_row else ""
+        steps, written = path.split("."), []
+        element: Element | None = None
+        for number, step in enumerate(steps):
+            children = r4().children(owner, base)
+            element = children.get(step.removesuffix("[x]"))
+            if element is None or element.is_choice != step.endswith("[x]"):
+                raise TableError(f"{self.table}: {resource} has no element {path}")
+            written.append(element.name)
+            if number < len(steps) - 1:
+                if element.is_list:
+                    written[-1] += ".first()"
+                inner = Type.at(element)
+                owner, base = inner.owner, inner.path
+        if element is None:  # pragma: no cover - a path has a step
+            raise TableError(f"{self.table}: an empty path")
+        types = element.types if element.is_choice else (Type.at(element).name,)
+        within = None if element.is_choice else Type.at(element)
+        return _Found(".".join(written), tuple(types), element.is_list, element.is_choice, within)
 
 
-def _hold_rules(file: str, view: View) -> None:
-    names = {column.name: column for column in view.columns}
-    if len(names) != len(view.columns):
-        raise TableError(f"{file}: a column name is used twice")
-    for column in view.columns:
-        if not _NAME.fullmatch(column.name) or not column.description:
-            raise TableError(f"{file}: {column.name}: a column has a name in lower case and a description")
-        if column.type not in DATES | INTEGERS | WORDS | {"decimal", "boolean"}:
-            raise TableError(f"{file}: {column.name}: no primitive FHIR type")
-        target = column.alternative_of
-        if target is not None and (target not in names or not _fits(column.type, names[target].type)):
-            raise TableError(f"{file}: {column.name}: it cannot stand in for {target}")
-
-
-def _fits(stand_in: str, target: str) -> bool:
-    groups = (DATES, INTEGERS | {"decimal"}, WORDS, {"boolean"})
-    return any(stand_in in group and target in group for group in groups)
+def is_primitive(column: ViewColumn) -> bool:
+    """Whether the view gives it as a primitive."""
+    return column.type in FAMILY

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from transforms.tables.table import Table, tables
+from transforms.tables.table import Table, all_tables
 
 _HEAD = """\
 # Data dictionary
 
-Generated from `schemas/views/*.json` by `python -m transforms.tables`; a test compares it. How to query the tables, and
+Generated from `schemas/tables/*.json` by `python -m transforms.tables`; a test compares it. How to query the tables, and
 what the endings `_precision`, `_text` and `_key` mean, is told in [analysts.md](analysts.md).
 """
 
@@ -15,14 +15,15 @@ what the endings `_precision`, `_text` and `_key` mean, is told in [analysts.md]
 def dictionary_markdown() -> str:
     """The whole page, `docs/dictionary.md`."""
     parts = [_HEAD]
-    parts += [f"- [{each.name}](#{each.name}): {each.description}" for each in tables()]
-    parts += ["", *(_table_markdown(each) for each in tables())]
+    parts += [f"- [{each.name}](#{each.name}): {each.description}" for each in all_tables()]
+    parts += ["", *(_table_markdown(each) for each in all_tables())]
     return "\n".join(parts).rstrip() + "\n"
 
 
 def _table_markdown(table: Table) -> str:
     rows = "\n".join(
-        f"| `{column.name}` | {column.sql_type} | {column.description.replace('|', chr(92) + '|')} |"
+        f"| `{column.name}` | {column.sql_type.replace(chr(34), '')} |"
+        f" {column.description.replace('|', chr(92) + '|')} |"
         for column in table.columns
     )
     sources = ", ".join(table.resource_types)

@@ -1,82 +1,478 @@
-"""The SELECT that builds a table: its views compiled, their alternatives merged, the house rules applied."""
+"""The SELECT that builds a table: its views compiled, names looked up, every datatype read by its one rule."""
 
 from __future__ import annotations
 
+import json
 from functools import cache
-from typing import TYPE_CHECKING
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
 
 from transforms.sql_on_fhir import SqlRelation, compile_view
-from transforms.tables.declaration import TableError
-from transforms.tables.rules import earliest_instant, quoted, raw_expression, table_expressions
+from transforms.sql_on_fhir.parts import parts_of, struct_type
+from transforms.sql_on_fhir.values import FAMILY
+from transforms.tables import text as sql
+from transforms.tables.datatypes import (
+    QUANTITIES,
+    Field,
+    Writer,
+    absent_reasons,
+    code_of,
+    codings_of,
+    fields,
+    is_present,
+    reference_key,
+    typed_reference,
+)
+from transforms.tables.declaration import Declaration, Declared, TableError
+from transforms.tables.references import CARRIED, NAMED, RESOURCES
+from transforms.tables.systems import title
+from transforms.tables.version import MAPPING_VERSION
+from transforms.tables.views import ITEM, NUMBER, view_columns, view_of
 
 if TYPE_CHECKING:
-    from transforms.tables.declaration import Column, View
+    from collections.abc import Iterator
 
-_CARRIED = ("person_key", "link_id", "resource_type", "resource_id", "last_updated")
+ABSENT_SYSTEM = "http://terminology.hl7.org/CodeSystem/data-absent-reason"
+_DATED = frozenset({"dateTime", "date", "instant", "Period", "Timing"})
+
+
+def columns_of(declaration: Declaration) -> tuple[Field, ...]:
+    """The columns of a table in their order, each with the SQL of it over the rows that `select_sql` puts together."""
+    return tuple(_Row(declaration).columns())
 
 
 @cache
-def select_sql(columns: tuple[Column, ...], views: tuple[View, ...], helpers: tuple[View, ...], source: str) -> str:
-    """Exactly `columns`, in order, of everyone in `source`; `helpers` are what the views look up."""
-    rows = "\nUNION ALL\n".join(_view_sql(view, source) for view in views)
-    if not helpers:
-        return f"SELECT {', '.join(quoted(column.name) for column in columns)}\nFROM (\n{rows}\n)"
-    look_up = views[0].look_up
-    if look_up is None:
-        raise TableError(f"{views[0].name}: no column looks anything up")
-    key = quoted(look_up[0])
-    filled = _expanded(helpers[0])
-    chosen = [
-        f"coalesce(rows.{name}, helper.{name}) AS {name}" if name in filled else f"rows.{name}"
-        for name in (quoted(column.name) for column in columns)
-    ]
-    return (
-        f"SELECT {', '.join(chosen)}\nFROM (\n{rows}\n) AS rows\n"
-        f"LEFT JOIN (\n{_helper_sql(helpers, key, source)}\n) AS helper ON rows.{key} = helper.{key}"
-    )
+def select_sql(declaration: Declaration) -> str:
+    """The SELECT of exactly the table's columns, in order, over what `references.prepare` made."""
+    row = _Row(declaration)
+    columns = row.columns()
+    listed = ",\n  ".join(f"{each.sql} AS {sql.quoted(each.name)}" for each in columns)
+    return f"SELECT\n  {listed}\nFROM (\n{row.query()}\n)"
 
 
-def _helper_sql(helpers: tuple[View, ...], key: str, source: str) -> str:
-    # A malformed record may contain the same id twice: one row a key, the same one every night.
-    names = _expanded(helpers[0])
-    parts = "\nUNION ALL\n".join(_view_sql(helper, source) for helper in helpers)
-    return f"SELECT DISTINCT ON ({key}) {', '.join(names)} FROM (\n{parts}\n) ORDER BY {', '.join([key, *names])}"
+class _Row:
+    """One row of a table as it is written: the columns, and the query of what they are made of."""
+
+    def __init__(self, declaration: Declaration) -> None:
+        self.declaration = declaration
+        self.before = Writer(prefix="pre")
+        self.writer = Writer()
+        self.joins: list[str] = []
+        self.looked_up: list[str] = []
+
+    # -- what the columns are made of ---------------------------------------------------------------------------------
+
+    def query(self) -> str:
+        """The rows of the views, with what is looked up and what is used several times under a name."""
+        rows = "\nUNION ALL BY NAME\n".join(self.view_rows(resource) for resource in self.declaration.resources)
+        rows = self.before.layered(rows)
+        if self.joins:
+            rows = f"SELECT held.*, {', '.join(self.looked_up)}\nFROM (\n{rows}\n) AS held\n" + "\n".join(self.joins)
+        return self.writer.layered(rows)
+
+    def view_rows(self, resource: str) -> str:
+        """The rows of one view, in the columns of all of them, and what every rule needs of a row."""
+        declaration = self.declaration
+        own = self.types([resource])
+        listed = [f"CAST(NULL AS {kind}) AS {sql.quoted(name)}" for name, kind in self.types().items() if name not in own]
+        subject = "subject.reference"
+        listed += [
+            "link_id || '/' || resource_type || '/' || resource_id AS resource_key",
+            f"{subject} AS own_reference",
+            f"{typed_reference(subject)} AS own_patient",
+        ]
+        return f"SELECT *, {', '.join(listed)}\nFROM (\n{_compiled(declaration, resource)}\n)"
+
+    def types(self, resources: list[str] | None = None) -> dict[str, str]:
+        """The columns of the views of these resource types, and their DuckDB types."""
+        found: dict[str, str] = {}
+        for resource in resources or self.declaration.resources:
+            for declared in self.declaration.declared:
+                for column in view_columns(declared, resource):
+                    item = "VARCHAR" if column.type in FAMILY else struct_type(parts_of(_kind(column)))
+                    kind = f"{item}[]" if column.many else item
+                    if found.setdefault(column.name, kind) != kind:
+                        raise TableError(f"{self.declaration.name}: {column.name} has two types")
+        return found
+
+    # -- columns ------------------------------------------------------------------------------------------------------
+
+    def columns(self) -> list[Field]:
+        """All columns of the table, in their order."""
+        made = list(self.child() if self.declaration.of else self.category())
+        names = [each.name for each in made]
+        twice = {name for name in names if names.count(name) > 1}
+        if twice:
+            raise TableError(f"{self.declaration.name}: two columns are named {', '.join(sorted(twice))}")
+        return made
+
+    def child(self) -> Iterator[Field]:
+        """The columns of a child table."""
+        own = [each for declared in self.declaration.columns for each in self.own(declared)]
+        about = f"The row of `{self.declaration.of}` that it belongs to."
+        yield Field("row_key", "VARCHAR", f"resource_key || '/0/' || {ITEM}", "Names the row: `<parent_key>/<number>`. Unique.")
+        yield Field("parent_key", "VARCHAR", "resource_key || '/0'", about)
+        yield Field("person_key", "VARCHAR", "person_key", "The person: random, says nothing about who it is.")
+        yield Field("link_id", "VARCHAR", "link_id", "The link (a person at a provider) that the record came by.")
+        yield Field("resource_key", "VARCHAR", "resource_key", "The FHIR resource: `<link_id>/<Type>/<id>`.")
+        yield Field("number", "BIGINT", f"CAST({ITEM} AS BIGINT)", "1… in the order sent.")
+        yield Field("mapping_version", "VARCHAR", sql.literal(MAPPING_VERSION), "The version of the mapping.")
+        yield Field("remarks", "VARCHAR[]", self.remarks(), "Rules that the row breaks, and what could not be read.")
+        yield from own
+
+    def category(self) -> Iterator[Field]:
+        """The columns of a category table: those that all begin with, then its own."""
+        declaration, writer = self.declaration, self.writer
+        rows = declaration.rows is not None
+        number = NUMBER if rows else "0"
+        concept = self.concept()
+        code = {each.name: each for each in fields("code", {"CodeableConcept": concept}, writer, prefer=declaration.prefer)}
+        codings = f"{concept}.coding"
+        words = code["code_text"].sql
+        if "drug_display" in self.looked_up_names():
+            words = f"coalesce({words}, {self.drug_display()})"
+        words = writer.let(words)
+        status, status_codings = self.status("status")
+        error, error_codings = self.status("error")
+        start, end, dated = self.dates()
+        visit, visit_start = self.visit()
+        recorded = self.moment("recorded")
+        updated = sql.instant("last_updated")
+        entered = [f"{each} = 'entered-in-error'" for each in (status, error) if each]
+        entered += [f"list_contains({each}, 'entered-in-error')" for each in (status_codings, error_codings) if each]
+        nothing = " AND ".join(f"{each} IS NULL" for each in (code["code_code"].sql, code["code_display"].sql, words))
+        if declaration.name != "visits":
+            writer.remark("names-nothing", f"({nothing})")
+        writer.remark("unusual-id", r"(NOT regexp_full_match(resource_id, '[A-Za-z0-9\-.]{1,64}'))")
+        own = [*self.system_columns(codings), *dated]
+        own += [each for declared in declaration.columns for each in self.own(declared)]
+        if rows:
+            own.insert(0, Field(NUMBER, "BIGINT", f"CAST({NUMBER} AS BIGINT)", "0 for the observation itself, 1… for its components."))
+        if declaration.record_types:
+            cases = " ".join(f"WHEN {sql.literal(k)} THEN {sql.literal(v)}" for k, v in declaration.record_types.items())
+            about = ", ".join(declaration.record_types.values())
+            own.insert(0, Field("record_type", "VARCHAR", f"CASE resource_type {cases} END", f"Which of: {about}."))
+        own.append(self.absent())
+        yield Field("row_key", "VARCHAR", f"resource_key || '/' || {number}", "Names the row: `<resource_key>/<number>`. Unique.")
+        yield Field("person_key", "VARCHAR", "person_key", "The person: random, says nothing about who it is.")
+        yield Field("link_id", "VARCHAR", "link_id", "The link (a person at a provider) that the record came by.")
+        yield Field("resource_key", "VARCHAR", "resource_key", "The FHIR resource: `<link_id>/<Type>/<id>`.")
+        yield Field("provider", "VARCHAR", "link_provider", "The provider of the link.")
+        yield Field("route", "VARCHAR", "link_route", "How the link came to be: direct, verified or phone.")
+        yield Field("status", "VARCHAR", status or "NULL", "The status of the record.")
+        yield Field("code", "VARCHAR", code["code_code"].sql, "The code: of the best of `codings`.")
+        yield Field("code_system", "VARCHAR", code["code_system"].sql, "The system of that code.")
+        yield Field("display", "VARCHAR", code["code_display"].sql, "What that code means, as sent with it.")
+        yield Field("text", "VARCHAR", words, "What it is, in the sender's words.")
+        yield Field("effective_start", "TIMESTAMPTZ", start[0].sql, "When it is true of the person: the start.")
+        yield Field("effective_start_precision", "VARCHAR", start[1].sql, "How exact that is.")
+        yield Field("effective_end", "TIMESTAMPTZ", end[0].sql, "The end.")
+        yield Field("effective_end_precision", "VARCHAR", end[1].sql, "How exact that is.")
+        yield Field("recorded_at", "TIMESTAMPTZ", recorded, "When it was recorded or issued.")
+        yield Field("last_updated", "TIMESTAMPTZ", updated, "When the provider last changed it (`meta.lastUpdated`).")
+        yield Field("is_entered_in_error", "BOOLEAN", _any(entered), "Whether the sender says that it never was so.")
+        yield Field("is_negated", "BOOLEAN", self.negated(status, error, error_codings, codings, words), "Whether it says that something is not so: refuted, not done, not to be given, none known.")
+        yield Field("encounter_key", "VARCHAR", visit, "The visit it was made in.")
+        yield Field("mapping_version", "VARCHAR", sql.literal(MAPPING_VERSION), "The version of the mapping.")
+        yield Field("codings", code["code_codings"].type, self.all_codings(code["code_codings"].sql), "All codings.")
+        yield Field("remarks", "VARCHAR[]", self.remarks(), "Rules that the row breaks, and what could not be read.")
+        yield Field("effective_start_day", "DATE", start[2].sql, "The start on the sender's own calendar.")
+        yield Field("effective_start_offset", "VARCHAR", start[3].sql, "The offset from UTC as sent; NULL: read in UTC.")
+        yield Field("encounter_start", "TIMESTAMPTZ", visit_start, "When the visit began: never passed off as the record's own date.")
+        yield from own
+
+    def kinds(self, declared: Declared) -> dict[str, str]:
+        """The element's SQL by type: of several alternatives the first that says something."""
+        found: dict[str, list[str]] = {}
+        for resource in self.declaration.resources:
+            for alternative in declared.alternatives.get(resource, ()):
+                for column in alternative:
+                    names = found.setdefault(column.type, [])
+                    if sql.quoted(column.name) not in names:
+                        names.append(sql.quoted(column.name))
+        return {kind: self.first(kind, names, many=declared.many) for kind, names in found.items()}
+
+    def first(self, kind: str, names: list[str], *, many: bool) -> str:
+        if len(names) == 1:
+            return names[0]
+        if many:
+            return self.writer.let(f"CASE {' '.join(f'WHEN len({each}) > 0 THEN {each}' for each in names)} END")
+        return self.writer.let(f"CASE {' '.join(f'WHEN {is_present(kind, each)} THEN {each}' for each in names)} END")
+
+    def own(self, declared: Declared) -> list[Field]:
+        """The columns of an element that is the table's own."""
+        kinds = self.kinds(declared)
+        within = next(
+            (_kind(each) for found in declared.alternatives.values() for alternative in found for each in alternative), None
+        )
+        if declared.first_row_only:
+            kinds = {kind: f"CASE WHEN {NUMBER} = 0 THEN {each} END" for kind, each in kinds.items()}
+            kinds = {kind: self.writer.let(each) for kind, each in kinds.items()}
+        made = fields(
+            declared.name,
+            kinds,
+            self.writer,
+            about=declared.about,
+            many=declared.many,
+            choice=declared.choice and len(kinds) > 1,
+            within=within if len(kinds) == 1 else None,
+            listed=declared.listed,
+            prefer=declared.prefer,
+        )
+        if declared.name == "value" and self.declaration.rows:
+            made += self.about_value(kinds)
+        if declared.name == "data_absent_reason":
+            made = self.with_reason(made, kinds["CodeableConcept"])
+        if declared.name == "member":
+            there = f"len({made[-1].sql}) > 0"
+            made.append(Field("has_members", "BOOLEAN", f"coalesce({there}, false)", "Whether it groups other observations."))
+        return made
+
+    def about_value(self, kinds: dict[str, str]) -> list[Field]:
+        """Whether there is a value, and of which type."""
+        there = " OR ".join(is_present(kind, each) for kind, each in kinds.items())
+        cases = " ".join(f"WHEN {each} IS NOT NULL THEN {sql.literal(kind)}" for kind, each in kinds.items())
+        return [
+            Field("value_type", "VARCHAR", f"CASE {cases} END", "The FHIR type of the value."),
+            Field("has_value", "BOOLEAN", f"({there})", "Whether a value was sent, of whatever type."),
+        ]
+
+    def with_reason(self, made: list[Field], concept: str) -> list[Field]:
+        """The reason why there is no value, also where only an extension of the value says it."""
+        value = next(each for each in self.declaration.columns if each.name == "value")
+        reasons = [reason for kind, each in self.kinds(value).items() for reason in absent_reasons(kind, each)]
+        reasons += [sql.absent_reason(sql.quoted(each)) for each in self.sides(value)]
+        reason = self.writer.let(f"coalesce({', '.join(reasons)})")
+        said = self.writer.let(is_present("CodeableConcept", concept))
+        changed = {"data_absent_reason_code": reason}
+        changed["data_absent_reason_system"] = f"CASE WHEN {reason} IS NOT NULL THEN {sql.literal(ABSENT_SYSTEM)} END"
+        return [
+            Field(each.name, each.type, f"CASE WHEN {said} THEN {each.sql} ELSE {changed[each.name]} END", each.about)
+            if each.name in changed
+            else each
+            for each in made
+        ]
+
+    def sides(self, declared: Declared) -> list[str]:
+        """The columns of the extensions beside the primitives of an element."""
+        names: dict[str, None] = {}
+        for resource in self.declaration.resources:
+            for column in view_columns(declared, resource):
+                if column.type == "Extension":
+                    names[column.name] = None
+        return list(names)
+
+    def absent(self) -> Field:
+        """Which elements are missing for a reason that an extension tells."""
+        found: list[tuple[str, str]] = []
+        for declared in self.declaration.declared:
+            if declared.many or declared.name in {"value", "data_absent_reason", "subject"}:
+                continue
+            reasons = [sql.absent_reason(sql.quoted(each)) for each in self.sides(declared)]
+            names = {column.name: column.type for resource in self.declaration.resources for column in declared.view_columns(resource)}
+            reasons += [reason for name, kind in names.items() for reason in absent_reasons(kind, sql.quoted(name))]
+            if reasons:
+                found.append((declared.name, self.writer.let(f"coalesce({', '.join(reasons)})")))
+        members = ", ".join(f"{{'element': {sql.literal(name)}, 'reason': {reason}}}" for name, reason in found)
+        any_ = " OR ".join(f"{reason} IS NOT NULL" for _, reason in found)
+        listed = f"CASE WHEN {any_} THEN list_filter([{members}], lambda p: p.reason IS NOT NULL) END"
+        kind = "STRUCT(element VARCHAR, reason VARCHAR)[]"
+        return Field("absent", kind, f"CAST({listed} AS {kind})", "What the sender left out, and the reason given for it.")
+
+    # -- the common columns -------------------------------------------------------------------------------------------
+
+    def concept(self) -> str:
+        """What the row is about, as a CodeableConcept; of a medication that is pointed at, that of the Medication."""
+        declared = self.declaration.common["code"]
+        kinds = self.kinds(declared)
+        if "Reference" in kinds:
+            key = self.before.let(reference_key(kinds["Reference"], self.before))
+            self.joins.append(f"LEFT JOIN {NAMED} AS drug ON drug.key = held.{key}")
+            self.looked_up.append("drug.concept AS drug_concept, drug.display AS drug_name")
+            own = kinds["CodeableConcept"]
+            said = is_present("CodeableConcept", own)
+            return self.writer.let(f"CASE WHEN {said} THEN {own} ELSE drug_concept END")
+        (expression, *_) = kinds.values()
+        return self.writer.let(f"{expression}[1]") if declared.many else expression
+
+    def looked_up_names(self) -> set[str]:
+        """What of the looked up is there."""
+        return {"drug_display"} if any("drug_name" in each for each in self.looked_up) else set()
+
+    def drug_display(self) -> str:
+        """What a medication that is pointed at is called."""
+        reference = self.kinds(self.declaration.common["code"])["Reference"]
+        return f"coalesce({sql.words(f'{reference}.display')}, drug_name)"
+
+    def all_codings(self, own: str) -> str:
+        """All codings of what the row is about: of every concept, where several say it."""
+        declared = self.declaration.common["code"]
+        if not declared.many:
+            return own
+        (expression, *_) = self.kinds(declared).values()
+        return codings_of(f"flatten(list_transform({expression}, lambda p: p.coding))", self.writer)
+
+    def system_columns(self, codings: str) -> list[Field]:
+        """For each system of the table, the code of it, wherever it stands; and the medication's own columns."""
+        made = [
+            Field(f"{name}_code", "VARCHAR", code_of(codings, name), f"The {title(name)} code, where one was sent.")
+            for name in self.declaration.systems
+        ]
+        kinds = self.kinds(self.declaration.common["code"])
+        if "Reference" in kinds:
+            made += fields("medication", {"Reference": kinds["Reference"]}, self.writer, about="The Medication.")
+        return made
+
+    def status(self, name: str) -> tuple[str | None, str | None]:
+        """The status as a code, and all codes of it where it is a concept."""
+        if name not in self.declaration.common:
+            return None, None
+        ((kind, expression),) = self.kinds(self.declaration.common[name]).items()
+        if kind != "CodeableConcept":
+            return self.writer.let(sql.words(expression)), None
+        code, _, display, said, _ = fields(name, {kind: expression}, self.writer)
+        listed = self.writer.let(f"list_transform({expression}.coding, lambda p: p.code)")
+        return self.writer.let(f"coalesce({code.sql}, {said.sql}, {display.sql})"), listed
+
+    def dates(self) -> tuple[list[Field], list[Field], list[Field]]:
+        """Start and end of when it is true of the person, and the columns of what is no date: ages, ranges, words."""
+        common, writer = self.declaration.common, self.writer
+        starts: list[str] = []
+        ends: list[str] = []
+        own: list[Field] = []
+        for key in ("effective", "end"):
+            if key not in common:
+                continue
+            declared = common[key]
+            base = _base(declared)
+            kinds = self.kinds(declared)
+            begun, ended = _bounds(kinds)
+            if key == "effective":
+                starts, ends = begun, ended
+                if "end" in common and ended:
+                    own += self.extra(f"{base}_end", ended[0])
+                    ends = []
+            else:
+                instants = [each for kind, each in kinds.items() if kind in {"dateTime", "date", "instant"}]
+                ends = [*instants, *ended]
+                if "Period" in kinds:
+                    own += self.extra(f"{base}_start", f"{kinds['Period']}.start")
+            others = {kind: each for kind, each in kinds.items() if kind not in _DATED or kind == "Timing"}
+            if others:
+                own += fields(base, others, writer, about="When, in other words than a date.", choice=True)
+        start = fields("start", {"dateTime": self.text(starts)}, writer)
+        return start, fields("end", {"dateTime": self.text(ends)}, writer), own
+
+    def extra(self, name: str, text: str) -> list[Field]:
+        """A date beside start and end."""
+        return fields(name, {"dateTime": text}, self.writer, about="A date beside those of the row.")
+
+    def text(self, texts: list[str]) -> str:
+        """The first text that is there."""
+        if not texts:
+            return "NULL::VARCHAR"
+        return self.writer.let(f"coalesce({', '.join(texts)})") if len(texts) > 1 else texts[0]
+
+    def moment(self, name: str) -> str:
+        """A common column that is an instant."""
+        if name not in self.declaration.common:
+            return "NULL::TIMESTAMPTZ"
+        texts = list(self.kinds(self.declaration.common[name]).values())
+        return fields(name, {"dateTime": self.text(texts)}, self.writer)[0].sql
+
+    def visit(self) -> tuple[str, str]:
+        """The visit's key, and when it began."""
+        if "encounter" not in self.declaration.common:
+            return "NULL::VARCHAR", "NULL::TIMESTAMPTZ"
+        kinds = self.kinds(self.declaration.common["encounter"])
+        made = fields("encounter", kinds, self.before)[0].sql
+        key = self.before.let(f"{made}") if not made.startswith("pre") else made
+        self.joins.append(f"LEFT JOIN {NAMED} AS visit ON visit.key = held.{key}")
+        self.looked_up.append("visit.start AS visit_start")
+        return key, sql.instant("visit_start")
+
+    def negated(self, status: str | None, error: str | None, error_codings: str | None, codings: str, words: str) -> str:
+        """Whether the row says that something is not so."""
+        said: list[str] = []
+        negated = self.declaration.negated
+        if "status" in negated and status:
+            said.append(f"{status} IN ({', '.join(map(sql.literal, negated['status']))})")
+        for code in negated.get("error", ()):
+            said += [f"{error} = {sql.literal(code)}", f"list_contains({error_codings}, {sql.literal(code)})"]
+        if "flag" in negated:
+            said.append(f"{sql.quoted(negated['flag'])} = 'true'")
+        if "no_known" in negated:
+            known = _negations()[negated["no_known"]]
+            codes = ", ".join(map(sql.literal, known["codes"]))
+            said.append(f"len(list_filter({codings}, lambda p: p.code IN ({codes}))) > 0")
+            said.append(f"regexp_full_match({words}, {sql.literal(known['words'])})")
+        return _any(said)
+
+    def remarks(self) -> str:
+        """What could not be read of the row."""
+        found: dict[str, list[str]] = {}
+        for writer in (self.before, self.writer):
+            for rule, conditions in writer.remarks.items():
+                found.setdefault(rule, []).extend(conditions)
+        named = {rule: self.writer.let(" OR ".join(dict.fromkeys(each))) for rule, each in sorted(found.items())}
+        if not named:
+            return "CAST([] AS VARCHAR[])"
+        listed = ", ".join(f"CASE WHEN {each} THEN {sql.literal(rule)} END" for rule, each in named.items())
+        return (
+            f"CASE WHEN {' OR '.join(named.values())}"
+            f" THEN list_filter([{listed}], lambda p: p IS NOT NULL) ELSE CAST([] AS VARCHAR[]) END"
+        )
 
 
-def _expanded(view: View) -> list[str]:
-    return [quoted(column.name) for each in view.shown for column in each.expanded()]
+def _any(conditions: list[str]) -> str:
+    return f"coalesce({' OR '.join(f'coalesce({each}, false)' for each in conditions)}, false)" if conditions else "false"
 
 
-def _view_sql(view: View, source: str) -> str:
-    """One view's rows in the columns of the table, its alternatives merged and the house rules applied."""
-    raw = ",\n    ".join(
-        f"{raw_expression(column, *view.stand_ins(column.name))} AS {quoted(column.name)}" for column in view.shown
-    )
-    number = quoted(view.row_number) if view.row_number else "0"
-    columns = [f"resource_key || '/' || {number} AS row_key", "person_key", "link_id", "resource_key"]
-    for each in view.shown:
-        expressions = table_expressions(each)
-        columns += [f"{sql} AS {quoted(column.name)}" for sql, column in zip(expressions, each.expanded(), strict=True)]
-    columns += [f"{earliest_instant('carried_update')} AS last_updated", "[]::VARCHAR[] AS remarks"]
-    listed = ",\n    ".join(columns)
-    return (
-        f"SELECT\n    {listed}\nFROM (\nSELECT\n    person_key, link_id,\n"
-        "    link_id || '/' || resource_type || '/' || resource_id AS resource_key,\n"
-        f"    last_updated AS carried_update,\n    {raw}\nFROM (\n{_compiled(view, source)}\n)\n)"
-    )
+def _base(declared: Declared) -> str:
+    """What an element is called in FHIR: the first step of its path."""
+    (path, *_) = [column.path for several in declared.alternatives.values() for each in several for column in each]
+    return path.partition(".")[0]
 
 
-def _compiled(view: View, source: str) -> str:
+def _bounds(kinds: dict[str, str]) -> tuple[list[str], list[str]]:
+    """The texts at which an element begins and ends, the first that is there counts."""
+    starts: list[str] = []
+    ends: list[str] = []
+    for kind, each in kinds.items():
+        if kind in {"dateTime", "date", "instant"}:
+            starts.append(each)
+        elif kind == "Period":
+            starts.append(f"{each}.start")
+            ends.append(f'{each}."end"')
+        elif kind == "Timing":
+            bounds = f'{each}."repeat".boundsPeriod'
+            starts += [f"{each}.event[1]", f"{bounds}.start"]
+            ends += [f"CASE WHEN len({each}.event) > 1 THEN {each}.event[-1] END", f'{bounds}."end"']
+    return starts, ends
+
+
+def _kind(column: Any) -> Any:
+    return column.within
+
+
+@cache
+def _negations() -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(files("schemas").joinpath("negations.json").read_text(encoding="utf-8"))
+    return content
+
+
+def _compiled(declaration: Declaration, resource: str) -> str:
     """The view's own SQL.
 
     A view that picks some resources of its type first finds them by the few fields that its conditions read, and then
     parses those alone: of four tables, each Observation is in one at most.
     """
-    definition = view.with_digits()
-    if len(definition.get("where", ())) < 2:
-        return compile_view(definition, SqlRelation(source), carry=_CARRIED)
+    definition = view_of(declaration, resource)
+    source = SqlRelation(RESOURCES)
+    if "where" not in definition:
+        return compile_view(definition, source, carry=CARRIED)
     picking = {**definition, "select": [{"column": [{"name": "id", "path": "id", "type": "id"}]}]}
-    picked = compile_view(picking, SqlRelation(source), carry=(*_CARRIED, "resource"))
+    picked = compile_view(picking, source, carry=(*CARRIED, "resource"))
     laying_out = {name: part for name, part in definition.items() if name != "where"}
-    rows = compile_view(laying_out, SqlRelation("picked"), carry=_CARRIED)
+    rows = compile_view(laying_out, SqlRelation("picked"), carry=CARRIED)
     return f"WITH picked AS NOT MATERIALIZED (\n{picked}\n)\n{rows}"

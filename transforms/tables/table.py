@@ -1,20 +1,30 @@
-"""A category table: its columns, its DDL, and the SELECT that builds it from resources."""
+"""A table of the records: its columns, its DDL, and the SELECT that builds it from resources."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
 
-from transforms.tables.declaration import Column, TableError, View, read_views
-from transforms.tables.rules import FIRST, LAST, quoted
-from transforms.tables.statement import select_sql
+from transforms.tables.declaration import Declaration, read_declarations
+from transforms.tables.references import NAMED_TYPES
+from transforms.tables.statement import columns_of, select_sql
+from transforms.tables.text import quoted
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a table, with its DuckDB type."""
+
+    name: str
+    sql_type: str
+    description: str
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """One of the category tables.
+    """One of the tables: a category, or a child of one (`parent`).
 
-    `columns` are in order, keys first; `resource_types` are all types that its rows are made from, looked-up ones too.
+    `columns` are in order, the common ones first; `resource_types` are all types that its rows are made from.
     """
 
     name: str
@@ -22,56 +32,53 @@ class Table:
     description: str
     columns: tuple[Column, ...]
     resource_types: tuple[str, ...]
-    views: tuple[View, ...]
-    helpers: tuple[View, ...] = ()
+    parent: str | None
+    declaration: Declaration
 
     def create_sql(self, qualified_name: str) -> str:
         """`CREATE TABLE` for this table. `qualified_name` is used as it stands."""
         columns = ",\n".join(f"    {quoted(column.name)} {column.sql_type}" for column in self.columns)
         return f"CREATE TABLE {qualified_name} (\n{columns}\n)"
 
-    def select_sql(self, source: str) -> str:
-        """The whole SELECT: exactly the table's columns, in order, of everyone in `source`.
+    def select_sql(self) -> str:
+        """The whole SELECT: exactly the table's columns, in order, over what `references.prepare` made."""
+        return select_sql(self.declaration)
 
-        Args:
-            source: a relation with `person_key, link_id, resource_type, resource_id, last_updated, resource`, all
-                VARCHAR; `resource` is the JSON text of the current version, `last_updated` a FHIR instant.
-        """
-        return select_sql(self.columns, self.views, self.helpers, source)
+
+@cache
+def all_tables() -> tuple[Table, ...]:
+    """The category tables and their child tables, by name.
+
+    Raises:
+        TableError: for a declaration that cannot be a table.
+    """
+    return tuple(_table(each) for each in read_declarations().values())
 
 
 @cache
 def tables() -> tuple[Table, ...]:
-    """All category tables, by name.
-
-    Raises:
-        TableError: for a file in `schemas/views` that cannot be a table.
-    """
-    helpers = read_views("views/helpers")
-    return tuple(_table(name, views, helpers) for name, views in read_views().items())
+    """The ten category tables, by name."""
+    return tuple(each for each in all_tables() if each.parent is None)
 
 
 def table(name: str) -> Table:
     """The table of that name. Raises KeyError for any other name."""
-    return {each.name: each for each in tables()}[name]
+    return {each.name: each for each in all_tables()}[name]
 
 
-def _table(name: str, views: tuple[View, ...], all_helpers: dict[str, tuple[View, ...]]) -> Table:
-    look_up = views[0].look_up
-    if look_up is not None and look_up[1] not in all_helpers:
-        raise TableError(f"{name}: there is no helper {look_up[1]}")
-    helpers = all_helpers[look_up[1]] if look_up else ()
-    columns = [Column(*column) for column in FIRST]
-    columns += [column for each in views[0].shown for column in each.expanded()]
-    columns += [Column(*column) for column in LAST]
-    if len({column.name for column in columns}) != len(columns):
-        raise TableError(f"{name}: two columns expand to the same name")
+def resource_types() -> tuple[str, ...]:
+    """All types that a build reads: what rows are made from, and what they show the names of."""
+    return tuple(sorted({kind for each in all_tables() for kind in each.resource_types} | set(NAMED_TYPES)))
+
+
+def _table(declaration: Declaration) -> Table:
+    columns = tuple(Column(each.name, each.type, each.about) for each in columns_of(declaration))
     return Table(
-        name=name,
-        title=views[0].definition["title"],
-        description=views[0].definition["description"],
-        columns=tuple(columns),
-        resource_types=tuple(sorted({view.resource for view in (*views, *helpers)})),
-        views=views,
-        helpers=helpers,
+        name=declaration.name,
+        title=declaration.title,
+        description=declaration.about,
+        columns=columns,
+        resource_types=declaration.resources,
+        parent=declaration.of,
+        declaration=declaration,
     )

@@ -43,29 +43,31 @@ class Section:
     where: str = "true"
     each: int = 0
     required: bool = False
+    negated: str = "false"
+    """Whether rows that say that something is not so belong there: "no known allergies" does."""
 
 
-_PAST = "clinical_status IN ('resolved', 'inactive', 'remission')"
-_OBSERVED = "coalesce(effective, issued)"
+_PAST = "status IN ('resolved', 'inactive', 'remission')"
+_DATE = "coalesce(effective_start, recorded_at)"
 
 SECTIONS: Final = (
-    Section("11450-4", "Problems", "conditions", "coalesce(onset, recorded)", f"NOT coalesce({_PAST}, false)", 0, True),
-    Section("48765-2", "Allergies and intolerances", "allergies", "coalesce(onset, recorded)", required=True),
+    Section("11450-4", "Problems", "conditions", _DATE, f"NOT coalesce({_PAST}, false)", 0, True),
+    Section("48765-2", "Allergies and intolerances", "allergies", _DATE, required=True, negated="status IS NOT NULL"),
     Section(
         "10160-0",
         "Medications",
         "medications",
-        "coalesce(authored, effective)",
+        _DATE,
         "record_type IN ('request', 'statement')",
         required=True,
     ),
-    Section("11369-6", "Immunizations", "vaccines", "occurrence"),
-    Section("30954-2", "Results", "lab_results", _OBSERVED, "component_number IS NULL OR component_number = 0", 2),
-    Section("47519-4", "Procedures", "procedures", "performed"),
-    Section("11348-0", "Past illnesses", "conditions", "coalesce(onset, recorded)", f"coalesce({_PAST}, false)"),
-    Section("8716-3", "Vital signs", "vitals", _OBSERVED, "component_number IS NULL OR component_number = 0", 2),
-    Section("29762-2", "Social history", "social_history", _OBSERVED, each=2),
-    Section("10162-6", "Pregnancies", "pregnancy", _OBSERVED, each=4),
+    Section("11369-6", "Immunizations", "vaccines", _DATE),
+    Section("30954-2", "Results", "lab_results", _DATE, "component_number = 0", 2),
+    Section("47519-4", "Procedures", "procedures", _DATE),
+    Section("11348-0", "Past illnesses", "conditions", _DATE, f"coalesce({_PAST}, false)"),
+    Section("8716-3", "Vital signs", "vitals", _DATE, "component_number = 0", 2),
+    Section("29762-2", "Social history", "social_history", _DATE, each=2),
+    Section("10162-6", "Pregnancies", "pregnancy", _DATE, each=4),
 )
 PLAN: Final = ("18776-5", "Plan of care", "CarePlan")
 
@@ -119,16 +121,16 @@ def _entries(held: Holdings, section: Section) -> list[Entry]:
     said = table(section.table)
     if not held.count(said):
         return []
-    words = "coalesce(code_text, code_display, code, '')"
+    words = "coalesce(text, display, code, '')"
     value = "''"
     if section.table in ("lab_results", "vitals", "social_history", "pregnancy"):
         value = (
-            "concat_ws(' ', nullif(concat(comparator, value_text), ''), unit,"
-            " coalesce(value_words, value_display, value_string))"
+            "concat_ws(' ', nullif(concat(value_comparator, coalesce(value_text, value_display)), ''), value_unit)"
         )
     per = "observation_code" if section.each else "resource_key"
     query = f"resource_key, {words}, {section.date}::DATE::VARCHAR, {value}"
-    rows = held.sheet(said).newest(query, section.where, per, section.each, MOST)
+    where = f"({section.where}) AND NOT is_entered_in_error AND ({section.negated} OR NOT is_negated)"
+    rows = held.sheet(said).newest(query, where, per, section.each, MOST)
     found: dict[Key, Entry] = {}
     for resource_key, name, day, measured in rows:
         link, kind, name_there = resource_key.split("/", 2)

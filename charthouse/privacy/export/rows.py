@@ -14,17 +14,19 @@ if TYPE_CHECKING:
     from charthouse.privacy.export.sheets import Sheet
 
 SAID: Final = {
-    "allergies": ("reaction_words", "reaction_displays", "criticality", "clinical_status", "verification_status"),
-    "conditions": ("clinical_status", "severity_display", "body_site_display", "verification_status"),
-    "medications": ("dosage_words", "status", "reason_display"),
+    "allergies": ("reactions", "criticality", "status", "verification_status_code"),
+    "conditions": ("status", "severity_display", "body_site_display", "verification_status_code"),
+    "medications": ("dosage_text", "status", "reason_display"),
     "procedures": ("status", "outcome_display", "body_site_display"),
     "vaccines": ("status", "site_display", "lot_number"),
     "visits": ("class_display", "reason_display", "status"),
 }
-NAMES: Final = ("code_text", "code_display", "medication_display", "code", "class_display", "service_type_display")
+NAMES: Final = ("text", "display", "medication_display", "code", "class_display", "service_type_display")
 _HIDDEN: Final = frozenset(
-    ("row_key", "person_key", "link_id", "codes", "code_systems", "has_value", "has_members", "component_number")
+    ("row_key", "person_key", "link_id", "provider", "route", "mapping_version", "remarks", "codings", "has_value")
+    + ("has_members", "has_components", "component_number", "value_type", "record_type", "absent")
 )
+_ENDINGS: Final = ("_precision", "_text", "_day", "_offset", "_system", "_codings", "_unit_code")
 _WORDS: Final = {
     "loinc": "LOINC",
     "snomed": "SNOMED",
@@ -83,7 +85,7 @@ def _row(
     more = [
         (labels[column], _cell(column, each, values))
         for column, each in values.items()
-        if each is not None and each != "" and column not in hidden and not column.endswith(("_precision", "_text"))
+        if each is not None and each != "" and column not in hidden and not _is_beside(column, values)
     ]
     return Row(
         number,
@@ -97,11 +99,31 @@ def _row(
     )
 
 
+def _is_beside(column: str, values: Mapping[str, Any]) -> bool:
+    """Whether a column stands beside another that is shown, and says no more to people."""
+    if column == "text" or not column.endswith(_ENDINGS):
+        return False
+    return not column.endswith("_text") or values.get(column.removesuffix("_text")) is not None
+
+
+def _words(value: Any) -> str:
+    """A value as people read it; of a list of structs what each is called."""
+    if isinstance(value, list):
+        return "; ".join(filter(None, map(_words, value)))
+    if not isinstance(value, dict):
+        return "" if value is None else str(value)
+    names = ("text", "display", "code", "key")
+    found = (each for name in names for key, each in value.items() if each and (key == name or key.endswith(f"_{name}")))
+    return str(next(found, ""))
+
+
 def _cell(column: str, value: Any, values: Mapping[str, Any]) -> str:
     if isinstance(value, datetime):
         return day(value, values.get(f"{column}_precision"))
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, list | dict):
+        return shown(_words(value))
     if isinstance(value, float):
         return shown(values.get(f"{column}_text") or value)
     return shown(value)
@@ -109,32 +131,40 @@ def _cell(column: str, value: Any, values: Mapping[str, Any]) -> str:
 
 def _measured(values: Mapping[str, Any]) -> tuple[str, set[str]]:
     """The result of an observation, with its unit and reference range."""
-    unit = values.get("unit") or values.get("ucum_code") or ""
+    unit = values.get("value_unit") or values.get("value_unit_code") or ""
     text = ""
     if values.get("value_text"):
-        text = f"{values.get('comparator') or ''}{values['value_text']} {unit}"
+        text = f"{values.get('value_comparator') or ''}{values['value_text']} {unit}"
     elif values.get("value_low_text") or values.get("value_high_text"):
-        text = f"{values.get('value_low_text') or ''} to {values.get('value_high_text') or ''} {unit}"
-    elif values.get("ratio_numerator_text"):
-        text = f"{values['ratio_numerator_text']} : {values.get('ratio_denominator_text') or ''}"
+        unit = values.get("value_low_unit") or values.get("value_high_unit") or ""
+        text = f"{_bound(values, 'value_low')} to {_bound(values, 'value_high')} {unit}"
+    elif values.get("value_numerator_text"):
+        text = f"{_bound(values, 'value_numerator')} : {_bound(values, 'value_denominator')}"
     elif values.get("value_boolean") is not None:
         text = "yes" if values["value_boolean"] else "no"
-    elif values.get("value_moment") is not None:
-        text = day(values["value_moment"], values.get("value_moment_precision"))
+    elif values.get("value_date") is not None:
+        text = day(values["value_date"], values.get("value_date_precision"))
+    elif values.get("systolic_text") or values.get("diastolic_text"):
+        unit = values.get("systolic_unit") or values.get("diastolic_unit") or ""
+        text = f"{_bound(values, 'systolic')}/{_bound(values, 'diastolic')} {unit}"
     else:
-        words = ("value_words", "value_display", "value_string", "value_code", "data_absent_reason")
-        text = str(next((values[word] for word in words if values.get(word)), ""))
-    used = {"value", "unit", "value_words", "value_display", "value_string", "comparator", "reference_words"}
-    used |= {"interpretation_code", "interpretation_display", "value_low", "value_high", "reference_low"}
-    used |= {"reference_high", "reference_unit", "value_moment", "value_boolean"}
-    low, high = values.get("reference_low_text"), values.get("reference_high_text")
+        words = ("value_display", "value_code", "data_absent_reason_display", "data_absent_reason_text")
+        text = str(next((values[word] for word in (*words, "data_absent_reason_code") if values.get(word)), ""))
+    used = {column for column in values if column.startswith(("value_", "systolic", "diastolic", "data_absent_reason"))}
+    used |= {"value", "reference_ranges", "interpretation_code", "interpretation_display", "interpretations"}
+    ranges = values.get("reference_ranges") or []
+    low, high, said = (ranges[0].get(name) for name in ("low_text", "high_text", "text")) if ranges else (None,) * 3
     if low or high:
         text += f" (reference {low or ''}–{high or ''})"
-    elif values.get("reference_words"):
-        text += f" (reference {values['reference_words']})"
+    elif said:
+        text += f" (reference {said})"
     return text.strip(), used
+
+
+def _bound(values: Mapping[str, Any], name: str) -> str:
+    return f"{values.get(f'{name}_comparator') or ''}{values.get(f'{name}_text') or ''}"
 
 
 def _told(name: str, values: Mapping[str, Any], named: str | None) -> tuple[str, set[str]]:
     used = [column for column in SAID[name] if values.get(column) and column != named]
-    return " · ".join(dict.fromkeys(str(values[column]) for column in used)), set(used)
+    return " · ".join(dict.fromkeys(_words(values[column]) for column in used)), set(used)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from charthouse.privacy.export.lanes import PLACES, bound, everything, lanes, place, rows
-from transforms.tables.rules import quoted as quoted_name
+from transforms.tables.text import quoted as quoted_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -24,16 +24,8 @@ PIECE_ROWS: Final = 4_000
 MEASURED_MOST: Final = 20_000
 """Values of one series that are read: of more, an even part."""
 UNDATED: Final = "0001-01-01"
-DATES: Final = {
-    "allergies": ("onset", "recorded", "last_occurrence"),
-    "conditions": ("onset", "recorded", "asserted"),
-    "medications": ("authored", "effective", "prepared"),
-    "procedures": ("performed",),
-    "vaccines": ("occurrence", "recorded"),
-    "visits": ("period_start",),
-}
+DATES: Final = ("effective_start", "recorded_at")
 """Which date of a row counts, the first that is there."""
-OBSERVED: Final = ("effective", "issued")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +58,7 @@ class Sheet:
         self, connection: duckdb.DuckDBPyConnection, table: Table, condition: str, values: Sequence[Any]
     ) -> None:
         self._connection, self._table = connection, table
-        self.dates = DATES.get(table.name, OBSERVED)
+        self.dates = DATES
         self._date = f"coalesce({', '.join(self.dates)})"
         day = f"coalesce({self._date}::DATE, DATE '{UNDATED}')"
         everything(
@@ -102,8 +94,8 @@ class Sheet:
 
     def measured(self, most: int) -> Iterator[Point]:
         """What was measured twice or more, a series after the other, oldest first: the `most` longest ones."""
-        what, unit = "coalesce(loinc_code, code, code_text, code_display)", "coalesce(unit, '')"
-        there = f"value IS NOT NULL AND {self._date} IS NOT NULL AND {what} IS NOT NULL"
+        what, unit = "coalesce(loinc_code, code, text, display)", "coalesce(value_unit, '')"
+        there = f"NOT is_entered_in_error AND value IS NOT NULL AND {self._date} IS NOT NULL AND {what} IS NOT NULL"
         series = f"""
             SELECT {what}, {unit}, count(*) FROM sheet WHERE {there}
             GROUP BY ALL HAVING count(DISTINCT {self._date}) > 1 ORDER BY 3 DESC, 1, 2 LIMIT {int(most)}
@@ -111,7 +103,7 @@ class Sheet:
         for code, unit_text, count in everything(self._connection, series):
             every = max(1, -(-count // MEASURED_MOST))
             query = f"""
-                SELECT coalesce(code_text, code_display, code), {self._date}, value, reference_low, reference_high
+                SELECT coalesce(text, display, code), {self._date}, value, reference_ranges[1].low, reference_ranges[1].high
                 FROM sheet WHERE {there} AND {what} = ? AND {unit} = ? AND sheet_place % {every} = 0
                 ORDER BY {self._date}, sheet_place
             """

@@ -1,0 +1,440 @@
+"""What each FHIR datatype becomes in a table: its columns, and the SQL of each over the struct of a view.
+
+One place for all tables: at the top level, inside lists of structs, and in child tables alike.
+
+    >>> writer = Writer()
+    >>> [field.name for field in fields("dose", {"Quantity": "dose"}, writer)]
+    ['dose', 'dose_text', 'dose_comparator', 'dose_unit', 'dose_unit_code', 'dose_unit_system']
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from transforms.fhir_r4 import r4
+from transforms.sql_on_fhir.parts import parts_of
+from transforms.sql_on_fhir.values import FAMILY, Type
+from transforms.tables import text as sql
+from transforms.tables.systems import PREFERRED, addresses, canonical, ranks
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from transforms.sql_on_fhir.parts import Part
+
+QUANTITIES = frozenset({"Quantity", "SimpleQuantity", "MoneyQuantity", "Age", "Count", "Distance", "Duration"})
+COMPARATORS = ("<", "<=", ">=", ">", "ad")
+"""Comparators of a Quantity; the last is R5's "sufficient to achieve this total". Others are kept and remarked."""
+
+CODINGS = "STRUCT(system VARCHAR, version VARCHAR, code VARCHAR, display VARCHAR, user_selected BOOLEAN)[]"
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A column, or a member of a struct: its name, DuckDB type, SQL, and what it is."""
+
+    name: str
+    type: str
+    sql: str
+    about: str
+
+
+@dataclass(slots=True)
+class Writer:
+    """The SQL of a row as it grows: names for what is used several times, in layers, and what deserves a remark.
+
+    Inside a lambda (`deep`) the names are members of a struct that another lambda takes, and nothing is remarked.
+    """
+
+    deep: bool = False
+    prefix: str = "let"
+    layers: list[dict[str, str]] = field(default_factory=list)
+    remarks: dict[str, list[str]] = field(default_factory=dict)
+    count: list[int] = field(default_factory=lambda: [0])
+
+    def let(self, expression: str) -> str:
+        """A name for an expression, one layer above the names that it uses."""
+        if re.fullmatch(r'[\w."]+', expression):
+            return expression
+        level = max((int(found) for found in re.findall(rf"\b{self.prefix}(\d+)(?:\b|_)", expression)), default=-1) + 1
+        while len(self.layers) <= level:
+            self.layers.append({})
+        known = self.layers[level]
+        if expression not in known:
+            name = f"{self.prefix}{level}_{len(known) + 1}"
+            known[expression] = f"{self.prefix}{level}.{name}" if self.deep else name
+        return known[expression]
+
+    def fresh(self) -> str:
+        """A name for the parameter of a lambda."""
+        self.count[0] += 1
+        return f"p{self.count[0]}"
+
+    def inner(self) -> Writer:
+        """The writer for what stands inside a lambda."""
+        self.count[0] += 1
+        return Writer(deep=True, prefix=f"q{self.count[0]}_", count=self.count)
+
+    def wrapped(self, made: str) -> str:
+        """SQL within a lambda, with all names put on."""
+        for level, layer in reversed(list(enumerate(self.layers))):
+            members = ", ".join(f"'{name.partition('.')[2]}': {expression}" for expression, name in layer.items())
+            made = f"list_transform([{{{members}}}], lambda {self.prefix}{level}: {made})[1]"
+        return made
+
+    def remark(self, rule: str, condition: str) -> None:
+        """Note that rows which meet a condition get a remark."""
+        if not self.deep:
+            self.remarks.setdefault(rule, []).append(condition)
+
+    def layered(self, query: str) -> str:
+        """The query with all names put on, as a query."""
+        for layer in self.layers:
+            named = ",\n  ".join(f"{expression} AS {name}" for expression, name in layer.items())
+            query = f"SELECT *,\n  {named}\nFROM (\n{query}\n)"
+        return query
+
+
+def snake(name: str) -> str:
+    """`asNeeded` → `as_needed`."""
+    return re.sub(r"(?<=[a-z0-9])([A-Z])", r"_\1", name).lower()
+
+
+def fields(
+    name: str,
+    kinds: Mapping[str, str],
+    writer: Writer,
+    *,
+    about: str = "",
+    many: bool = False,
+    choice: bool = False,
+    within: Type | None = None,
+    listed: str | None = None,
+    prefer: Sequence[str] = PREFERRED,
+) -> list[Field]:
+    """The columns of an element.
+
+    Args:
+        name: what the columns begin with.
+        kinds: FHIR type → SQL of its struct (of the list of them, if `many`); several for a choice.
+        about: what the element is, for the dictionary.
+        many: whether the element may repeat.
+        choice: whether it is one of several types, even where only one of them is asked for.
+        within: the type as R4 lists its content, for a BackboneElement.
+        listed: the name of the list, for an element that may repeat.
+        prefer: the code systems whose coding is shown, the best first.
+    """
+    if many:
+        (kind, expression), *_ = kinds.items()
+        return _listed(name, within or Type.of(kind), expression, writer, about, listed or plural(name), prefer)
+    if len(kinds) == 1 and not choice:
+        (kind, expression), *_ = kinds.items()
+        found = _alone(within or Type.of(kind), expression, writer, prefer)
+    else:
+        merged: dict[str, list[tuple[str, str, str]]] = {}
+        for kind, expression in kinds.items():
+            for suffix, sql_type, made, said in _chosen(kind, expression, writer, prefer):
+                merged.setdefault(suffix, []).append((sql_type, made, said))
+        found = [
+            (suffix, given[0][0], _coalesced([made for _, made, _ in given]), given[0][2])
+            for suffix, given in merged.items()
+        ]
+    return [
+        Field(f"{name}_{suffix}" if suffix else name, sql_type, made, f"{about}{said}")
+        for suffix, sql_type, made, said in found
+    ]
+
+
+def plural(name: str) -> str:
+    """The name of a list of it."""
+    if name.endswith("y") and name[-2:-1] not in "aeiou":
+        return name[:-1] + "ies"
+    return name if name.endswith("s") and not name.endswith("ss") else name + ("es" if name.endswith("ss") else "s")
+
+
+def is_present(kind: str, expression: str) -> str:
+    """Whether an element of that type says anything: more than an extension, an id or a unit without a number."""
+    family = FAMILY.get(kind)
+    if family is not None:
+        return f"coalesce({expression} <> '', false)"
+    if kind in QUANTITIES:
+        return f"coalesce({expression}.value <> '', false)"
+    if kind == "CodeableConcept":
+        codings = f"coalesce(len(list_filter({expression}.coding, lambda c: coalesce(c.code, c.display) <> '')) > 0, false)"
+        return f"(coalesce({expression}.text <> '', false) OR {codings})"
+    both = {"Range": ("low", "high"), "Ratio": ("numerator", "denominator")}.get(kind)
+    if both:
+        return "(" + " OR ".join(is_present("Quantity", f"{expression}.{part}") for part in both) + ")"
+    if kind == "Period":
+        return f"coalesce({expression}.start, {expression}.\"end\") IS NOT NULL"
+    if kind == "SampledData":
+        return f"coalesce({expression}.data <> '', false)"
+    if kind == "Reference":
+        return f"coalesce({expression}.reference, {expression}.display) IS NOT NULL"
+    return f"{expression} IS NOT NULL"
+
+
+def absent_reasons(kind: str, expression: str) -> list[str]:
+    """SQL of every place of the element where an extension may say why it is missing."""
+    if kind in QUANTITIES:
+        return [sql.absent_reason(f"{expression}.extension"), sql.absent_reason(f"{expression}._value.extension")]
+    if kind in {"CodeableConcept", "Range", "Ratio", "Period"}:
+        return [sql.absent_reason(f"{expression}.extension")]
+    return []
+
+
+# -- single values ----------------------------------------------------------------------------------------------------
+
+_Made = tuple[str, str, str, str]
+"""Suffix, DuckDB type, SQL, what to add to the description."""
+
+
+def _alone(kind: Type, expression: str, writer: Writer, prefer: Sequence[str]) -> list[_Made]:
+    """The columns of an element of one type."""
+    family = kind.family
+    if family in {"date", "dateTime"}:
+        return _moment("", expression, writer)
+    if family == "boolean":
+        return [("", "BOOLEAN", sql.truth(expression), "")]
+    if family == "integer":
+        return [("", "BIGINT", sql.whole(expression), "")]
+    if family == "decimal":
+        return _number(expression, writer)
+    if family is not None:
+        return [("", "VARCHAR", sql.words(expression), "")]
+    if kind.name in QUANTITIES:
+        return _quantity("", expression, writer)
+    return _complex(kind, expression, writer, prefer)
+
+
+def _chosen(kind: str, expression: str, writer: Writer, prefer: Sequence[str]) -> list[_Made]:
+    """The columns of one type of a choice: those that several types have are one column of the table."""
+    family = FAMILY.get(kind)
+    if family in {"date", "dateTime"}:
+        return _moment("date", expression, writer)
+    if family == "boolean":
+        return [("boolean", "BOOLEAN", sql.truth(expression), " As a yes or no.")]
+    if family in {"integer", "decimal"}:
+        return _number(expression, writer)
+    if family is not None:
+        return [("text", "VARCHAR", sql.words(expression), " As sent.")]
+    if kind in {"Age", "Duration", "Count", "Distance"}:
+        return _quantity(kind.lower(), expression, writer)
+    if kind in QUANTITIES:
+        return _quantity("", expression, writer)
+    if kind == "Timing":
+        inner = writer.inner()
+        made = _struct(_complex(Type.of(kind), expression, inner, prefer), expression, inner)
+        return [("timing", *made, " As a schedule.")]
+    return _complex(Type.of(kind), expression, writer, prefer)
+
+
+def _complex(kind: Type, expression: str, writer: Writer, prefer: Sequence[str]) -> list[_Made]:
+    match kind.name:
+        case "CodeableConcept":
+            return _concept(expression, writer, prefer)
+        case "Coding":
+            return _coding(expression)
+        case "Reference":
+            return _reference(expression, writer)
+        case "Period":
+            start = _moment("start", f"{expression}.start", writer)
+            return [*start, *_moment("end", f'{expression}."end"', writer)]
+        case "Range":
+            return [*_quantity("low", f"{expression}.low", writer), *_quantity("high", f"{expression}.high", writer)]
+        case "Ratio":
+            return [
+                *_quantity("numerator", f"{expression}.numerator", writer),
+                *_quantity("denominator", f"{expression}.denominator", writer),
+            ]
+        case "SampledData":
+            inner = writer.inner()
+            made = _struct(_parts(kind, expression, inner, prefer), expression, inner)
+            return [("samples", *made, " As a series.")]
+        case _:
+            return _parts(kind, expression, writer, prefer)
+
+
+def _moment(name: str, text: str, writer: Writer) -> list[_Made]:
+    read = writer.let(sql.instant(text))
+    writer.remark("unread-date", f"({text} <> '' AND {read} IS NULL)")
+    under = f"{name}_" if name else ""
+    return [
+        (name, "TIMESTAMPTZ", read, ""),
+        (f"{under}precision", "VARCHAR", sql.precision(text, read), " How exact that is."),
+        (f"{under}day", "DATE", sql.day(text, read), " The sender's own day."),
+        (f"{under}offset", "VARCHAR", sql.offset(text, read), " The offset from UTC as sent; NULL: read in UTC."),
+    ]
+
+
+def _number(text: str, writer: Writer) -> list[_Made]:
+    read = writer.let(sql.number(text))
+    writer.remark("unread-number", f"({text} <> '' AND {read} IS NULL)")
+    return [("", "DOUBLE", read, ""), ("text", "VARCHAR", sql.words(text), " As sent.")]
+
+
+def _quantity(name: str, quantity: str, writer: Writer) -> list[_Made]:
+    under = f"{name}_" if name else ""
+    comparator = sql.words(f"{quantity}.comparator")
+    known = ", ".join(sql.literal(each) for each in COMPARATORS)
+    writer.remark("unknown-comparator", f"({quantity}.comparator NOT IN ('', {known}))")
+    (_, _, value, _), (_, _, digits, _) = _number(f"{quantity}.value", writer)
+    return [
+        (name, "DOUBLE", value, ""),
+        (f"{under}text", "VARCHAR", digits, " As sent."),
+        (f"{under}comparator", "VARCHAR", comparator, " What makes the number a bound: <, <=, >=, > …; NULL: it is exact."),
+        (f"{under}unit", "VARCHAR", sql.words(f"{quantity}.unit"), " The unit in the sender's words."),
+        (f"{under}unit_code", "VARCHAR", sql.words(f"{quantity}.code"), " The unit's code."),
+        (f"{under}unit_system", "VARCHAR", sql.words(f"{quantity}.system"), " The system of that code."),
+    ]
+
+
+def best_coding(codings: str, writer: Writer, prefer: Sequence[str]) -> str:
+    """The coding to show: of the first preferred system, else the one that a person chose, else the first with a code."""
+    p, known = writer.fresh(), ranks(tuple(prefer))
+    chosen = f"coalesce({known}[{p}.system], CASE WHEN {p}.userSelected = 'true' THEN 80 ELSE 90 END)"
+    rank = f"CASE WHEN coalesce({p}.code, '') = '' THEN 99 ELSE {chosen} END"
+    ranked = writer.let(f"list_transform({codings}, lambda {p}: {rank})")
+    return writer.let(f"{codings}[list_position({ranked}, list_min({ranked}))]")
+
+
+def code_of(codings: str, system: str) -> str:
+    """The first code of one system."""
+    known = ", ".join(map(sql.literal, addresses(system)))
+    return f"nullif(list_filter({codings}, lambda p: p.system IN ({known}))[1].code, '')"
+
+
+def codings_of(codings: str, writer: Writer) -> str:
+    """All codings, as a list of structs."""
+    p = writer.fresh()
+    made = (
+        f"{{'system': {p}.system, 'version': {p}.version, 'code': {p}.code, 'display': {p}.display,"
+        f" 'user_selected': {sql.truth(f'{p}.userSelected')}}}"
+    )
+    return f"list_transform({codings}, lambda {p}: {made})"
+
+
+def _concept(concept: str, writer: Writer, prefer: Sequence[str]) -> list[_Made]:
+    codings = f"{concept}.coding"
+    best = best_coding(codings, writer, prefer)
+    return [
+        *_coding(best),
+        ("text", "VARCHAR", sql.words(f"{concept}.text"), " In the sender's words."),
+        ("codings", CODINGS, codings_of(codings, writer), " All codings."),
+    ]
+
+
+def _coding(coding: str) -> list[_Made]:
+    return [
+        ("code", "VARCHAR", sql.words(f"{coding}.code"), " The code."),
+        ("system", "VARCHAR", canonical(f"{coding}.system"), " The system of the code."),
+        ("display", "VARCHAR", sql.words(f"{coding}.display"), " What the code means."),
+    ]
+
+
+_REFERENCE = r"^(?:[^?#]*/)?([A-Z][a-z][A-Za-z]+/[^/?#\s]+?)(?:/_history(?:/[^/?#\s]*)?)?/?(?:[|?#].*)?$"
+
+
+def typed_reference(text: str) -> str:
+    """`Type/id` of a reference that is relative, absolute, or to a version; NULL for any other."""
+    return f"nullif(regexp_extract({text}, '{_REFERENCE}', 1), '')"
+
+
+def reference_key(reference: str, writer: Writer) -> str:
+    """`<link_id>/<Type>/<id>` of what a Reference points at, whichever way that is written.
+
+    A contained resource (`#id`) is `<resource_key>#<id>`. The person's own Patient is the person_key; another Patient,
+    an identifier alone and what cannot be found are NULL.
+    """
+    text = f"{reference}.reference"
+    typed = writer.let(typed_reference(text))
+    looked_up = f"list_filter(refs, lambda q: q.reference = {text})[1].key"
+    return (
+        f"CASE WHEN {text} IS NULL THEN NULL WHEN {typed} IS NOT NULL THEN"
+        f" CASE WHEN starts_with({typed}, 'Patient/') THEN CASE WHEN {typed} = own_patient THEN person_key END"
+        f" ELSE link_id || '/' || {typed} END"
+        f" WHEN {text} = own_reference THEN person_key ELSE {looked_up} END"
+    )
+
+
+def _reference(reference: str, writer: Writer) -> list[_Made]:
+    text = f"{reference}.reference"
+    key = writer.let(reference_key(reference, writer))
+    person = f"starts_with(coalesce({typed_reference(text)}, ''), 'Patient/')"
+    nothing = f"{text} IS NULL AND {reference}.display IS NULL"
+    writer.remark(
+        "unresolved-reference",
+        f"({reference} IS NOT NULL AND {key} IS NULL AND (({nothing}) OR ({text} IS NOT NULL AND NOT {person})))",
+    )
+    looked_up = f"list_filter(refs, lambda q: q.reference = {text})[1].display"
+    shown = f"CASE WHEN {person} THEN NULL ELSE coalesce({sql.words(f'{reference}.display')}, {looked_up}) END"
+    return [
+        ("key", "VARCHAR", key, " The record it points at."),
+        ("display", "VARCHAR", shown, " What that is called."),
+    ]
+
+
+def _parts(kind: Type, expression: str, writer: Writer, prefer: Sequence[str]) -> list[_Made]:
+    """The columns of a type without a rule of its own: those of its parts, one after the other."""
+    made: list[_Made] = []
+    for name, kinds, many, below in _elements(kind, expression):
+        made += [
+            (each.name, each.type, each.sql, each.about)
+            for each in fields(name, kinds, writer, many=many, choice=len(kinds) > 1, within=below, prefer=prefer)
+        ]
+    return made
+
+
+def _elements(kind: Type, expression: str) -> list[tuple[str, dict[str, str], bool, Type | None]]:
+    """The elements of a type that its struct holds: name, SQL by type, whether it may repeat, its own content."""
+    held: dict[str, Part] = {part.name: part for part in parts_of(kind)}
+    found = []
+    for name, element in r4().children(kind.owner, kind.path).items():
+        there = [held[json_name] for json_name in element.json_names if json_name in held and json_name != "extension"]
+        if there:
+            kinds = {part.type.name: f"{expression}.{sql.quoted(part.name)}" for part in there}
+            below = there[0].type if len(there) == 1 else None
+            found.append((snake(name), kinds, there[0].many, below))
+    return found
+
+
+# -- lists ------------------------------------------------------------------------------------------------------------
+
+
+def _listed(
+    name: str, kind: Type, expression: str, writer: Writer, about: str, listed: str, prefer: Sequence[str]
+) -> list[Field]:
+    """An element that may repeat: the list of all, and of concepts and references also the first by itself."""
+    inner = writer.inner()
+    each = writer.fresh()
+    if kind.family is not None:
+        sql_type, made = _alone(kind, each, inner, prefer)[0][1:3]
+        made = inner.wrapped(made)
+        whole = f"list_filter(list_transform({expression}, lambda {each}: {made}), lambda n: n IS NOT NULL)"
+        return [Field(listed, f"{sql_type}[]", whole, about)]
+    item_type, item = _struct(_alone(kind, each, inner, prefer), each, inner)
+    there = f"list_filter({expression}, lambda n: n IS NOT NULL)"
+    whole = Field(listed, f"{item_type}[]", f"list_transform({there}, lambda {each}: {item})", f"{about} All of them.")
+    if kind.name not in {"CodeableConcept", "Reference"}:
+        return [whole]
+    first = writer.let(f"{there}[1]")
+    flat = [
+        Field(f"{name}_{suffix}", sql_type, made, f"{about}{said}")
+        for suffix, sql_type, made, said in _alone(kind, first, writer, prefer)
+        if suffix != "codings"
+    ]
+    return [*flat, whole]
+
+
+def _struct(made: list[_Made], expression: str, inner: Writer) -> tuple[str, str]:
+    """The columns as one struct: its type, and its SQL, NULL where there is nothing."""
+    named = [(suffix or "value", sql_type, each) for suffix, sql_type, each, _ in made]
+    members = ", ".join(f"{sql.literal(name)}: {each}" for name, _, each in named)
+    kind = "STRUCT(" + ", ".join(f"{sql.quoted(name)} {sql_type}" for name, sql_type, _ in named) + ")"
+    return kind, f"CASE WHEN {expression} IS NOT NULL THEN {inner.wrapped(f'{{{members}}}')} END"
+
+
+def _coalesced(expressions: list[str]) -> str:
+    return f"coalesce({', '.join(expressions)})" if len(expressions) > 1 else expressions[0]

@@ -1,0 +1,181 @@
+"""What references point at, resolved for all tables in one place.
+
+`prepare(source)` are statements that make of a relation of resources what the tables' queries read:
+
+- `named`: what can be pointed at, by key: what it is called, the concept of a Medication, the start of an Encounter.
+- `resource_refs`: for each resource, the references in it that name one of those.
+- `resources`: the resources with their references.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from transforms.sql_on_fhir.parts import parts_of, struct_type
+from transforms.sql_on_fhir.values import Type
+from transforms.tables.datatypes import typed_reference
+from transforms.tables.text import literal, words
+
+if TYPE_CHECKING:
+    from transforms.sql_on_fhir.parts import Part
+
+NAMED = "named"
+RESOURCES = "resources"
+_REFS = "resource_refs"
+_TARGETS = "named_targets"
+
+NO_LINKS = "(SELECT NULL::VARCHAR AS link_id, NULL::VARCHAR AS provider, NULL::VARCHAR AS route)"
+CARRIED = ("person_key", "link_id", "resource_type", "resource_id", "last_updated", "link_provider", "link_route", "refs")
+"""What the tables' queries take along from `resources`, beside the text of the resource."""
+
+NAMED_TYPES = (
+    "CareTeam", "Condition", "Device", "Encounter", "HealthcareService", "Location", "Medication", "Organization",
+    "Practitioner", "PractitionerRole", "Procedure", "RelatedPerson", "Specimen", "Substance",
+)  # fmt: skip
+"""The types whose names, codes or times other rows show."""
+
+_CONCEPT = Type.of("CodeableConcept")
+CONCEPT_TYPE = struct_type(parts_of(_CONCEPT))
+
+
+def prepare(source: str, *, links: str = NO_LINKS) -> tuple[str, ...]:
+    """The statements, to be run in their order.
+
+    Args:
+        source: a relation with `person_key, link_id, resource_type, resource_id, last_updated, resource`, all VARCHAR.
+        links: a relation with `link_id, provider, route`, all VARCHAR.
+    """
+    return (
+        f"CREATE OR REPLACE TABLE {_TARGETS} AS\n{_targets(source)}",
+        f"CREATE OR REPLACE TABLE {NAMED} AS\n{_named()}",
+        f"CREATE OR REPLACE TABLE {_REFS} AS\n{_references(source)}",
+        f"CREATE OR REPLACE VIEW {RESOURCES} AS\n"
+        "SELECT source.*, origin.provider AS link_provider, origin.route AS link_route, found.refs AS refs\n"
+        f"FROM {source} AS source LEFT JOIN {_REFS} AS found USING (link_id, resource_type, resource_id)\n"
+        f"LEFT JOIN {links} AS origin ON origin.link_id = source.link_id",
+    )
+
+
+def _spec(parts: tuple[Part, ...]) -> dict[str, object]:
+    made: dict[str, object] = {}
+    for part in parts:
+        inner: object = _spec(part.parts) if part.parts else "VARCHAR"
+        made[part.name] = [inner] if part.many else inner
+    return made
+
+
+def _targets(source: str) -> str:
+    """Everything that may be pointed at and has a name, a concept or a start; contained resources too."""
+    concept = _spec(parts_of(_CONCEPT))
+    reference = {"reference": "VARCHAR", "display": "VARCHAR"}
+    spec = literal(
+        json.dumps(
+            {
+                "name": "JSON",
+                "code": concept,
+                "type": "JSON",
+                "period": {"start": "VARCHAR"},
+                "deviceName": [{"name": "VARCHAR"}],
+                "practitioner": reference,
+                "organization": reference,
+                "ingredient": [{"itemCodeableConcept": concept, "itemReference": reference}],
+            }
+        )
+    )
+    types = ", ".join(map(literal, NAMED_TYPES))
+    contained = (
+        f"SELECT link_id, resource_key || '#' || ltrim(json_extract_string(held, '$.id'), '#') AS key,"
+        f" resource_key, json_extract_string(held, '$.resourceType') AS kind, held::VARCHAR AS resource FROM (\n"
+        f"  SELECT link_id, {_key('')} AS resource_key, unnest(from_json(resource, '{{\"contained\":[\"JSON\"]}}').contained)"
+        f" AS held FROM {source} WHERE contains(resource, '\"contained\"')\n)"
+    )
+    found = (
+        f"SELECT link_id, {_key('')} AS key, {_key('')} AS resource_key, resource_type AS kind, resource FROM {source}"
+        f" WHERE resource_type IN ({types})\nUNION ALL\nSELECT * FROM ({contained}) WHERE kind IN ({types})"
+    )
+    human = "coalesce(r.name ->> '$[0].text', nullif(concat_ws(' ', r.name ->> '$[0].given[0]', r.name ->> '$[0].family'), ''))"
+    return (
+        "SELECT link_id, key, resource_key, kind, r.period.start AS start, r.practitioner AS practitioner,\n"
+        "  r.organization AS organization, r.ingredient AS ingredient,\n"
+        f"  CASE WHEN kind IN ('Medication', 'Substance') THEN r.code END AS concept,\n"
+        f"  CASE WHEN kind IN ('Practitioner', 'RelatedPerson') THEN {human}\n"
+        "    WHEN kind = 'Device' THEN r.deviceName[1].name\n"
+        "    WHEN kind IN ('Medication', 'Substance', 'Condition', 'Procedure') THEN"
+        f" coalesce({words('r.code.text')}, {words('r.code.coding[1].display')}, {words('r.code.coding[1].code')})\n"
+        "    WHEN kind = 'Specimen' THEN coalesce(r.type ->> '$.text', r.type ->> '$.coding[0].display')\n"
+        "    WHEN json_type(r.name) = 'VARCHAR' THEN r.name ->> '$' END AS display\n"
+        f"FROM (\nSELECT link_id, key, resource_key, kind, unnest([TRY(from_json(resource, {spec}))]) AS r FROM (\n{found}\n)\n)"
+    )
+
+
+def _named() -> str:
+    """The targets, with the names that some of them have by others only: of a role's person, of a drug's ingredients.
+
+    A malformed record may contain the same id twice: one row a key, the same one every night.
+    """
+    item = "i.itemCodeableConcept"
+    of_ingredient = f"coalesce({words(f'{item}.text')}, {words(f'{item}.coding[1].display')}, {words(f'{item}.coding[1].code')})"
+    return f"""WITH targets AS (
+  SELECT DISTINCT ON (key) * FROM {_TARGETS} ORDER BY key, concept IS NULL, display, start, kind
+), parts AS (
+  SELECT key, nth, coalesce({of_ingredient}, {words('i.itemReference.display')}) AS name,
+    {item} AS concept, {_target('i.itemReference.reference', 't')} AS target
+  FROM (SELECT key, link_id, resource_key, unnest(ingredient) AS i, unnest(range(len(ingredient))) AS nth FROM targets) AS t
+), ingredients AS (
+  SELECT parts.key, string_agg(coalesce(parts.name, other.display), ' / ' ORDER BY nth) AS display,
+    flatten(list(coalesce(parts.concept.coding, other.concept.coding) ORDER BY nth)
+      FILTER (coalesce(parts.concept.coding, other.concept.coding) IS NOT NULL)) AS codings
+  FROM parts LEFT JOIN targets AS other ON other.key = parts.target GROUP BY parts.key
+)
+SELECT targets.key, targets.link_id, targets.kind, targets.start,
+  coalesce(targets.display, {words('targets.practitioner.display')}, person.display,
+    {words('targets.organization.display')}, organization.display, ingredients.display) AS display,
+  CASE WHEN targets.kind IN ('Medication', 'Substance') THEN
+    CASE WHEN targets.concept.text <> '' OR len(targets.concept.coding) > 0 THEN targets.concept
+      ELSE {{'coding': ingredients.codings, 'text': ingredients.display, 'extension': NULL}}::{CONCEPT_TYPE} END END AS concept
+FROM targets
+LEFT JOIN targets AS person ON person.key = {_target('targets.practitioner.reference', 'targets')}
+LEFT JOIN targets AS organization ON organization.key = {_target('targets.organization.reference', 'targets')}
+LEFT JOIN ingredients ON ingredients.key = targets.key"""
+
+
+def _references(source: str) -> str:
+    """For each resource, those of its references that name a target. People and visits are told without this."""
+    found = r"regexp_extract_all(resource, '\"reference\"\s*:\s*\"((?:[^\"\\]|\\.)*)\"', 1)"
+    useful = "lambda p: NOT (contains(p, 'Patient/') OR (contains(p, 'Encounter/') AND NOT starts_with(p, '#')))"
+    return f"""WITH candidates AS (
+  SELECT link_id, resource_type, resource_id, {_key('')} AS resource_key,
+    unnest(list_distinct(list_filter({found}, {useful}))) AS sent
+  FROM {source}
+), pointing AS (
+  SELECT link_id, resource_type, resource_id, resource_key, replace(sent, '\\/', '/') AS reference FROM candidates
+), resolved AS (
+  SELECT pointing.link_id, resource_type, resource_id, reference, key, display FROM pointing
+  JOIN {NAMED} ON key = {_target('reference', 'pointing')}
+  UNION ALL
+  SELECT pointing.link_id, pointing.resource_type, pointing.resource_id, reference,
+    other.link_id || '/' || other.resource_type || '/' || other.resource_id AS key, {NAMED}.display
+  FROM pointing JOIN {source} AS other
+    ON other.link_id = pointing.link_id AND other.resource_id = substr(reference, 10)
+  LEFT JOIN {NAMED} ON {NAMED}.key = other.link_id || '/' || other.resource_type || '/' || other.resource_id
+  WHERE starts_with(reference, 'urn:uuid:') AND other.resource_type <> 'Patient'
+)
+SELECT link_id, resource_type, resource_id,
+  list({{'reference': reference, 'key': key, 'display': display}} ORDER BY reference, key) AS refs
+FROM resolved GROUP BY ALL"""
+
+
+def _key(relation: str) -> str:
+    under = f"{relation}." if relation else ""
+    return f"{under}link_id || '/' || {under}resource_type || '/' || {under}resource_id"
+
+
+def _target(reference: str, relation: str) -> str:
+    """The key that a reference asks for, within the resource that holds it."""
+    typed = typed_reference(reference)
+    return (
+        f"CASE WHEN starts_with({reference}, '#')"
+        f" THEN split_part({relation}.resource_key, '#', 1) || '#' || ltrim({reference}, '#')"
+        f" ELSE {relation}.link_id || '/' || {typed} END"
+    )
