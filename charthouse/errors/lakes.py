@@ -32,4 +32,9 @@ CODES = (
         "The tables are published, but a lake was not compacted",
         "Nothing to do: the next night compacts it; if that fails too, read the log of the publish task.",
     ),
+    ErrorCode(
+        "CH507",
+        "The vault has no such resource",
+        "Name it as its row does (resource_key): LINK/TYPE/ID, of a link that has not been deleted.",
+    ),
 )

@@ -40,4 +40,7 @@ CODES = (
         "SOURCE holds no Patient",
         "Add the Patient resources that its records point at: people are linked by them.",
     ),
+    ErrorCode(
+        "CH013", "The resource cannot be read", "Name a file that holds one FHIR resource as JSON, or - to send it."
+    ),
 )

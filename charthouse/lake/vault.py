@@ -264,6 +264,30 @@ def heads(connection: duckdb.DuckDBPyConnection) -> dict[str, Head]:
     return {person: Head(sequence, versions) for person, sequence, versions in rows}
 
 
+@dataclass(frozen=True, slots=True)
+class Newest:
+    """The newest version of a resource, as received; `remarks` are the rules that it breaks."""
+
+    resource: bytes
+    remarks: tuple[str, ...]
+    quarantined: bool
+
+
+def newest(connection: duckdb.DuckDBPyConnection, link_id: str, resource_type: str, resource_id: str) -> Newest | None:
+    """The current version of one resource; where none was ever accepted, the newest that was quarantined."""
+    key = [link_id, resource_type, resource_id]
+    where = "WHERE link_id = ? AND resource_type = ? AND resource_id = ?"
+    row = connection.execute(
+        f"SELECT encode(resource), remarks FROM vault.resources {where} ORDER BY stored_seq DESC LIMIT 1", key
+    ).fetchone()
+    if row is not None:
+        return Newest(bytes(row[0]), tuple(row[1] or ()), quarantined=False)
+    row = connection.execute(
+        f"SELECT resource, rules FROM vault.quarantine {where} ORDER BY stored_at DESC LIMIT 1", key
+    ).fetchone()
+    return None if row is None else Newest(bytes(row[0]), tuple(row[1] or ()), quarantined=True)
+
+
 def stage_current(connection: duckdb.DuckDBPyConnection, people: Sequence[str], types: Sequence[str]) -> None:
     """Make the in-memory table `staged`: the current versions of `types` of `people`, what a build reads.
 

@@ -11,7 +11,9 @@ import pytest
 
 LOINC = "http://loinc.org"
 CATEGORY = "http://terminology.hl7.org/CodeSystem/observation-category"
-CODES = json.loads((Path(__file__).parents[2] / "schemas" / "codes" / "observation_categories.json").read_text())
+TOLD = json.loads((Path(__file__).parents[2] / "schemas" / "categories" / "rules.json").read_text())
+TABLES = {kind["kind"]: kind["category"] for kind in TOLD["kinds"]}
+RULES = [{**rule, "table": TABLES[rule["kind"]]} for rule in TOLD["health_connect"]["rules"]]
 FACTS = Path(__file__).parents[3] / "shared" / "facts" / "health_connect_codes.json"
 NAMES = {
     "PREGNANCY": "pregnancy",
@@ -29,7 +31,7 @@ def expected(resource: dict[str, Any]) -> set[str]:
     groups = resource.get("category") if isinstance(resource.get("category"), list) else []
     coded = [coding for group in groups for coding in group.get("coding", [])]
     kinds = {coding.get("code") for coding in coded if coding.get("system") == CATEGORY}
-    for rule in CODES["rules"]:
+    for rule in RULES:
         if loinc & set(rule["loinc"]) or kinds & set(rule["categories"]):
             return {rule["table"]}
     return set()
@@ -47,9 +49,9 @@ def observation(number: int, codings: list[dict[str, str]], categories: list[dic
 
 
 def test_every_combination_lands_where_the_rule_says(categories: Any) -> None:
-    codes = [{"system": LOINC, "code": code} for rule in CODES["rules"] for code in rule["loinc"]]
+    codes = [{"system": LOINC, "code": code} for rule in RULES for code in rule["loinc"]]
     codes += [{"system": "urn:other", "code": "82810-3"}, {"code": "72166-2"}, {"system": LOINC, "code": "718-7"}]
-    groups = [{"system": CATEGORY, "code": code} for rule in CODES["rules"] for code in rule["categories"]]
+    groups = [{"system": CATEGORY, "code": code} for rule in RULES for code in rule["categories"]]
     groups += [{"system": CATEGORY, "code": "survey"}, {"system": CATEGORY + "/", "code": "laboratory"}]
     chosen = [([code], list(some)) for code in codes for some in itertools.combinations(groups, 2)]
     chosen += [([code], [group]) for code in codes for group in groups] + [([code], []) for code in codes]

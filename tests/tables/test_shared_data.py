@@ -33,9 +33,9 @@ PLAIN = {
 }
 LOINC = "http://loinc.org"
 CATEGORY = "http://terminology.hl7.org/CodeSystem/observation-category"
-RULES = json.loads((Path(__file__).parents[2] / "schemas" / "codes" / "observation_categories.json").read_text())[
-    "rules"
-]
+TOLD = json.loads((Path(__file__).parents[2] / "schemas" / "categories" / "rules.json").read_text())
+TABLES = {kind["kind"]: kind["category"] for kind in TOLD["kinds"]}
+RULES = [{**rule, "table": TABLES[rule["kind"]]} for rule in TOLD["health_connect"]["rules"]]
 
 pytestmark = pytest.mark.shared_data
 

@@ -1,48 +1,44 @@
 """The same rules as FHIRPath, for the `where` of the published ViewDefinitions of Observations.
 
 A view knows no route, so these are the rules of those that bring FHIR. What one of Health Connect's rules places stands
-in that table and in no other; the declared rules look at the rest.
+in that table and in no other; the declared rules look at the rest. Lists of words and codes are constants of the view,
+each one text, for a list of thousands is no union of as many terms.
 """
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from typing import TYPE_CHECKING
 
 from transforms.classification.declaration import Kind, declaration
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
-# In a list of words that is one text, a word stands between bars; one that holds a bar itself is none of them.
-_BAR = "replace('|', '!')"
-
-
-@cache
-def _kinds() -> tuple[Kind, ...]:
-    return declaration().kinds
+_NAME = re.compile(r"%([a-z]\w*)")
 
 
 def where_of(table: str) -> list[dict[str, str]]:
     """The `where` of the view of a table of Observations: each `path` must be true. Other tables have none."""
-    place = next((place for place, kind in enumerate(_kinds()) if kind.category == table), None)
+    kinds = declaration().kinds
+    place = next((place for place, kind in enumerate(kinds) if kind.category == table), None)
     if place is None:
         return []
-    kind = _kinds()[place]
+    kind = kinds[place]
     clauses = [
         {"path": f"({_exact(before)}).not()", "description": f"Health Connect's rules put {before.name} first."}
-        for before in _kinds()[:place]
+        for before in kinds[:place]
         if _has_rule(before)
     ]
-    later = [_exact(after) for after in _kinds()[place + 1 :] if _has_rule(after)]
-    earlier = [_declared(before) for before in _kinds()[:place]]
-    said = " and ".join([_declared(kind), *(f"({each}).not()" for each in earlier)])
-    by_class = [f"{_of_class(each)}.not()" for each in _kinds()[:place] if each.class_loinc]
-    silent = " and ".join([*(f"({_declared(each)}).not()" for each in _kinds()), _of_class(kind), *by_class])
-    left = " and ".join([*(f"({each}).not()" for each in later), f"(({said}) or ({silent}))"])
+    later = [_exact(after) for after in kinds[place + 1 :] if _has_rule(after)]
+    said = [_said(kind), *(f"{_said(before)}.not()" for before in kinds[:place])]
+    earlier = (f"{_loinc(f'class_{_name(before)}')}.not()" for before in kinds[:place] if before.class_loinc)
+    silent = [f"{_said_at_all()}.not()", _loinc(f"class_{_name(kind)}"), *earlier]
+    left = [*(f"({each}).not()" for each in later), f"(({' and '.join(said)}) or ({' and '.join(silent)}))"]
     clauses.append(
         {
-            "path": f"({_exact(kind)}) or ({left})",
+            "path": f"({_exact(kind)}) or ({' and '.join(left)})",
             "description": (
                 f"{kind.name}: by Health Connect's rules; where these say nothing, by its category in other words, or "
                 "by its LOINC code where the category says nothing."
@@ -50,6 +46,34 @@ def where_of(table: str) -> list[dict[str, str]]:
         }
     )
     return clauses
+
+
+def constants_of(table: str) -> list[dict[str, str]]:
+    """The `constant` entries that `where_of` needs beside it in the view, by name."""
+    named = {name for clause in where_of(table) for name in _NAME.findall(clause["path"])}
+    return [{"name": name, "valueString": text} for name, text in sorted(_constants().items()) if name in named]
+
+
+@cache
+def _constants() -> Mapping[str, str]:
+    known = declaration()
+    found: dict[str, Iterable[str]] = {"loinc_systems": known.loinc_systems}
+    found["code_any"] = [code for kind in known.kinds for code in kind.health_connect_loinc]
+    found["word_any"] = [word for kind in known.kinds for word in kind.words]
+    for kind in known.kinds:
+        found[f"code_{_name(kind)}"] = kind.health_connect_loinc
+        found[f"word_{_name(kind)}"] = kind.words
+        found[f"class_{_name(kind)}"] = kind.class_loinc
+        for number, coded in enumerate(known.coded, 1):
+            found[f"category{number}_{_name(kind)}"] = coded.kinds.get(kind.name, ())
+    for number, coded in enumerate(known.coded, 1):
+        found[f"category{number}_systems"] = coded.systems
+        found[f"category{number}_any"] = [code for codes in coded.kinds.values() for code in codes]
+    return {name: f"|{'|'.join(sorted(members))}|" for name, members in found.items() if members}
+
+
+def _name(kind: Kind) -> str:
+    return kind.name.replace("-", "_")
 
 
 def _has_rule(kind: Kind) -> bool:
@@ -61,34 +85,37 @@ def _exact(kind: Kind) -> str:
     known = declaration()
     parts = []
     if kind.health_connect_loinc:
-        parts.append(_some("code.coding", f"system = '{known.code_system}'", _among("code", kind.health_connect_loinc)))
-    if kind.health_connect_categories:
-        system = f"system = '{known.category_system}'"
-        parts.append(_some("category.coding", system, _among("code", kind.health_connect_categories)))
+        loinc = f"system = '{known.code_system}'"
+        parts.append(_some("code.coding", loinc, _among("code", f"code_{_name(kind)}")))
+    system = f"system = '{known.category_system}'"
+    parts += [_some("category.coding", system, f"code = '{code}'") for code in sorted(kind.health_connect_categories)]
     return " or ".join(parts)
 
 
-def _declared(kind: Kind) -> str:
+def _said(kind: Kind) -> str:
     """Whether a LOINC code of Health Connect's, its system written another way, or a category names the kind."""
-    parts = []
-    if kind.health_connect_loinc:
-        parts.append(_loinc(kind.health_connect_loinc))
-    parts += [_some("category.coding", _among(_word(element), kind.words)) for element in ("code", "display")]
-    parts.append(_some("category", _among(_word("text"), kind.words)))
-    for coded in declaration().coded:
-        if kind.name in coded.kinds:
-            system = _among("system.trim().lower()", coded.systems)
-            parts.append(_some("category.coding", system, _among("code.trim().lower()", coded.kinds[kind.name])))
-    return "(" + " or ".join(parts) + ")"
+    coded = [number for number, each in enumerate(declaration().coded, 1) if kind.name in each.kinds]
+    return _named(_name(kind), coded=coded, has_code=bool(kind.health_connect_loinc))
 
 
-def _of_class(kind: Kind) -> str:
-    return _loinc(kind.class_loinc)
+def _said_at_all() -> str:
+    """Whether that, or a category, names any kind."""
+    return _named("any", coded=range(1, len(declaration().coded) + 1), has_code=True)
 
 
-def _loinc(codes: Iterable[str]) -> str:
-    system = _among("system.trim().lower()", declaration().loinc_systems)
-    return _some("code.coding", system, _among("code.trim()", codes))
+def _named(what: str, *, coded: Iterable[int], has_code: bool) -> str:
+    parts = [_loinc(f"code_{what}")] if has_code else []
+    parts += [_some("category.coding", _among(_word(element), f"word_{what}")) for element in ("code", "display")]
+    parts.append(_some("category", _among(_word("text"), f"word_{what}")))
+    for number in coded:
+        system = _among("system.trim().lower()", f"category{number}_systems")
+        code = _among("code.trim().lower()", f"category{number}_{what}")
+        parts.append(_some("category.coding", system, code))
+    return f"({' or '.join(parts)})"
+
+
+def _loinc(codes: str) -> str:
+    return _some("code.coding", _among("system.trim().lower()", "loinc_systems"), _among("code.trim()", codes))
 
 
 def _some(items: str, *criteria: str) -> str:
@@ -99,6 +126,6 @@ def _word(element: str) -> str:
     return f"{element}.trim().lower().replace(' ', '-').replace('_', '-')"
 
 
-def _among(value: str, members: Iterable[str]) -> str:
-    """Whether a text is one of these: they stand as one text, for lists of thousands are no union of as many terms."""
-    return f"'|{'|'.join(sorted(members))}|'.contains('|' & {value}.{_BAR} & '|')"
+def _among(value: str, constant: str) -> str:
+    """Whether a text is one of a constant's, which stand between bars: one that holds a bar is none of them."""
+    return f"%{constant}.contains('|' & {value}.replace('|', '!') & '|')"

@@ -1,4 +1,8 @@
-"""The same rules as SQL over a resource's JSON text, for DuckDB: one expression, each resource read once.
+"""The same rules as SQL over a resource's JSON text, for DuckDB.
+
+`category_sql` and `rule_sql` are expressions, for any query. `classified_sql` is a SELECT for the build: of each
+resource it takes what the rules read, which a parse of the JSON gives, and asks the rules once of each that differs;
+a hundred thousand Observations have a few hundred.
 
 Most Observations have one coding and one category: a few paths, extracted together, decide about them as fast as the
 JSON is parsed. Lists are read where there are lists, and what is declared is looked at where Health Connect's rules say
@@ -61,6 +65,38 @@ def rule_sql(resource: str, resource_type: str, route: str) -> str:
     return _decided(resource, resource_type, route, _quoted)
 
 
+def classified_sql(source: str, keys: Sequence[str]) -> str:
+    """A SELECT: `keys`, `resource_type`, `rule` and `category` (NULL where additional) of every row of a relation.
+
+    Args:
+        source: a relation with `resource_type`, `route` and `resource` (JSON text), and the `keys`; used as it stands.
+        keys: the columns that tell its rows apart.
+    """
+    named = ", ".join(map(_name, keys))
+    taken_along = ", ".join(f"read.{_name(key)}" for key in keys)
+    rule = rule_sql("evidence", "resource_type", "route")
+    taken = (f"WHEN {_quoted(each.id)} THEN {_quoted(each.category)}" for each in rules().values() if each.category)
+    return (
+        f"WITH read AS MATERIALIZED (SELECT {named}, resource_type, route, {_evidence()} AS evidence FROM {source}),\n"
+        f"decided AS MATERIALIZED (SELECT *, CASE rule {' '.join(taken)} END AS category FROM (\n"
+        f"SELECT resource_type, route, evidence, {rule} AS rule\n"
+        f"FROM (SELECT DISTINCT resource_type, route, evidence FROM read)))\n"
+        f"SELECT {taken_along}, read.resource_type, decided.rule, decided.category\n"
+        f"FROM read JOIN decided ON read.evidence IS NOT DISTINCT FROM decided.evidence"
+        f" AND read.resource_type IS NOT DISTINCT FROM decided.resource_type"
+        f" AND read.route IS NOT DISTINCT FROM decided.route"
+    )
+
+
+def _evidence() -> str:
+    """What the rules read of a resource, as JSON of the same shape; NULL for types that they know by name."""
+    read = "TRY(json_extract(resource, ['$.code.coding', '$.category']))"
+    made = (
+        """'{"code":{"coding":' || coalesce(seen[1], 'null') || '},"category":' || coalesce(seen[2], 'null') || '}'"""
+    )
+    return f"CASE resource_type WHEN {_quoted(OBSERVATION)} THEN list_transform([{read}], lambda seen: {made})[1] END"
+
+
 def _category(rule: str) -> str:
     category = rules()[rule].category
     return "NULL" if category is None else _quoted(category)
@@ -101,24 +137,40 @@ def _placed(resource: str, on_phone: str) -> str:
 
 
 def _placed_in_lists(resource: str, on_phone: str) -> str:
+    """The same of lists. The phone's are read up to the first entry that is no object: a typed reading hides those."""
+    typed = f"TRY(from_json({resource}, {_quoted(_SHAPE)}))"
+    categories = "flatten(list_transform(typed.category, lambda concept: concept.coding))"
+    concepts = _until_odd(f"json_extract({resource}, '$.category')")
+    in_concept = _until_odd("json_extract(concept, '$.coding')")
+    read = _first_of("typed.code.coding", categories, "coding.system", "coding.code")
+    read_by_phone = _first_of(
+        _until_odd(f"json_extract({resource}, '$.code.coding')"),
+        f"flatten(list_transform({concepts}, lambda concept: {in_concept}))",
+        "coding->>'$.system'",
+        "coding->>'$.code'",
+    )
+    return f"CASE WHEN {on_phone} THEN {read_by_phone} ELSE list_transform([{typed}], lambda typed: {read})[1] END"
+
+
+def _first_of(codings: str, categories: str, system: str, code: str) -> str:
+    """The place of the first kind that one of these names."""
     known = declaration()
-    concepts = _until_odd("typed.category", on_phone)
-    categories = f"flatten(list_transform({concepts}, lambda concept: {_until_odd('concept.coding', on_phone)}))"
-    loinc = _place("coding.code", [kind.health_connect_loinc for kind in known.kinds])
-    named = _place("coding.code", [kind.health_connect_categories for kind in known.kinds])
+    loinc = _place(code, [kind.health_connect_loinc for kind in known.kinds])
+    named = _place(code, [kind.health_connect_categories for kind in known.kinds])
     return (
-        f"list_transform([TRY(from_json({resource}, {_quoted(_SHAPE)}))], lambda typed: least("
-        f"list_min(list_transform({_until_odd('typed.code.coding', on_phone)}, lambda coding:"
-        f" CASE WHEN coding.system = {_quoted(known.code_system)} THEN {loinc} END)), "
+        f"least(list_min(list_transform({codings}, lambda coding:"
+        f" CASE WHEN ({system}) = {_quoted(known.code_system)} THEN {loinc} END)), "
         f"list_min(list_transform({categories}, lambda coding:"
-        f" CASE WHEN coding.system = {_quoted(known.category_system)} THEN {named} END))))[1]"
+        f" CASE WHEN ({system}) = {_quoted(known.category_system)} THEN {named} END)))"
     )
 
 
-def _until_odd(values: str, on_phone: str) -> str:
-    """Health Connect reads a list up to the first entry that is no object, which is NULL in a typed reading."""
-    odd = f"list_position({values}, NULL)"
-    return f"CASE WHEN {on_phone} AND {odd} > 0 THEN {values}[1:{odd} - 1] ELSE {values} END"
+def _until_odd(value: str) -> str:
+    """The entries of a JSON list up to the first that is no object, as JSON[]; none where it is no list."""
+    listed = f"CASE json_type({value}) WHEN 'ARRAY' THEN from_json({value}, '[\"JSON\"]') ELSE [] END"
+    is_odd = "lambda entry: json_type(entry) IS DISTINCT FROM 'OBJECT'"
+    odd = f"nullif(list_position(list_transform(entries, {is_odd}), true), 0)"
+    return f"list_transform([{listed}], lambda entries: entries[1:coalesce({odd} - 1, len(entries))])[1]"
 
 
 def _declared(resource: str, answer: Answer) -> str:
@@ -205,8 +257,9 @@ def _place(value: str, sets: Sequence[Iterable[str]]) -> str:
 
 def _of_kind(source: str, place: str, answer: Answer) -> str:
     """The answer for the kind at that place, by the rule of that source."""
-    ids = [f"{source}/{kind.name}" for kind in declaration().kinds]
-    return f"([{', '.join(answer(rule) if rule in rules() else 'NULL' for rule in ids)}])[({place}) + 1]"
+    found = ((number, f"{source}/{kind.name}") for number, kind in enumerate(declaration().kinds))
+    cases = (f"WHEN {number} THEN {answer(rule)}" for number, rule in found if rule in rules())
+    return f"CASE {place} {' '.join(cases)} END"
 
 
 def _folded(text: str) -> str:
@@ -215,6 +268,10 @@ def _folded(text: str) -> str:
 
 def _in(value: str, members: Iterable[str]) -> str:
     return f"({value}) IN ({', '.join(map(_quoted, sorted(members)))})"
+
+
+def _name(column: str) -> str:
+    return '"' + column.replace('"', '""') + '"'
 
 
 @cache

@@ -17,6 +17,7 @@ from charthouse.operating.cli import (
     audit,
     consents,
     erasing,
+    explain,
     export,
     keeping,
     keys,
@@ -55,6 +56,7 @@ app.command("erase")(erasing.erase)
 app.command("delete-link")(erasing.delete_link)
 app.command("disconnect")(erasing.disconnect)
 app.add_typer(erasing.requests_app, name="requests")
+app.command("explain")(explain.explain)
 app.command("export")(export.export)
 app.command("verify")(export.verify)
 
