@@ -1,4 +1,4 @@
-"""The records: the category tables, their child tables and two helpers, published in one transaction for the people rebuilt.
+"""The records: the category tables, their child tables and two helpers, published together for the people rebuilt.
 
 Helpers: `built_people` says up to which version of the vault each person's rows stand (and by which declaration of the
 tables), so a night knows who is due without trusting any file; `withheld_rows` names the rows that an audit rule kept

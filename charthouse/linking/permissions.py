@@ -115,8 +115,6 @@ def _of_type(table: str, access: Access) -> Permission:
 def _tables() -> Mapping[str, tuple[str, ...]]:
     """The category tables and their types; of several, the one of orders and requests first."""
     return {
-        table.name: tuple(
-            sorted(table.resource_types, key=lambda kind: (not kind.endswith("Request"), kind))
-        )
+        table.name: tuple(sorted(table.resource_types, key=lambda kind: (not kind.endswith("Request"), kind)))
         for table in tables()
     }

@@ -92,7 +92,10 @@ LAKES: Final = (
     Place("vault.resources", "vault", ("resources",), "person_key", "link_id", "lake"),
     Place("vault.quarantine", "vault", ("quarantine",), "person_key", "link_id", "lake"),
     *_nothing("vault", "random ids of appends", "deposits"),
-    *(Place(f"records.{table.name}", "records", (table.name,), "person_key", "link_id", "lake") for table in all_tables()),
+    *(
+        Place(f"records.{table.name}", "records", (table.name,), "person_key", "link_id", "lake")
+        for table in all_tables()
+    ),
     Place("records.withheld_rows", "records", ("withheld_rows",), "person_key", "row_key", "lake"),
     Place("records.built_people", "records", ("built_people",), "person_key", "", "lake"),
 )

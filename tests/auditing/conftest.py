@@ -32,7 +32,12 @@ KINDS = {
 }
 SOUND: dict[str, dict[str, Any]] = {
     "allergies": {"status": "active", "code": "1", "type": "allergy", "criticality": "low"},
-    "conditions": {"status": "active", "code": "1", "effective_start": "2020-01-01", "effective_start_precision": "day"},
+    "conditions": {
+        "status": "active",
+        "code": "1",
+        "effective_start": "2020-01-01",
+        "effective_start_precision": "day",
+    },
     "medications": {"status": "active", "record_type": "request", "code": "1", "dose": 2.5, "quantity": 30},
     "procedures": {"status": "completed", "code": "1", "effective_start": "2020-01-01"},
     "vaccines": {"status": "completed", "code": "1", "effective_start": "2020-01-01"},

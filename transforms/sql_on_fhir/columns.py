@@ -13,8 +13,8 @@ from transforms.sql_on_fhir.parts import declare, parts_of, struct, struct_type
 from transforms.sql_on_fhir.values import SQL_TYPES, Type, Value
 
 if TYPE_CHECKING:
-    from transforms.sql_on_fhir.compilation import Compilation
     from transforms.sql_on_fhir.definition import Column
+    from transforms.sql_on_fhir.workshop import Workshop
 
 TEMPORAL = {"DATE", "TIMESTAMP", "TIMESTAMP WITH TIME ZONE"}
 
@@ -34,7 +34,7 @@ class OutputColumn:
 class Columns:
     """The columns of a view as they are made, by their names."""
 
-    def __init__(self, shop: Compilation) -> None:
+    def __init__(self, shop: Workshop) -> None:
         self.shop = shop
         self.outputs: dict[str, OutputColumn] = {}
 

@@ -1,7 +1,7 @@
 """Complex types as columns: which parts of a datatype a column holds, and the struct that is made of them.
 
-A column may be declared with a complex type (`CodeableConcept`, `Quantity`, `BackboneElement` …). It becomes a STRUCT of
-the parts below, named as in JSON, every leaf VARCHAR as sent: numbers with their digits, booleans as `true` and `false`.
+A column may be declared with a complex type (`CodeableConcept`, `Quantity`, `BackboneElement` …). It becomes a STRUCT
+of the parts below, named as in JSON, every leaf VARCHAR as sent: numbers with their digits.
 """
 
 from __future__ import annotations

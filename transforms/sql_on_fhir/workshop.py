@@ -94,7 +94,9 @@ class Workshop(Compilation):
         raw = kind.name == "Resource" or f"{parent.place}.{json_name}" in self.raw
         shape = parent.child(json_name, many=element.is_list, leaf=leaf, raw=raw)
         shape.raw = raw
-        if scalar and not shape.sent:  # a struct may have declared it as text; what asks for a number must tell a string from one
+        if (
+            scalar and not shape.sent
+        ):  # a struct may have declared it as text; what asks for a number must tell a string from one
             shape.leaf = leaf
         shape.scalar = scalar
         got = self.descend(value, json_name, many=element.is_list)

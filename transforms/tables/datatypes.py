@@ -162,13 +162,15 @@ def is_present(kind: str, expression: str) -> str:
     if kind in QUANTITIES:
         return f"coalesce({expression}.value <> '', false)"
     if kind == "CodeableConcept":
-        codings = f"coalesce(len(list_filter({expression}.coding, lambda c: coalesce(c.code, c.display) <> '')) > 0, false)"
+        codings = (
+            f"coalesce(len(list_filter({expression}.coding, lambda c: coalesce(c.code, c.display) <> '')) > 0, false)"
+        )
         return f"(coalesce({expression}.text <> '', false) OR {codings})"
     both = {"Range": ("low", "high"), "Ratio": ("numerator", "denominator")}.get(kind)
     if both:
         return "(" + " OR ".join(is_present("Quantity", f"{expression}.{part}") for part in both) + ")"
     if kind == "Period":
-        return f"coalesce({expression}.start, {expression}.\"end\") IS NOT NULL"
+        return f'coalesce({expression}.start, {expression}."end") IS NOT NULL'
     if kind == "SampledData":
         return f"coalesce({expression}.data <> '', false)"
     if kind == "Reference":
@@ -284,7 +286,12 @@ def _quantity(name: str, quantity: str, writer: Writer) -> list[_Made]:
     return [
         (name, "DOUBLE", value, ""),
         (f"{under}text", "VARCHAR", digits, " As sent."),
-        (f"{under}comparator", "VARCHAR", comparator, " What makes the number a bound: <, <=, >=, > …; NULL: it is exact."),
+        (
+            f"{under}comparator",
+            "VARCHAR",
+            comparator,
+            " What makes the number a bound: <, <=, >=, > …; NULL: it is exact.",
+        ),
         (f"{under}unit", "VARCHAR", sql.words(f"{quantity}.unit"), " The unit in the sender's words."),
         (f"{under}unit_code", "VARCHAR", sql.words(f"{quantity}.code"), " The unit's code."),
         (f"{under}unit_system", "VARCHAR", sql.words(f"{quantity}.system"), " The system of that code."),
@@ -292,7 +299,7 @@ def _quantity(name: str, quantity: str, writer: Writer) -> list[_Made]:
 
 
 def best_coding(codings: str, writer: Writer, prefer: Sequence[str]) -> str:
-    """The coding to show: of the first preferred system, else the one that a person chose, else the first with a code."""
+    """The coding to show: of the first preferred system, else the one that a person chose, else the first coded."""
     p, known = writer.fresh(), ranks(tuple(prefer))
     chosen = f"coalesce({known}[{p}.system], CASE WHEN {p}.userSelected = 'true' THEN 80 ELSE 90 END)"
     rank = f"CASE WHEN coalesce({p}.code, '') = '' THEN 99 ELSE {chosen} END"
@@ -412,8 +419,8 @@ def _listed(
     if kind.family is not None:
         sql_type, made = _alone(kind, each, inner, prefer)[0][1:3]
         made = inner.wrapped(made)
-        whole = f"list_filter(list_transform({expression}, lambda {each}: {made}), lambda n: n IS NOT NULL)"
-        return [Field(listed, f"{sql_type}[]", whole, about)]
+        texts = f"list_filter(list_transform({expression}, lambda {each}: {made}), lambda n: n IS NOT NULL)"
+        return [Field(listed, f"{sql_type}[]", texts, about)]
     item_type, item = _struct(_alone(kind, each, inner, prefer), each, inner)
     there = f"list_filter({expression}, lambda n: n IS NOT NULL)"
     whole = Field(listed, f"{item_type}[]", f"list_transform({there}, lambda {each}: {item})", f"{about} All of them.")

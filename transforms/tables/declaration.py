@@ -1,7 +1,7 @@
-"""The declarations of the tables, `schemas/tables/<table>.json`: which elements of which resources, and what is its own.
+"""The declarations of the tables, `schemas/tables/<table>.json`: which elements of which resources.
 
-A declaration names elements as FHIR R4 does (`onset[x]`, `hospitalization.admitSource`); types and cardinality come from
-R4 itself. Its parts:
+A declaration names elements as FHIR R4 does (`onset[x]`, `hospitalization.admitSource`); types and cardinality come
+from R4 itself. Its parts:
 
 - `resources`: the types that the rows are made from.
 - `rows`: an element whose items are rows too, beside the resource's own row (`component`).
@@ -9,9 +9,9 @@ R4 itself. Its parts:
 - `category`: the rule of `codes/observation_categories.json` that picks the resources.
 - `common`: what feeds the columns that every table begins with.
 - `negated`: what says that something is not so.
-- `columns`, `row_columns`: what is the table's own, of the resource and of the row. `element` is a path, a list of paths
-  of which the first that says something counts, or a path for each type. `path` and `type` stand for an element that
-  FHIRPath must pick.
+- `columns`, `row_columns`: what is the table's own, of the resource and of the row. `element` is a path, a list of
+  paths of which the first that says something counts, or a path for each type. `path` and `type` stand for an element
+  that FHIRPath must pick.
 - `like`: another file, in `schemas/tables/shared`, that this one completes.
 """
 
@@ -193,7 +193,8 @@ class _Reader:
             raise TableError(f"{self.table}: {name}: it repeats in one resource and not in another")
         alternatives = {
             resource: tuple(
-                tuple(self.view_columns(name, each, number, single=len(kinds) == 1)) for number, each in enumerate(several)
+                tuple(self.view_columns(name, each, number, single=len(kinds) == 1))
+                for number, each in enumerate(several)
             )
             for resource, several in found.items()
         }

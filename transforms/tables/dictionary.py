@@ -7,8 +7,8 @@ from transforms.tables.table import Table, all_tables
 _HEAD = """\
 # Data dictionary
 
-Generated from `schemas/tables/*.json` by `python -m transforms.tables`; a test compares it. How to query the tables, and
-what the endings `_precision`, `_text` and `_key` mean, is told in [analysts.md](analysts.md).
+Generated from `schemas/tables/*.json` by `python -m transforms.tables`; a test compares it. How to query the tables,
+and what the endings `_precision`, `_text` and `_key` mean, is told in [analysts.md](analysts.md).
 """
 
 

@@ -26,7 +26,16 @@ _REFS = "resource_refs"
 _TARGETS = "named_targets"
 
 NO_LINKS = "(SELECT NULL::VARCHAR AS link_id, NULL::VARCHAR AS provider, NULL::VARCHAR AS route)"
-CARRIED = ("person_key", "link_id", "resource_type", "resource_id", "last_updated", "link_provider", "link_route", "refs")
+CARRIED = (
+    "person_key",
+    "link_id",
+    "resource_type",
+    "resource_id",
+    "last_updated",
+    "link_provider",
+    "link_route",
+    "refs",
+)
 """What the tables' queries take along from `resources`, beside the text of the resource."""
 
 NAMED_TYPES = (
@@ -87,14 +96,16 @@ def _targets(source: str) -> str:
     contained = (
         f"SELECT link_id, resource_key || '#' || ltrim(json_extract_string(held, '$.id'), '#') AS key,"
         f" resource_key, json_extract_string(held, '$.resourceType') AS kind, held::VARCHAR AS resource FROM (\n"
-        f"  SELECT link_id, {_key('')} AS resource_key, unnest(from_json(resource, '{{\"contained\":[\"JSON\"]}}').contained)"
+        f"  SELECT link_id, {_key('')} AS resource_key,"
+        ' unnest(from_json(resource, \'{"contained":["JSON"]}\').contained)'
         f" AS held FROM {source} WHERE contains(resource, '\"contained\"')\n)"
     )
     found = (
         f"SELECT link_id, {_key('')} AS key, {_key('')} AS resource_key, resource_type AS kind, resource FROM {source}"
         f" WHERE resource_type IN ({types})\nUNION ALL\nSELECT * FROM ({contained}) WHERE kind IN ({types})"
     )
-    human = "coalesce(r.name ->> '$[0].text', nullif(concat_ws(' ', r.name ->> '$[0].given[0]', r.name ->> '$[0].family'), ''))"
+    parts = "nullif(concat_ws(' ', r.name ->> '$[0].given[0]', r.name ->> '$[0].family'), '')"
+    human = f"coalesce(r.name ->> '$[0].text', {parts})"
     return (
         "SELECT link_id, key, resource_key, kind, r.period.start AS start, r.practitioner AS practitioner,\n"
         "  r.organization AS organization, r.ingredient AS ingredient,\n"
@@ -105,7 +116,8 @@ def _targets(source: str) -> str:
         f" coalesce({words('r.code.text')}, {words('r.code.coding[1].display')}, {words('r.code.coding[1].code')})\n"
         "    WHEN kind = 'Specimen' THEN coalesce(r.type ->> '$.text', r.type ->> '$.coding[0].display')\n"
         "    WHEN json_type(r.name) = 'VARCHAR' THEN r.name ->> '$' END AS display\n"
-        f"FROM (\nSELECT link_id, key, resource_key, kind, unnest([TRY(from_json(resource, {spec}))]) AS r FROM (\n{found}\n)\n)"
+        "FROM (\nSELECT link_id, key, resource_key, kind,"
+        f" unnest([TRY(from_json(resource, {spec}))]) AS r FROM (\n{found}\n)\n)"
     )
 
 
@@ -115,13 +127,17 @@ def _named() -> str:
     A malformed record may contain the same id twice: one row a key, the same one every night.
     """
     item = "i.itemCodeableConcept"
-    of_ingredient = f"coalesce({words(f'{item}.text')}, {words(f'{item}.coding[1].display')}, {words(f'{item}.coding[1].code')})"
+    of_ingredient = (
+        f"coalesce({words(f'{item}.text')}, {words(f'{item}.coding[1].display')}, {words(f'{item}.coding[1].code')})"
+    )
     return f"""WITH targets AS (
   SELECT DISTINCT ON (key) * FROM {_TARGETS} ORDER BY key, concept IS NULL, display, start, kind
 ), parts AS (
-  SELECT key, nth, coalesce({of_ingredient}, {words('i.itemReference.display')}) AS name,
-    {item} AS concept, {_target('i.itemReference.reference', 't')} AS target
-  FROM (SELECT key, link_id, resource_key, unnest(ingredient) AS i, unnest(range(len(ingredient))) AS nth FROM targets) AS t
+  SELECT key, nth, coalesce({of_ingredient}, {words("i.itemReference.display")}) AS name,
+    {item} AS concept, {_target("i.itemReference.reference", "t")} AS target
+  FROM (
+    SELECT key, link_id, resource_key, unnest(ingredient) AS i, unnest(range(len(ingredient))) AS nth FROM targets
+  ) AS t
 ), ingredients AS (
   SELECT parts.key, string_agg(coalesce(parts.name, other.display), ' / ' ORDER BY nth) AS display,
     flatten(list(coalesce(parts.concept.coding, other.concept.coding) ORDER BY nth)
@@ -129,14 +145,15 @@ def _named() -> str:
   FROM parts LEFT JOIN targets AS other ON other.key = parts.target GROUP BY parts.key
 )
 SELECT targets.key, targets.link_id, targets.kind, targets.start,
-  coalesce(targets.display, {words('targets.practitioner.display')}, person.display,
-    {words('targets.organization.display')}, organization.display, ingredients.display) AS display,
+  coalesce(targets.display, {words("targets.practitioner.display")}, person.display,
+    {words("targets.organization.display")}, organization.display, ingredients.display) AS display,
   CASE WHEN targets.kind IN ('Medication', 'Substance') THEN
     CASE WHEN targets.concept.text <> '' OR len(targets.concept.coding) > 0 THEN targets.concept
-      ELSE {{'coding': ingredients.codings, 'text': ingredients.display, 'extension': NULL}}::{CONCEPT_TYPE} END END AS concept
+      ELSE {{'coding': ingredients.codings, 'text': ingredients.display, 'extension': NULL}}::{CONCEPT_TYPE}
+    END END AS concept
 FROM targets
-LEFT JOIN targets AS person ON person.key = {_target('targets.practitioner.reference', 'targets')}
-LEFT JOIN targets AS organization ON organization.key = {_target('targets.organization.reference', 'targets')}
+LEFT JOIN targets AS person ON person.key = {_target("targets.practitioner.reference", "targets")}
+LEFT JOIN targets AS organization ON organization.key = {_target("targets.organization.reference", "targets")}
 LEFT JOIN ingredients ON ingredients.key = targets.key"""
 
 
@@ -145,14 +162,14 @@ def _references(source: str) -> str:
     found = r"regexp_extract_all(resource, '\"reference\"\s*:\s*\"((?:[^\"\\]|\\.)*)\"', 1)"
     useful = "lambda p: NOT (contains(p, 'Patient/') OR (contains(p, 'Encounter/') AND NOT starts_with(p, '#')))"
     return f"""WITH candidates AS (
-  SELECT link_id, resource_type, resource_id, {_key('')} AS resource_key,
+  SELECT link_id, resource_type, resource_id, {_key("")} AS resource_key,
     unnest(list_distinct(list_filter({found}, {useful}))) AS sent
   FROM {source}
 ), pointing AS (
   SELECT link_id, resource_type, resource_id, resource_key, replace(sent, '\\/', '/') AS reference FROM candidates
 ), resolved AS (
   SELECT pointing.link_id, resource_type, resource_id, reference, key, display FROM pointing
-  JOIN {NAMED} ON key = {_target('reference', 'pointing')}
+  JOIN {NAMED} ON key = {_target("reference", "pointing")}
   UNION ALL
   SELECT pointing.link_id, pointing.resource_type, pointing.resource_id, reference,
     other.link_id || '/' || other.resource_type || '/' || other.resource_id AS key, {NAMED}.display

@@ -12,7 +12,6 @@ from transforms.sql_on_fhir.parts import parts_of, struct_type
 from transforms.sql_on_fhir.values import FAMILY
 from transforms.tables import text as sql
 from transforms.tables.datatypes import (
-    QUANTITIES,
     Field,
     Writer,
     absent_reasons,
@@ -74,7 +73,9 @@ class _Row:
         """The rows of one view, in the columns of all of them, and what every rule needs of a row."""
         declaration = self.declaration
         own = self.types([resource])
-        listed = [f"CAST(NULL AS {kind}) AS {sql.quoted(name)}" for name, kind in self.types().items() if name not in own]
+        listed = [
+            f"CAST(NULL AS {kind}) AS {sql.quoted(name)}" for name, kind in self.types().items() if name not in own
+        ]
         subject = "subject.reference"
         listed += [
             "link_id || '/' || resource_type || '/' || resource_id AS resource_key",
@@ -110,7 +111,9 @@ class _Row:
         """The columns of a child table."""
         own = [each for declared in self.declaration.columns for each in self.own(declared)]
         about = f"The row of `{self.declaration.of}` that it belongs to."
-        yield Field("row_key", "VARCHAR", f"resource_key || '/0/' || {ITEM}", "Names the row: `<parent_key>/<number>`. Unique.")
+        yield Field(
+            "row_key", "VARCHAR", f"resource_key || '/0/' || {ITEM}", "Names the row: `<parent_key>/<number>`. Unique."
+        )
         yield Field("parent_key", "VARCHAR", "resource_key || '/0'", about)
         yield Field("person_key", "VARCHAR", "person_key", "The person: random, says nothing about who it is.")
         yield Field("link_id", "VARCHAR", "link_id", "The link (a person at a provider) that the record came by.")
@@ -126,7 +129,9 @@ class _Row:
         rows = declaration.rows is not None
         number = NUMBER if rows else "0"
         concept = self.concept()
-        code = {each.name: each for each in fields("code", {"CodeableConcept": concept}, writer, prefer=declaration.prefer)}
+        code = {
+            each.name: each for each in fields("code", {"CodeableConcept": concept}, writer, prefer=declaration.prefer)
+        }
         codings = f"{concept}.coding"
         words = code["code_text"].sql
         if "drug_display" in self.looked_up_names():
@@ -147,13 +152,28 @@ class _Row:
         own = [*self.system_columns(codings), *dated]
         own += [each for declared in declaration.columns for each in self.own(declared)]
         if rows:
-            own.insert(0, Field(NUMBER, "BIGINT", f"CAST({NUMBER} AS BIGINT)", "0 for the observation itself, 1… for its components."))
+            own.insert(
+                0,
+                Field(
+                    NUMBER,
+                    "BIGINT",
+                    f"CAST({NUMBER} AS BIGINT)",
+                    "0 for the observation itself, 1… for its components.",
+                ),
+            )
         if declaration.record_types:
-            cases = " ".join(f"WHEN {sql.literal(k)} THEN {sql.literal(v)}" for k, v in declaration.record_types.items())
+            cases = " ".join(
+                f"WHEN {sql.literal(k)} THEN {sql.literal(v)}" for k, v in declaration.record_types.items()
+            )
             about = ", ".join(declaration.record_types.values())
             own.insert(0, Field("record_type", "VARCHAR", f"CASE resource_type {cases} END", f"Which of: {about}."))
         own.append(self.absent())
-        yield Field("row_key", "VARCHAR", f"resource_key || '/' || {number}", "Names the row: `<resource_key>/<number>`. Unique.")
+        yield Field(
+            "row_key",
+            "VARCHAR",
+            f"resource_key || '/' || {number}",
+            "Names the row: `<resource_key>/<number>`. Unique.",
+        )
         yield Field("person_key", "VARCHAR", "person_key", "The person: random, says nothing about who it is.")
         yield Field("link_id", "VARCHAR", "link_id", "The link (a person at a provider) that the record came by.")
         yield Field("resource_key", "VARCHAR", "resource_key", "The FHIR resource: `<link_id>/<Type>/<id>`.")
@@ -171,14 +191,26 @@ class _Row:
         yield Field("recorded_at", "TIMESTAMPTZ", recorded, "When it was recorded or issued.")
         yield Field("last_updated", "TIMESTAMPTZ", updated, "When the provider last changed it (`meta.lastUpdated`).")
         yield Field("is_entered_in_error", "BOOLEAN", _any(entered), "Whether the sender says that it never was so.")
-        yield Field("is_negated", "BOOLEAN", self.negated(status, error, error_codings, codings, words), "Whether it says that something is not so: refuted, not done, not to be given, none known.")
+        yield Field(
+            "is_negated",
+            "BOOLEAN",
+            self.negated(status, error, error_codings, codings, words),
+            "Whether it says that something is not so: refuted, not done, not to be given, none known.",
+        )
         yield Field("encounter_key", "VARCHAR", visit, "The visit it was made in.")
         yield Field("mapping_version", "VARCHAR", sql.literal(MAPPING_VERSION), "The version of the mapping.")
         yield Field("codings", code["code_codings"].type, self.all_codings(code["code_codings"].sql), "All codings.")
         yield Field("remarks", "VARCHAR[]", self.remarks(), "Rules that the row breaks, and what could not be read.")
         yield Field("effective_start_day", "DATE", start[2].sql, "The start on the sender's own calendar.")
-        yield Field("effective_start_offset", "VARCHAR", start[3].sql, "The offset from UTC as sent; NULL: read in UTC.")
-        yield Field("encounter_start", "TIMESTAMPTZ", visit_start, "When the visit began: never passed off as the record's own date.")
+        yield Field(
+            "effective_start_offset", "VARCHAR", start[3].sql, "The offset from UTC as sent; NULL: read in UTC."
+        )
+        yield Field(
+            "encounter_start",
+            "TIMESTAMPTZ",
+            visit_start,
+            "When the visit began: never passed off as the record's own date.",
+        )
         yield from own
 
     def kinds(self, declared: Declared) -> dict[str, str]:
@@ -203,7 +235,8 @@ class _Row:
         """The columns of an element that is the table's own."""
         kinds = self.kinds(declared)
         within = next(
-            (_kind(each) for found in declared.alternatives.values() for alternative in found for each in alternative), None
+            (_kind(each) for found in declared.alternatives.values() for alternative in found for each in alternative),
+            None,
         )
         if declared.first_row_only:
             kinds = {kind: f"CASE WHEN {NUMBER} = 0 THEN {each} END" for kind, each in kinds.items()}
@@ -225,7 +258,9 @@ class _Row:
             made = self.with_reason(made, kinds["CodeableConcept"])
         if declared.name == "member":
             there = f"len({made[-1].sql}) > 0"
-            made.append(Field("has_members", "BOOLEAN", f"coalesce({there}, false)", "Whether it groups other observations."))
+            made.append(
+                Field("has_members", "BOOLEAN", f"coalesce({there}, false)", "Whether it groups other observations.")
+            )
         return made
 
     def about_value(self, kinds: dict[str, str]) -> list[Field]:
@@ -269,7 +304,11 @@ class _Row:
             if declared.many or declared.name in {"value", "data_absent_reason", "subject"}:
                 continue
             reasons = [sql.absent_reason(sql.quoted(each)) for each in self.sides(declared)]
-            names = {column.name: column.type for resource in self.declaration.resources for column in declared.view_columns(resource)}
+            names = {
+                column.name: column.type
+                for resource in self.declaration.resources
+                for column in declared.view_columns(resource)
+            }
             reasons += [reason for name, kind in names.items() for reason in absent_reasons(kind, sql.quoted(name))]
             if reasons:
                 found.append((declared.name, self.writer.let(f"coalesce({', '.join(reasons)})")))
@@ -277,7 +316,9 @@ class _Row:
         any_ = " OR ".join(f"{reason} IS NOT NULL" for _, reason in found)
         listed = f"CASE WHEN {any_} THEN list_filter([{members}], lambda p: p.reason IS NOT NULL) END"
         kind = "STRUCT(element VARCHAR, reason VARCHAR)[]"
-        return Field("absent", kind, f"CAST({listed} AS {kind})", "What the sender left out, and the reason given for it.")
+        return Field(
+            "absent", kind, f"CAST({listed} AS {kind})", "What the sender left out, and the reason given for it."
+        )
 
     # -- the common columns -------------------------------------------------------------------------------------------
 
@@ -350,20 +391,20 @@ class _Row:
             if key == "effective":
                 starts, ends = begun, ended
                 if "end" in common and ended:
-                    own += self.extra(f"{base}_end", ended[0])
+                    own += self.beside(f"{base}_end", ended[0])
                     ends = []
             else:
                 instants = [each for kind, each in kinds.items() if kind in {"dateTime", "date", "instant"}]
                 ends = [*instants, *ended]
                 if "Period" in kinds:
-                    own += self.extra(f"{base}_start", f"{kinds['Period']}.start")
+                    own += self.beside(f"{base}_start", f"{kinds['Period']}.start")
             others = {kind: each for kind, each in kinds.items() if kind not in _DATED or kind == "Timing"}
             if others:
                 own += fields(base, others, writer, about="When, in other words than a date.", choice=True)
         start = fields("start", {"dateTime": self.text(starts)}, writer)
         return start, fields("end", {"dateTime": self.text(ends)}, writer), own
 
-    def extra(self, name: str, text: str) -> list[Field]:
+    def beside(self, name: str, text: str) -> list[Field]:
         """A date beside start and end."""
         return fields(name, {"dateTime": text}, self.writer, about="A date beside those of the row.")
 
@@ -391,7 +432,9 @@ class _Row:
         self.looked_up.append("visit.start AS visit_start")
         return key, sql.instant("visit_start")
 
-    def negated(self, status: str | None, error: str | None, error_codings: str | None, codings: str, words: str) -> str:
+    def negated(
+        self, status: str | None, error: str | None, error_codings: str | None, codings: str, words: str
+    ) -> str:
         """Whether the row says that something is not so."""
         said: list[str] = []
         negated = self.declaration.negated
@@ -425,7 +468,9 @@ class _Row:
 
 
 def _any(conditions: list[str]) -> str:
-    return f"coalesce({' OR '.join(f'coalesce({each}, false)' for each in conditions)}, false)" if conditions else "false"
+    return (
+        f"coalesce({' OR '.join(f'coalesce({each}, false)' for each in conditions)}, false)" if conditions else "false"
+    )
 
 
 def _base(declared: Declared) -> str:

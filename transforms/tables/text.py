@@ -66,7 +66,8 @@ def offset(text: str, read: str) -> str:
 def number(text: str) -> str:
     """A number as DOUBLE, also where it was sent as a string; NULL where it is none, or beyond a DOUBLE."""
     read = f"TRY_CAST({text} AS DOUBLE)"
-    return f"CASE WHEN regexp_full_match({text}, '\\s*[-+]?[0-9.]+([eE][-+]?[0-9]+)?\\s*') AND isfinite({read}) THEN {read} END"
+    is_one = f"regexp_full_match({text}, '\\s*[-+]?[0-9.]+([eE][-+]?[0-9]+)?\\s*')"
+    return f"CASE WHEN {is_one} AND isfinite({read}) THEN {read} END"
 
 
 def whole(text: str) -> str:

@@ -58,7 +58,7 @@ def view_of(declaration: Declaration, resource: str) -> dict[str, Any]:
         select.append(
             {"forEach": declaration.each[resource], "column": [_numbered(ITEM, "%rowIndex + 1", about), *in_row]}
         )
-    view = {
+    view: dict[str, Any] = {
         "resourceType": "ViewDefinition",
         "name": declaration.name,
         "title": declaration.title,
@@ -73,7 +73,7 @@ def view_of(declaration: Declaration, resource: str) -> dict[str, Any]:
 
 
 def view_columns(declared: Declared, resource: str) -> tuple[ViewColumn, ...]:
-    """What the view reads for an element: its types, and beside a primitive the extensions that say why it is missing."""
+    """What the view reads for an element: its types, and beside a primitive the extensions that excuse it."""
     own = declared.view_columns(resource)
     if declared.name not in SIDES:
         return own
@@ -124,7 +124,7 @@ def _constants() -> list[dict[str, str]]:
 
 def _where(category: str) -> list[dict[str, str]]:
     """The rule of the category, and that no earlier one is met: the first that is decides."""
-    conditions = []
+    conditions: list[dict[str, str]] = []
     for rule in _categories()["rules"]:
         if rule["table"] == category:
             return [{"path": _met(rule), "description": f"The rule of {category}."}, *conditions]

@@ -124,9 +124,7 @@ def _entries(held: Holdings, section: Section) -> list[Entry]:
     words = "coalesce(text, display, code, '')"
     value = "''"
     if section.table in ("lab_results", "vitals", "social_history", "pregnancy"):
-        value = (
-            "concat_ws(' ', nullif(concat(value_comparator, coalesce(value_text, value_display)), ''), value_unit)"
-        )
+        value = "concat_ws(' ', nullif(concat(value_comparator, coalesce(value_text, value_display)), ''), value_unit)"
     per = "observation_code" if section.each else "resource_key"
     query = f"resource_key, {words}, {section.date}::DATE::VARCHAR, {value}"
     where = f"({section.where}) AND NOT is_entered_in_error AND ({section.negated} OR NOT is_negated)"

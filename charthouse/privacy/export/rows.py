@@ -23,8 +23,23 @@ SAID: Final = {
 }
 NAMES: Final = ("text", "display", "medication_display", "code", "class_display", "service_type_display")
 _HIDDEN: Final = frozenset(
-    ("row_key", "person_key", "link_id", "provider", "route", "mapping_version", "remarks", "codings", "has_value")
-    + ("has_members", "has_components", "component_number", "value_type", "record_type", "absent")
+    [
+        "row_key",
+        "person_key",
+        "link_id",
+        "provider",
+        "route",
+        "mapping_version",
+        "remarks",
+        "codings",
+        "has_value",
+        "has_members",
+        "has_components",
+        "component_number",
+        "value_type",
+        "record_type",
+        "absent",
+    ]
 )
 _ENDINGS: Final = ("_precision", "_text", "_day", "_offset", "_system", "_codings", "_unit_code")
 _WORDS: Final = {
@@ -113,7 +128,9 @@ def _words(value: Any) -> str:
     if not isinstance(value, dict):
         return "" if value is None else str(value)
     names = ("text", "display", "code", "key")
-    found = (each for name in names for key, each in value.items() if each and (key == name or key.endswith(f"_{name}")))
+    found = (
+        each for name in names for key, each in value.items() if each and (key == name or key.endswith(f"_{name}"))
+    )
     return str(next(found, ""))
 
 

@@ -103,7 +103,8 @@ class Sheet:
         for code, unit_text, count in everything(self._connection, series):
             every = max(1, -(-count // MEASURED_MOST))
             query = f"""
-                SELECT coalesce(text, display, code), {self._date}, value, reference_ranges[1].low, reference_ranges[1].high
+                SELECT coalesce(text, display, code), {self._date}, value,
+                       reference_ranges[1].low, reference_ranges[1].high
                 FROM sheet WHERE {there} AND {what} = ? AND {unit} = ? AND sheet_place % {every} = 0
                 ORDER BY {self._date}, sheet_place
             """
