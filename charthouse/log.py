@@ -48,7 +48,7 @@ _ASSIGNED = re.compile(
 )
 _OPAQUE = re.compile(r"(?<![\w/+-])(?=[\w+-]*[a-z])(?=[\w+-]*[A-Z])(?=[\w+-]*\d)[\w+-]{32,}={0,2}")
 _QUERY = re.compile(r"(https?://[^\s?#'\"]+)[?#][^\s'\"]*")
-_PATIENT = re.compile(r"\b(Patient|Person|RelatedPerson)/[^/?#|\s\"'<>,;()]+")
+_PATIENT = re.compile(r"\b(Patient|Person|RelatedPerson)/[^/?#|\s\"'<>,;)\]}]+")
 _RESOURCE = re.compile(r"[\"']resourceType[\"']|<\?xml|<div\b")
 _WORDS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|[^A-Za-z0-9]+")
 

@@ -19,6 +19,8 @@ from typing import IO, TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from transforms import torn_json
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -61,11 +63,17 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Something that could not be read: file, line (from 1) and a reason without content."""
+    """Something that could not be read: file, line, a reason without content, and which entry of a Bundle, from 1."""
 
     file: str
     line: int
     reason: str
+    entry: int | None = None
+
+    @property
+    def where(self) -> str:
+        """`people.json:1`, or `people.json:1 entry 3`."""
+        return f"{self.file}:{self.line}" + (f" entry {self.entry}" if self.entry else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +207,11 @@ def _values(text: bytes, name: str, line: int, types: frozenset[str]) -> Iterato
             yield from _guarded(text[at : at + end], name, below, types)
             at += end
             continue
+        bundle = _torn_bundle(text[at:])
+        if bundle is not None:
+            kind, parts = bundle
+            yield from _entries(kind, parts, name, below, types, _Lines(text[at:], below), 0)
+            return
         yield Fault(name, _line_of_error(text, at, error, below), _json_reason(error, text))
         lines = text[at:].split(b"\n")[1:]
         if at or (lines and _is_json(lines[0])):
@@ -252,16 +265,42 @@ def _bundle(raw: bytes, name: str, line: int, types: frozenset[str], lines: _Lin
     if parts is None:
         yield Fault(name, line, "the Bundle's entry is not a list")
         return
+    yield from _entries(kind, parts, name, line, types, lines, depth)
+
+
+def _torn_bundle(text: bytes) -> tuple[str, list[msgspec.Raw]] | None:
+    """The type and the entries of a Bundle that is no JSON only for a fault within an entry; else None.
+
+    Half a surrogate pair is no fault: servers read it as U+FFFD.
+    """
+    places, whole = torn_json.members(text)
+    start = places.get("entry", (0, 0))[0]
+    if not whole or _text(_part(text, places, "resourceType")) != "Bundle" or text[start : start + 1] != b"[":
+        return None
+    parts = [torn_json.whole_pairs(text[slice(*span)]) for span in torn_json.items(text, start)]
+    return _text(_part(text, places, "type")) or "collection", [msgspec.Raw(part) for part in parts]
+
+
+def _part(text: bytes, places: dict[str, torn_json.Span], name: str) -> msgspec.Raw:
+    return msgspec.Raw(text[slice(*places.get(name, (0, 0)))])
+
+
+def _entries(
+    kind: str, parts: list[msgspec.Raw], name: str, line: int, types: frozenset[str], lines: _Lines, depth: int
+) -> Iterator[Part]:
+    """What the entries of a Bundle bring."""
+    places = [(lines.of(part), number, part) for number, part in enumerate(parts, 1)]
     if kind == "history":
-        parts.reverse()  # R4 §3.1.0.9: the newest comes first
+        places.reverse()  # R4 §3.1.0.9: the newest comes first
     found: list[Entry] = []
     deleted: list[str] = []
     nested: list[bytes] = []
-    for part in parts:
+    for at, number, part in places:
         try:
             wrapper = _ENTRY.decode(part)
         except _UNREADABLE:
-            yield Fault(name, lines.of(part), "a Bundle entry is not an object")
+            torn = not _is_json(bytes(part))
+            yield Fault(name, at, f"a Bundle entry is {'no valid JSON' if torn else 'not an object'}", number)
             continue
         request = wrapper.request if isinstance(wrapper.request, dict) else {}
         method = request.get("method")
@@ -274,7 +313,7 @@ def _bundle(raw: bytes, name: str, line: int, types: frozenset[str], lines: _Lin
             continue
         entry = _resource(content, types)
         if isinstance(entry, str):
-            yield Fault(name, lines.of(part), entry)
+            yield Fault(name, at, entry, number)
         elif entry.type == "Bundle":
             nested.append(content)
         elif entry.type in _NO_RECORDS:

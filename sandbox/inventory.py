@@ -63,7 +63,7 @@ def take_inventory(store: Store, tally: Tally, changes: Changes) -> dict[str, An
         "aside": dict(tally.aside),
         "unreadable": tally.reasons.total(),
         "reasons": dict(tally.reasons.most_common()),
-        "faults": [{"where": f"{fault.file}:{fault.line}", "reason": fault.reason} for fault in tally.faults],
+        "faults": [{"where": fault.where, "reason": fault.reason} for fault in tally.faults],
     }
     with store.writing():
         store.set("inventory", orjson.dumps(inventory).decode())

@@ -13,6 +13,8 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
+from transforms import ids
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -22,11 +24,11 @@ _KEY: Final = b'"reference"'
 _VALUE: Final = re.compile(rb'\s*:\s*"([^"\\]*(?:\\.[^"\\]*)*)"', re.DOTALL)
 _URL: Final = re.compile(rb'("url"\s*:\s*")(urn:(?:uuid|oid):[^"\\]*)"')
 _CONDITIONAL: Final = re.compile(r"([A-Z][A-Za-z]{1,63})\?(.+)", re.DOTALL)
-_RESTFUL: Final = re.compile(r"(https?://\S+)/([A-Z][A-Za-z]{1,63}/[A-Za-z0-9\-.]{1,64})(?:/_history/[^/]+)?")
+_RESTFUL: Final = re.compile(rf"(https?://\S+)/([A-Z][A-Za-z]{{1,63}}/{ids.ID})(?:/_history/[^/]+)?")
 _URN: Final = re.compile(
     r"urn:(?:uuid:(?=[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$)|oid:)([A-Za-z0-9\-.]{1,64})"
 )
-ID: Final = re.compile(r"[A-Za-z0-9\-.]{1,64}")
+ID: Final = re.compile(ids.ID)
 
 
 @dataclass(slots=True)

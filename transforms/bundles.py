@@ -12,6 +12,9 @@ from typing import Any, Final, Literal, TypeVar
 
 import msgspec
 
+from transforms.ids import ID
+from transforms.torn_json import items, members, whole_pairs
+
 Mode = Literal["match", "include", "outcome"]
 PageFault = Literal["empty", "html", "xml", "not_json", "operation_outcome", "not_a_bundle"]
 
@@ -30,7 +33,10 @@ class PageError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One resource of a page: its bytes as received, why it is there, and its `fullUrl` if it has one."""
+    """One resource of a page: its bytes as received, why it is there, and its `fullUrl` if it has one.
+
+    What is no readable JSON is an entry too: the resource as far as it can be told from the rest, or else the whole.
+    """
 
     raw: bytes
     mode: Mode
@@ -42,8 +48,8 @@ class Page:
     """A Bundle, read.
 
     `next_url` is the link to the page that follows, `total` the server's count of matches over all pages,
-    `last_updated` the Bundle's own `meta.lastUpdated`, `skipped` the number of entries that hold no resource, and
-    `type` the Bundle's type (`searchset` for a search).
+    `last_updated` the Bundle's own `meta.lastUpdated`, `skipped` the number of entries that hold no resource, `torn`
+    the number of those that are no JSON, and `type` the Bundle's type (`searchset` for a search).
     """
 
     entries: tuple[Entry, ...]
@@ -52,6 +58,7 @@ class Page:
     last_updated: str | None
     skipped: int = 0
     type: str | None = None
+    torn: int = 0
 
 
 class _Fields(msgspec.Struct):
@@ -108,6 +115,9 @@ _PARTS: Final = msgspec.json.Decoder(list[msgspec.Raw])
 _LOOSE_ENTRY: Final = msgspec.json.Decoder(_LooseEntry)
 _LINK: Final = msgspec.json.Decoder(_Link)
 _META: Final = msgspec.json.Decoder(_Meta)
+_PARTS_OF_PAGE: Final = tuple(name for name in _Fields.__struct_fields__ if name != "entry")
+_RAW: Final = msgspec.json.Decoder(msgspec.Raw)
+_ANY: Final = msgspec.json.Decoder()
 _INTEGER: Final = msgspec.json.Decoder(int)
 _TEXT: Final = msgspec.json.Decoder(str)
 _STUB: Final = msgspec.json.Decoder(_Stub)
@@ -119,20 +129,24 @@ def read_page(body: bytes) -> Page:
 
     Tolerates a byte order mark, white space, a missing `entry`, entries without `resource` (counted in `skipped`) and
     parts of a wrong type (treated as absent; an `entry` that is no list counts as one skipped, a `link` as the only
-    one). Half of a surrogate pair, as writers leave it that cut texts short, is read as U+FFFD. Any type of Bundle is
-    read; `Page.type` says which it was.
+    one). Half of a surrogate pair, as writers leave it that cut texts short, is read as U+FFFD. JSON that is broken
+    within an entry costs that entry (counted in `torn`): the others, and the links, are read all the same. Any type of
+    Bundle is read; `Page.type` says which it was.
 
     Raises:
         PageError: the body is no Bundle; `reason` says what it is instead.
     """
     text = body.removeprefix(_BOM)
-    fields = _lenient(_FIELDS, text) or _lenient(_FIELDS, _whole_pairs(text))
+    fields = _lenient(_FIELDS, text)
+    torn: list[bytes] | None = None
     if fields is None:
-        raise PageError(_what_it_is(_whole_pairs(text)))
+        fields, torn = _torn_bundle(text)
+    if fields is None:
+        raise PageError(_what_it_is(whole_pairs(text)))
     kind = _lenient(_TEXT, fields.resourceType)
     if kind != "Bundle":
         raise PageError("operation_outcome" if kind == "OperationOutcome" else "not_a_bundle")
-    entries, skipped = _entries(fields.entry)
+    entries, skipped, broken = _entries(fields.entry) if torn is None else _torn_entries(torn)
     meta = _lenient(_META, fields.meta)
     return Page(
         entries=entries,
@@ -141,13 +155,14 @@ def read_page(body: bytes) -> Page:
         last_updated=meta.lastUpdated if meta else None,
         skipped=skipped,
         type=_lenient(_TEXT, fields.type),
+        torn=broken,
     )
 
 
 def resource_stub(raw: bytes) -> tuple[str | None, str | None, str | None]:
     """Peek at a resource: (resourceType, id, meta.lastUpdated), each None where absent or not a string.
 
-    Never raises: what is no JSON object has no stub.
+    Never raises: what is no JSON object has no stub, but one that is broken in one place has what can be told of it.
     """
     try:
         stub = _STUB.decode(raw)
@@ -157,8 +172,9 @@ def resource_stub(raw: bytes) -> tuple[str | None, str | None, str | None]:
 
 
 _REFERENCE: Final = re.compile(rb'"reference"\s*:\s*"([^"\\]*(?:\\.[^"\\]*)*)"')
+_RESOURCE: Final = re.compile(rb'"resource"\s*:\s*(?=\{)')
 _SCHEME: Final = re.compile(r"https?://", re.IGNORECASE)
-_LITERAL: Final = re.compile(r"([A-Z][A-Za-z]{1,63}/[A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?")
+_LITERAL: Final = re.compile(rf"([A-Z][A-Za-z]{{1,63}}/{ID})(?:/_history/{ID})?")
 
 
 def references(raw: bytes, base_url: str = "") -> set[str]:
@@ -187,12 +203,16 @@ def _unescaped(text: bytes) -> str:
             return _TEXT.decode(b'"' + text + b'"')
         except (msgspec.DecodeError, UnicodeDecodeError):
             return ""
-    return text.decode("utf-8", "replace")
+    try:
+        return text.decode()
+    except UnicodeDecodeError:
+        return ""
 
 
-def _entries(raw: msgspec.Raw) -> tuple[tuple[Entry, ...], int]:
+def _entries(raw: msgspec.Raw) -> tuple[tuple[Entry, ...], int, int]:
+    """What the list of entries holds, how many hold no resource, and how many are no JSON: none."""
     if not len(memoryview(raw)) or bytes(memoryview(raw)[:4]) == b"null":
-        return (), 0
+        return (), 0, 0
     try:
         # `null` in the list, or a part of a wrong type, makes the typed read fail: then each entry is read alone.
         parts: list[Any] = list(_ENTRIES.decode(raw))
@@ -201,7 +221,56 @@ def _entries(raw: msgspec.Raw) -> tuple[tuple[Entry, ...], int]:
         parts = [None] if alone is None else [_lenient(_LOOSE_ENTRY, part) for part in alone]
     read = [_entry(part) for part in parts]
     kept = tuple(entry for entry in read if entry is not None)
-    return kept, len(read) - len(kept)
+    return kept, len(read) - len(kept), 0
+
+
+def _torn_bundle(text: bytes) -> tuple[_Fields | None, list[bytes] | None]:
+    """The fields of a Bundle that is no JSON as a whole, and its entries one by one; None where even that is in vain.
+
+    A body that was cut short is not read: nobody knows what else was in it.
+    """
+    places, whole = members(text)
+    if not whole:
+        return None, None
+    start, end = places.pop("entry", (0, 0))
+    fields = _Fields(
+        **{name: msgspec.Raw(whole_pairs(text[slice(*places[name])])) for name in _PARTS_OF_PAGE if name in places}
+    )
+    if text[start : start + 1] != b"[":
+        fields.entry = msgspec.Raw(text[start:end])
+        return fields, None
+    return fields, [text[slice(*span)] for span in items(text, start)]
+
+
+def _torn_entries(parts: list[bytes]) -> tuple[tuple[Entry, ...], int, int]:
+    kept: list[Entry] = []
+    skipped = torn = 0
+    for part in parts:
+        read = _lenient(_LOOSE_ENTRY, part) or _lenient(_LOOSE_ENTRY, whole_pairs(part))
+        if read is None and not _is_json(part):
+            entry, is_torn = _torn_entry(part)
+            kept.append(entry)
+            torn += is_torn
+        elif sound := _entry(read):
+            kept.append(sound)
+        else:
+            skipped += 1
+    return tuple(kept), skipped, torn
+
+
+def _torn_entry(part: bytes) -> tuple[Entry, bool]:
+    """An entry that is no JSON, and whether its resource is none: the fault may be in what stands around it."""
+    places, whole = members(part)
+    said = {name: part[start:end] for name, (start, end) in places.items()}
+    raw = said.get("resource", part) if whole else part
+    search = _lenient(_ANY, said.get("search", b""))
+    url = _lenient(_TEXT, said.get("fullUrl", b""))
+    mode = search.get("mode") if isinstance(search, dict) else None
+    return Entry(raw=raw, mode=_mode(mode, raw), full_url=url), not _is_json(raw)
+
+
+def _is_json(raw: bytes) -> bool:
+    return _lenient(_RAW, raw) is not None
 
 
 def _entry(part: _Entry | _LooseEntry | None) -> Entry | None:
@@ -224,21 +293,20 @@ def _mode(sent: object, raw: bytes) -> Mode:
 
 
 def _next_url(raw: msgspec.Raw) -> str | None:
-    for part in _lenient(_PARTS, raw) or [raw]:
-        link = _lenient(_LINK, part)
+    parts: list[Any] | None = _lenient(_PARTS, raw)
+    if parts is None and bytes(memoryview(raw)[:1]) == b"[":
+        text = bytes(raw)
+        parts = [text[start:end] for start, end in items(text, 0)]
+    for part in parts or [raw]:
+        link = _lenient(_LINK, part) or _torn_link(bytes(part))
         if link and link.relation == "next" and isinstance(link.url, str) and link.url:
             return link.url
     return None
 
 
-_ESCAPE: Final = re.compile(
-    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)"
-)
-
-
-def _whole_pairs(text: bytes) -> bytes:
-    """JSON text whose escaped surrogates come in pairs only: no parser takes a half, and no database could keep it."""
-    return _ESCAPE.sub(lambda escape: b"\\ufffd" if escape[1] else escape[0], text)
+def _torn_link(raw: bytes) -> _Link:
+    places, _ = members(raw)
+    return _Link(*(_lenient(_TEXT, raw[slice(*places.get(name, (0, 0)))]) for name in ("relation", "url")))
 
 
 def _lenient(decoder: msgspec.json.Decoder[_T], raw: msgspec.Raw | bytes) -> _T | None:
@@ -252,10 +320,20 @@ def _loose_stub(raw: bytes) -> tuple[str | None, str | None, str | None]:
     try:
         loose = _LOOSE_STUB.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None, None, None
+        return _torn_stub(raw)
     updated = loose.meta.get("lastUpdated") if isinstance(loose.meta, dict) else None
     kind, name = (value if isinstance(value, str) else None for value in (loose.resourceType, loose.id))
     return kind, name, updated if isinstance(updated, str) else None
+
+
+def _torn_stub(raw: bytes) -> tuple[str | None, str | None, str | None]:
+    places, _ = members(raw)
+    within = _RESOURCE.search(raw) if "resourceType" not in places else None
+    if within:
+        places, _ = members(raw, within.end())
+    kind, name = (_lenient(_TEXT, raw[slice(*places.get(key, (0, 0)))]) for key in ("resourceType", "id"))
+    meta = _lenient(_META, raw[slice(*places.get("meta", (0, 0)))])
+    return kind, name, meta.lastUpdated if meta else None
 
 
 def _what_it_is(text: bytes) -> PageFault:

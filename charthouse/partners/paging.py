@@ -14,6 +14,7 @@ from charthouse.partners.addresses import join, origin, within
 from charthouse.partners.http import Answer
 from transforms.bundles import Page, PageError, read_page, resource_stub
 from transforms.checking.outcomes import issue_counts
+from transforms.torn_json import members
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -45,8 +46,8 @@ class Peek:
 
 @dataclass(frozen=True, slots=True)
 class ReceivedPage:
-    """One page. `skipped` counts entries without a resource, `warnings` what the server says beside its results;
-    `broken` tells that it spoke of errors.
+    """One page. `skipped` counts entries without a resource, `torn` those that are no JSON, `warnings` what the server
+    says beside its results; `broken` tells that it spoke of errors.
     """
 
     answer: Answer
@@ -54,6 +55,7 @@ class ReceivedPage:
     skipped: int
     warnings: int
     broken: bool
+    torn: int = 0
 
 
 def walk(ask: Callable[[str], Answer], base_url: str, query: Query, max_pages: int) -> Iterator[ReceivedPage]:
@@ -119,7 +121,7 @@ def _received(answer: Answer, query: Query) -> tuple[ReceivedPage, Page]:
             broken = broken or "error" in issues or "fatal" in issues
         else:
             resources.append(Peek(*resource_stub(entry.raw), match=entry.mode == "match"))
-    return ReceivedPage(answer, tuple(resources), page.skipped, warnings, broken), page
+    return ReceivedPage(answer, tuple(resources), page.skipped, warnings, broken, page.torn), page
 
 
 def _as_page(answer: Answer) -> Answer:
@@ -128,11 +130,17 @@ def _as_page(answer: Answer) -> Answer:
     try:
         read_page(text)
     except PageError as error:
-        # Anything but a well-formed JSON object goes on as it is, and is refused for what it is.
-        if error.reason == "not_a_bundle" and text.lstrip()[:1] == b"{":
+        # Anything but an object goes on as it is, and is refused for what it is. One that is no JSON, but whole and of
+        # a type, is an entry that the check will refuse: nothing else of the page can be lost with it.
+        is_object = error.reason == "not_a_bundle" and text.lstrip()[:1] == b"{"
+        if is_object or (error.reason == "not_json" and _is_torn_resource(text)):
             head = b'{"resourceType":"Bundle","type":"searchset","entry":[{"resource":'
             return Answer(head + text + b',"search":{"mode":"match"}}]}')
     return answer
+
+
+def _is_torn_resource(text: bytes) -> bool:
+    return members(text)[1] and resource_stub(text)[0] not in {None, "Bundle", "OperationOutcome"}
 
 
 def _digest(page: Page) -> bytes:

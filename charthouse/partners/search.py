@@ -7,6 +7,7 @@ searches to fall back on. A label names a query without its patient and is the k
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping  # noqa: TC003 - the dataclasses below are read at run time
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
 
     from charthouse.partners.capability import Capability, TypeCapability
     from charthouse.partners.scopes import Scopes
+
+_SIGN: Final = re.compile(r"[\\,$]")
+"""Signs of an id that divide the values of a search, unless a backslash stands before them (R4 §3.1.1.4.0.1)."""
+_SAFE: Final = "!$&'()*+,;=:@~"
+"""What an id may hold as it is in a path (RFC 3986 §3.3)."""
 
 NotRequested = Literal["not_in_compartment", "no_patient_search", "not_permitted"]
 
@@ -188,7 +194,7 @@ def plan_reference_searches(resource_type: str, ids: Iterable[str], page_size: i
     """Searches by `_id` for resources that others point at, some at a time so that addresses stay short."""
     wanted = sorted(ids)
     for start in range(0, len(wanted), chunk):
-        listed = ",".join(wanted[start : start + chunk])
+        listed = ",".join(_SIGN.sub(r"\\\g<0>", name) for name in wanted[start : start + chunk])
         options = (("_count", str(max(page_size, chunk))),)
         yield Query(resource_type, f"{resource_type}?_id", resource_type, (("_id", listed),), options)
 
@@ -196,7 +202,7 @@ def plan_reference_searches(resource_type: str, ids: Iterable[str], page_size: i
 def plan_reference_reads(resource_type: str, ids: Iterable[str]) -> Iterator[Query]:
     """Reads of single resources that others point at."""
     for name in sorted(ids):
-        yield Query(resource_type, f"{resource_type}?_id", f"{resource_type}/{name}", (), read=True)
+        yield Query(resource_type, f"{resource_type}?_id", f"{resource_type}/{quote(name, safe=_SAFE)}", (), read=True)
 
 
 @dataclass(frozen=True, slots=True)

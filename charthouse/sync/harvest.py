@@ -33,6 +33,7 @@ class Harvest:
         self._pages = 0
         self._resources = 0
         self._bytes = 0
+        self._torn = 0
         self._latest: tuple[datetime, str] | None = None
 
     @property
@@ -56,6 +57,7 @@ class Harvest:
             self.code = "CH115"  # an error among the results: they may not be all
         elif page.warnings:
             self._remark("CH115", page.warnings)
+        self._torn += page.torn
         if page.skipped:
             self._remark("CH125", page.skipped)
         for peek in page.resources:
@@ -88,7 +90,8 @@ class Harvest:
             watermark=query.watermark,
             remarks=self.remarks,
         )
-        whole = record.status == "complete" and "CH125" not in self.remarks  # no watermark moves past a hole
+        # No watermark moves past a hole: what cannot be read tonight is asked for again.
+        whole = record.status == "complete" and "CH125" not in self.remarks and not self._torn
         if not whole or self._latest is None or is_reference(record):
             return record
         return msgspec.structs.replace(record, watermark=self._latest[1])

@@ -60,7 +60,7 @@ def test_rows_hold_what_was_received(
     ]
     assert [(row.resource_type, row.resource_id, row.rules) for row in stopped] == [
         ("Observation", "o-3", ["CH207"]),
-        (None, None, ["CH201"]),
+        ("Observation", "o-4", ["CH201"]),
     ]
     assert {(row.person_key, row.link_id) for row in rows} == {("k-1", "l-1")}
 

@@ -76,6 +76,65 @@ def test_half_a_surrogate_pair_costs_one_character(sent: bytes, read: bytes) -> 
     assert [entry.raw for entry in page.entries] == [whole, OBSERVATION]
 
 
+TORN = {
+    "a leading zero": b'"valueQuantity":{"value":065.88}',
+    "a plus sign": b'"valueQuantity":{"value":+6}',
+    "no number": b'"valueQuantity":{"value":NaN}',
+    "a truncated number": b'"valueQuantity":{"value":6.}',
+    "nothing": b'"valueQuantity":{"value":}',
+    "single quotes": b"'note':[{'text':'it}'}]",
+    "a control character": b'"note":[{"text":"two\nlines"}]',
+    "a comma too many": b'"note":[{"text":"a"},],',
+    "an unknown escape": rb'"note":[{"text":"\\server\x\"}]'.replace(rb"\\", b"\\"),
+    "a quote within": b'"note":[{"text":"he said "no" to it"}]',
+    "a quote too few": b'"note":[{"text":"a},{"text":"b"}]',
+    "a bracket too few": b'"note":[{"text":"a"}',
+    "a brace too few": b'"note":[{"text":"a"]',
+    "a brace too many": b'"note":[{"text":"a"}}]',
+    "a comment": b'"note":[] /* { */',
+    "a raw byte": b'"no\xffte":"\xfe" 1',
+}
+
+
+@pytest.mark.parametrize("fault", TORN.values(), ids=TORN.keys())
+@pytest.mark.parametrize("indent", [None, 2])
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_an_entry_that_is_no_json_costs_itself(fault: bytes, indent: int | None, place: int) -> None:
+    """Its neighbours keep their bytes, the next page is found, and the broken one is an entry with all of its bytes."""
+    torn = b'{"resourceType":"Observation","id":"torn",%s,"code":{"coding":[{"code":"a"},{"code":"b"}]}}' % fault
+    good = [json.dumps({"resourceType": "Observation", "id": f"o{n}"}, indent=indent).encode() for n in (1, 2)]
+    entries = [b'{"fullUrl":"http://x/Observation/o","resource":%s,"search":{"mode":"match"}}' % raw for raw in good]
+    entries.insert(place, entries[0].replace(good[0], torn))
+    link = b'"link":[{"relation":"self","url":"http://x/a"},{"relation":"next","url":"http://x/b"}]'
+    gap = b"," if indent is None else b"  ,\n  "
+    middle = b'"entry":[' + gap.join(entries) + b"]"
+    for body in (
+        b'{"resourceType":"Bundle","type":"searchset",' + link + b"," + middle + b"}",
+        b'{"resourceType":"Bundle","type":"searchset",' + middle + b', "total": 9,' + link + b"}\n",
+    ):
+        page = read_page(body)
+        assert (page.next_url, page.torn, page.skipped, page.type) == ("http://x/b", 1, 0, "searchset")
+        raws = [entry.raw for entry in page.entries]
+        assert [raw for raw in raws if raw in good] == good
+        assert len(raws) == 3
+        assert fault in raws[place]
+        assert resource_stub(raws[place])[:2] == ("Observation", "torn")
+
+
+def test_a_fault_around_a_resource_costs_nothing() -> None:
+    around = b'{"resource":' + OBSERVATION + b',"search":{"mode":"include","score":NaN}}'
+    page = read_page(bundle(around, b'{"resource":{"a":01}}', b'{"resource":{"a":02}}', b'{"search":07}'))
+    assert [(entry.raw, entry.mode) for entry in page.entries] == [
+        (OBSERVATION, "match"),
+        (b'{"a":01}', "match"),
+        (b'{"a":02}', "match"),
+        (b'{"search":07}', "match"),
+    ]
+    assert (page.torn, page.skipped) == (3, 0)
+    torn_link = b'{"resourceType":"Bundle","total":01,"link":[{"relation":"next","url":"x","a":01}],"entry":[]}'
+    assert read_page(torn_link).next_url == "x"
+
+
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
@@ -84,7 +143,7 @@ def test_half_a_surrogate_pair_costs_one_character(sent: bytes, read: bytes) -> 
         (b"<!doctype html><html>Sign in", "html"),
         (b'<?xml version="1.0"?><Bundle/>', "xml"),
         (b'{"resourceType":"Bundle","entry":[{"resource":{"id":"secret-value"', "not_json"),
-        (b'{"resourceType":"Bundle","entry":[{"resource":{"value":NaN}}]}', "not_json"),
+        (b'{"resourceType":"Bundle","entry":[{"resource":{"value":NaN}}', "not_json"),
         (b"secret-value", "not_json"),
         (b"[1,2]", "not_a_bundle"),
         (b'"text"', "not_a_bundle"),

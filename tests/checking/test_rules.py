@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from transforms.bundles import references
 from transforms.checking import Finding, Status
 from transforms.checking.rules import MOST_FINDINGS, RULES
 
@@ -49,9 +50,10 @@ def test_a_whole_resource_is_accepted_without_remarks(check: Callable[..., Any],
     ("raw", "rule", "path"),
     [
         (b"", "CH201", ""),
-        (b'{"resourceType":"Observation","id":"a"', "CH201", ""),
-        (b'{"resourceType":"Observation","id":"a","value":NaN}', "CH201", ""),
-        (b'{"resourceType":"Observation","id":"\xff"}', "CH201", ""),
+        (b'{"resourceType":"Observation","id":"a"', "CH201", "Observation"),
+        (b'{"resourceType":"Observation","id":"a","value":NaN}', "CH201", "Observation"),
+        (b'{"resourceType":"Observation","id":"\xff"}', "CH201", "Observation"),
+        (b'{"resourceType":"Gadget","value":NaN}', "CH201", ""),
         (b"[" * 5000 + b"]" * 5000, "CH201", ""),
         (b"[1]", "CH202", ""),
         (b"null", "CH202", ""),
@@ -66,7 +68,9 @@ def test_a_whole_resource_is_accepted_without_remarks(check: Callable[..., Any],
         (b'{"resourceType":"Observation","id":7}', "CH206", "Observation.id"),
         (b'{"resourceType":"Observation","id":"a b"}', "CH206", "Observation.id"),
         (b'{"resourceType":"Observation","id":"a\\n"}', "CH206", "Observation.id"),
-        (b'{"resourceType":"Observation","id":"' + b"a" * 65 + b'"}', "CH206", "Observation.id"),
+        (b'{"resourceType":"Observation","id":"a/b"}', "CH206", "Observation.id"),
+        (b'{"resourceType":"Observation","id":"a","status":"final","status":"cancelled"}', "CH211", "Observation"),
+        (b'{"resourceType":"Observation","id":"a","code":{"text":"a","text":"\\u0022:"}}', "CH211", "Observation"),
     ],
 )
 def test_what_nobody_could_use_is_quarantined(check: Callable[..., Any], raw: bytes, rule: str, path: str) -> None:
@@ -169,6 +173,35 @@ def test_everything_else_is_accepted(
     else:
         assert finding in verdict.remarks
         assert verdict.status is Status.REMARKS
+
+
+@pytest.mark.parametrize("name", ["o_1", "a" * 65, "a~b$c", "2.16.840.1.113883^77", "{0C31-51BD}", "é", "a:b=c"])
+def test_an_id_as_servers_write_it_is_kept(check: Callable[..., Any], observation: dict[str, Any], name: str) -> None:
+    verdict = check(observation | {"id": name, "encounter": {"reference": f"Encounter/{name}"}})
+    assert (verdict.resource_id, verdict.remarks) == (name, ["CH238 Observation.id"])
+    assert verdict.status is Status.REMARKS
+    assert references(f'{{"reference":"Encounter/{name}"}}'.encode()) == {f"Encounter/{name}"}
+
+
+@pytest.mark.parametrize("number", ["1E400", "-1e999", "9" * 400, "-" + "9" * 5000, "1" * 400 + ".5"])
+def test_a_number_beyond_a_double_is_kept(check: Callable[..., Any], observation: dict[str, Any], number: str) -> None:
+    raw = json.dumps(observation).replace("5.4", number).encode()
+    assert check(raw).remarks == ["CH237 Observation.valueQuantity.value"]
+    assert check(raw.replace(b'"Part"', b'"\\ud83d"')).rules == ["CH201"]
+    integer = check(raw.replace(b'"valueInteger": 7', b'"valueInteger": ' + number.encode()))
+    assert integer.status is Status.REMARKS
+    assert "CH227 Observation.component[0].valueInteger" in integer.remarks
+    long = json.dumps(observation).replace("5.4", "0." + "3" * 500).encode()
+    assert check(long).remarks == []
+
+
+def test_a_name_that_stands_twice_with_one_value_is_kept(
+    check: Callable[..., Any], observation: dict[str, Any]
+) -> None:
+    raw = json.dumps(observation).replace('"unit":', '"unit" : "mmol/L", "unit":').encode()
+    assert check(raw).remarks == ["CH236 Observation"]
+    assert check(raw.replace(b'"mmol/L", ', b'"mmol/l", ')).rules == ["CH211"]
+    assert check(json.dumps(observation | {"note": [{"text": '":' * 9}]}).replace('": ', '" :').encode()).remarks == []
 
 
 def test_a_required_choice_is_missed_by_its_name(check: Callable[..., Any]) -> None:

@@ -55,6 +55,9 @@ def nights(tmp_path_factory: pytest.TempPathFactory, new_installation: Any) -> A
     put(folder, "removed.ndjson", result("q", "removed"))
     put(folder, "Library.json", {"resourceType": "Library", "id": "l", "status": "active", "type": {}})
     (folder / "torn.json").write_text('{"resourceType": "Patient", "id": "t"')
+    far = json.dumps({"resource": result("p", "far", 7)}).replace(": 7,", ": -1e400,")
+    zero = json.dumps({"resource": result("p", "zero", 7)}).replace(": 7,", ": 07,")
+    (folder / "page.json").write_text(f'{{"resourceType":"Bundle","type":"collection","entry":[{zero},{far}]}}')
     printed = []
     for _ in range(2):
         done = installation.run("nightly", "--source", str(folder))
@@ -69,21 +72,23 @@ def nights(tmp_path_factory: pytest.TempPathFactory, new_installation: Any) -> A
 def test_each_resource_is_somewhere(nights: Any) -> None:
     installation, (first, _) = nights
     found = accounts(first)
-    assert found["Observation"] == dict(zip(COLUMNS, (8, 1, 7, 4, 2, 1, 0), strict=False))
-    assert found["Patient"] == dict(zip(COLUMNS, (3, 0, 3, 2, 1, 0, 0), strict=False))
+    assert found["Observation"] == dict(zip(COLUMNS, (9, 1, 8, 6, 1, 1, 0), strict=False))
+    assert found["Patient"] == dict(zip(COLUMNS, (3, 0, 3, 3, 0, 0, 0), strict=False))
     assert found["Library"] == dict(zip(COLUMNS, (1, 0, 1, 0, 0, 1, 0), strict=False))
     assert "1 × the JSON is cut short: torn.json:1" in first
+    assert "1 × a Bundle entry is no valid JSON: page.json:1 entry 1" in first
     assert "a clinic's [new] folder" in first
-    assert installation.json("status")["status"] == "partial"
+    assert "): partial in " in first
+    assert installation.json("status")["status"] == "complete", "nothing that came later was bad"
 
 
 def test_what_changed_in_the_folder_is_said_and_nothing_is_lost(nights: Any) -> None:
     installation, (first, second) = nights
     assert "since it was read last" not in first
-    assert "The source since it was read last: 1 added, 1 changed, 1 removed, 9 unchanged." in second
+    assert "The source since it was read last: 1 added, 1 changed, 1 removed, 10 unchanged." in second
     assert "stays in the vault and in the tables" in second
-    assert accounts(second)["Observation"] == dict(zip(COLUMNS, (7, 0, 7, 4, 2, 1, 0, 1), strict=True))
+    assert accounts(second)["Observation"] == dict(zip(COLUMNS, (8, 0, 8, 6, 1, 1, 0, 1), strict=True))
     rows = installation.rows("select split_part(resource_key, '/', 3) as id, value_text from lab_results")
     assert {row["id"]: row["value_text"] for row in rows} == {
-        "same": "1", "changed": "2", "removed": "1", "new": "1", "u": "1",
+        "same": "1", "changed": "2", "removed": "1", "new": "1", "u": "1", "bad_id": "1", "far": "-1e400",
     }  # fmt: skip

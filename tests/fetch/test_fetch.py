@@ -200,6 +200,18 @@ def test_an_entry_without_a_resource_is_counted_and_holds_the_watermark(
     assert manifest.watermarks == {}
 
 
+def test_a_torn_entry_lands_with_its_page_and_holds_the_watermark(
+    provider: FhirServer, tmp_path: Path, quick: Settings
+) -> None:
+    bundle = {"resourceType": "Bundle", "type": "searchset", "entry": [{"resource": provider.resources[1]}, {"a": 7}]}
+    body = json.dumps(bundle).replace('{"a": 7}', '{"resource":{"resourceType":"Observation","id":"t","a":07}}')
+    provider.rule(lambda asked: Reply(body=body.encode()) if asked.path == "/fhir/Observation" else None)
+    manifest = fetch(provider, tmp_path, quick)
+    assert landed(tmp_path / "link-1").items() >= {"Observation/o0": 1, "Observation/t": 1}.items()
+    assert manifest.watermarks == {}
+    assert manifest.status == "complete"
+
+
 def test_pages_too_large_are_asked_for_smaller(
     provider: FhirServer, tmp_path: Path, quick: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

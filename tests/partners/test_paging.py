@@ -164,6 +164,20 @@ def test_what_the_server_says_beside_its_results(
         assert (pages[0].warnings, pages[0].broken) == (warnings, broken)
 
 
+def test_the_pages_behind_a_torn_entry_are_asked_for(quick: Settings) -> None:
+    def answer(asked: Asked) -> Reply:
+        if asked.one("page"):
+            return as_json(bundle(2))
+        page = bundle(1, "Observation?page=2")
+        page["entry"].append({"resource": {"resourceType": "Observation", "id": "torn", "valueInteger": 7}})
+        return Reply(body=json.dumps(page).replace(": 7", ": NaN").encode())
+
+    pages, fault, _ = walked(quick, answer)
+    assert fault is None
+    assert [[peek.id for peek in page.resources] for page in pages] == [["o1", "torn"], ["o2"]]
+    assert [page.torn for page in pages] == [1, 0]
+
+
 def test_a_read_becomes_a_page_that_keeps_the_bytes(quick: Settings) -> None:
     raw = b'{ "id" : "p",\n "resourceType": "Patient", "multipleBirthInteger": 1.10 }'
     query = Query("Patient", "Patient", "Patient/p", (), read=True)
@@ -173,5 +187,9 @@ def test_a_read_becomes_a_page_that_keeps_the_bytes(quick: Settings) -> None:
     assert [entry.raw for entry in read_page(pages[0].answer.body).entries] == [raw]
     for body, fault in ((b"<html>", "CH105"), (b'{"resourceType":', "CH106"), (b"[]", "CH107"), (b"", "CH105")):
         assert walked(quick, lambda _, body=body: Reply(body=body), query)[1] == fault
+    torn = b'{"resourceType":"Patient","id":"p","multipleBirthInteger":01}'
+    pages, code, _ = walked(quick, lambda _: Reply(body=torn), query)
+    assert (code, pages[0].torn) == (None, 1)
+    assert [entry.raw for entry in read_page(pages[0].answer.body).entries] == [torn]
     refusal = lambda _: as_json(outcome("error")["resource"])  # noqa: E731
     assert walked(quick, refusal, query)[1] == "CH111"

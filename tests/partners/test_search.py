@@ -15,6 +15,7 @@ from charthouse.partners.search import (
     TypePlan,
     compartment_types,
     plan_link,
+    plan_reference_reads,
     plan_reference_searches,
 )
 
@@ -187,6 +188,10 @@ def test_granted_categories_are_normalised() -> None:
 
 
 def test_references_are_asked_for_some_at_a_time() -> None:
+    (odd,) = plan_reference_searches("Organization", {"a,b", "c\\d"}, 500)
+    assert odd.params == (("_id", "a\\,b,c\\\\d"),)
+    (odd,) = plan_reference_reads("Organization", {"a%b~c é"})
+    assert odd.path == "Organization/a%25b~c%20%C3%A9"
     queries = list(plan_reference_searches("Organization", {f"id-{number:03d}" for number in range(120)}, 500))
     assert [len(asked(query)[1]["_id"][0].split(",")) for query in queries] == [50, 50, 20]
     assert {query.label for query in queries} == {"Organization?_id"}

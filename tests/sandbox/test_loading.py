@@ -76,6 +76,20 @@ def test_every_form_of_file_is_read_and_bad_places_are_named(write: Write) -> No
     assert inventory["unreadable"] == len(inventory["faults"])
 
 
+@pytest.mark.parametrize("indent", [None, 2])
+def test_a_bundle_with_an_entry_that_is_no_json_costs_that_entry(write: Write, indent: int | None) -> None:
+    results = [observation("Patient/a", id=f"o{number}", valueInteger=number) for number in range(4)]
+    text = json.dumps(bundle("collection", patient("a"), *results), indent=indent)
+    folder = write("zero.json", text.replace('"valueInteger": 2', '"valueInteger": 02'))
+    write("half.json", json.dumps(bundle("collection", patient("b", language="\ud83d"), patient("c"))))
+    inventory = loaded(folder)
+    assert {one["id"] for one in served(folder, "Observation")} == {"o0", "o1", "o3"}
+    assert {one["id"] for one in served(folder, "Patient")} == {"a", "b", "c"}
+    (fault,) = inventory["faults"]
+    line = '"resource"'.join(text.split('"resource"')[:4]).count("\n") or 1
+    assert fault == {"where": f"zero.json:{line} entry 4", "reason": "a Bundle entry is no valid JSON"}
+
+
 def test_references_become_those_of_a_server(write: Write) -> None:
     npi = "http://hl7.org/fhir/sid/us-npi"
     doctor = {"resourceType": "Practitioner", "id": "dr", "identifier": [{"system": npi, "value": "123"}]}

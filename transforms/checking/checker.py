@@ -7,22 +7,24 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
-import orjson
-
+from transforms.bundles import resource_stub
 from transforms.checking.keys import entered_in_error, key_findings
 from transforms.checking.ownership import compartment, ownership
+from transforms.checking.reading import beyond, named_twice, read
 from transforms.checking.rules import MOST_FINDINGS, RULES
 from transforms.checking.schema import PRIMITIVES
-from transforms.checking.structure import contained_fit, structure_findings, validator
+from transforms.checking.structure import contained_fit, known, structure_findings, validator
 from transforms.checking.verdict import Finding, Status, Verdict
 from transforms.fhir_r4 import r4
+from transforms.ids import ID, PERMITTED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from transforms.checking.verdict import Owner
 
-_ID: Final = re.compile(r"[A-Za-z0-9\-.]{1,64}")
+_ID: Final = re.compile(ID)
+_PERMITTED: Final = re.compile(PERMITTED)
 _INSTANT: Final = re.compile(PRIMITIVES["instant"]["pattern"])
 _CONTROL: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u00(?:0[0-8bBcCeEfF]|1[0-9a-fA-F])")
 
@@ -49,9 +51,9 @@ class Checker:
         """The verdict on one resource of `owner`'s link, from its bytes as received."""
         content_hash = sha256(raw).hexdigest()
         try:
-            resource = orjson.loads(raw)
-        except orjson.JSONDecodeError:
-            return _stopped("CH201", content_hash)
+            resource, is_beyond = read(raw)
+        except ValueError:
+            return _torn(raw, content_hash)
         if not isinstance(resource, dict):
             return _stopped("CH202", content_hash)
         kind = resource.get("resourceType")
@@ -59,6 +61,7 @@ class Checker:
         if gate is None or not isinstance(kind, str):
             # What is no type of R4 may be anything, so it is not repeated.
             return _stopped("CH204" if isinstance(kind, str) else "CH203", content_hash, name=resource.get("id"))
+        twice = named_twice(raw, resource)
         # The quick way, for what is whole and says in the plainest form that it is this patient's.
         name = resource.get("id")
         if (
@@ -67,11 +70,14 @@ class Checker:
             and (gate.shared or _is_plainly_owned(resource, gate.subjects, "Patient/" + owner.patient_id))
             and ("contained" not in resource or contained_fit(resource))
             and not (b"\\u00" in raw and _CONTROL.search(raw))
+            and not (is_beyond or twice)
         ):
             meta = resource.get("meta")
             updated = meta.get("lastUpdated") if meta else None
             return Verdict(Status.ACCEPTED, kind, name, updated, content_hash)
-        return _explained(resource, kind, raw, content_hash, owner)
+        if twice == "different":
+            return _stopped("CH211", content_hash, kind, name)
+        return _explained(resource, kind, raw, content_hash, owner, [Finding("CH236", kind)] if twice else [])
 
     def _gate(self, kind: str) -> _Gate | None:
         gate = self._gates.get(kind)
@@ -93,14 +99,25 @@ def _is_plainly_owned(resource: dict[str, Any], subjects: tuple[str, ...], own: 
     return False
 
 
-def _explained(resource: dict[str, Any], kind: str, raw: bytes, content_hash: str, owner: Owner) -> Verdict:
+def _torn(raw: bytes, content_hash: str) -> Verdict:
+    """The verdict on what is no JSON: named by its type and id where they can be told all the same."""
+    kind, name, _ = resource_stub(raw)
+    if kind is None or kind not in r4().resources:
+        return _stopped("CH201", content_hash)
+    return _stopped("CH201", content_hash, kind, name)
+
+
+def _explained(
+    resource: dict[str, Any], kind: str, raw: bytes, content_hash: str, owner: Owner, found: list[Finding]
+) -> Verdict:
     """The verdict on what did not take the quick way, with every rule that it breaks."""
     name = resource.get("id")
     if not isinstance(name, str) or not _ID.fullmatch(name):
         rule = "CH205" if name is None or name == "" else "CH206"
         return _stopped(rule, content_hash, kind, path=f"{kind}.id")
     try:
-        found = [*_structural(resource, kind)]
+        found += _structural(resource, kind)
+        found += (Finding("CH237", path) for path in _beyond(resource, kind))
     except (ValueError, RecursionError):
         return _stopped("CH210", content_hash, kind, name)
     if b"\\u00" in raw and _CONTROL.search(raw):
@@ -121,9 +138,23 @@ def _structural(resource: dict[str, Any], kind: str) -> list[Finding]:
         whole = [finding for finding in found if not (finding.rule == "CH224" and finding.path.count(".") == 1)]
         if len(whole) < len(found):
             found = [*whole, Finding("CH243", kind)]
-    # One fault, one finding: what the key table has named is not named again by the schema.
+    if not _PERMITTED.fullmatch(resource["id"]):
+        keys.append(Finding("CH238", f"{kind}.id"))
+    # One fault, one finding: what has been named is not named again by the schema.
     named = {finding.path for finding in keys}
     return keys + [finding for finding in found if finding.path not in named]
+
+
+def _beyond(node: Any, path: str) -> Iterator[str]:
+    """Where numbers beyond a DOUBLE stand."""
+    if isinstance(node, dict):
+        for name, value in node.items():
+            yield from _beyond(value, f"{path}.{known(name)}")
+    elif isinstance(node, list):
+        for index, value in enumerate(node):
+            yield from _beyond(value, f"{path}[{index}]")
+    elif beyond(node):
+        yield path
 
 
 def _ranked(findings: Iterable[Finding]) -> tuple[Finding, ...]:

@@ -39,7 +39,7 @@ RULES: Final[dict[str, Rule]] = {
             "CH204", "Its resourceType is not of FHIR R4", "quarantine", "Check which FHIR version the endpoint serves."
         ),
         Rule("CH205", "It has no id", "quarantine", _TELL),
-        Rule("CH206", "Its id is malformed", "quarantine", _TELL),
+        Rule("CH206", "Its id cannot stand in a reference", "quarantine", _TELL),
         Rule(
             "CH207",
             "It belongs to another patient",
@@ -49,6 +49,7 @@ RULES: Final[dict[str, Rule]] = {
         Rule("CH208", "A key element cannot be read", "quarantine", _TELL),
         Rule("CH209", "A key element is missing", "quarantine", _TELL),
         Rule("CH210", "It is nested too deeply to be read", "quarantine", _TELL),
+        Rule("CH211", "A name stands twice in one object, with different values", "quarantine", _TELL),
         # -- CH22x, CH23x: structure -------------------------------------------------------------------------------
         Rule("CH220", "An element is unknown to R4", "remark", _KEPT),
         Rule(
@@ -78,6 +79,14 @@ RULES: Final[dict[str, Rule]] = {
         Rule("CH233", "The narrative is no XHTML div", "remark", _KEPT),
         Rule("CH234", "A contained resource is not of FHIR R4", "remark", _KEPT),
         Rule("CH235", "A text holds control characters", "remark", _KEPT),
+        Rule("CH236", "A name stands twice in one object", "remark", _KEPT + " Both have the same value."),
+        Rule(
+            "CH237",
+            "A number is beyond what a DOUBLE holds",
+            "remark",
+            _KEPT + " The tables have its text, and no number.",
+        ),
+        Rule("CH238", "Its id is not one that FHIR permits", "remark", _KEPT),
         # -- CH24x: ownership and meaning --------------------------------------------------------------------------
         Rule(
             "CH240",

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from transforms.fhir_r4 import Element, r4
+from transforms.ids import ID, PERMITTED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -21,7 +22,6 @@ _MONTH: Final = r"(?:0[1-9]|1[0-2])"
 _DAY: Final = r"(?:0[1-9]|[12]\d|3[01])"
 _CLOCK: Final = r"(?:[01]\d|2[0-3]):[0-5]\d:(?:[0-5]\d|60)(?:\.\d+)?"
 _ZONE: Final = r"(?:Z|[+-](?:(?:0\d|1[0-3]):[0-5]\d|14:00))"
-_ID: Final = r"[A-Za-z0-9\-.]{1,64}"
 
 REFERENCE_MARK: Final = r"^(?:(?:[^#?]*/)?"
 """How every pattern of a literal reference starts."""
@@ -43,7 +43,7 @@ PRIMITIVES: Final[Mapping[str, Schema]] = {
     "date": _text(f"{_YEAR}(?:-{_MONTH}(?:-{_DAY})?)?"),
     "dateTime": _text(f"{_YEAR}(?:-{_MONTH}(?:-{_DAY}(?:T{_CLOCK}{_ZONE})?)?)?"),
     "decimal": {"type": "number"},
-    "id": _text(_ID),
+    "id": _text(PERMITTED),
     "instant": _text(f"{_YEAR}-{_MONTH}-{_DAY}T{_CLOCK}{_ZONE}"),
     "integer": {"type": "integer", "minimum": -(2**31), "maximum": 2**31 - 1},
     "markdown": _NONEMPTY,
@@ -181,7 +181,7 @@ class _Builder:
 def literal(targets: Iterable[str]) -> str:
     """The pattern of a reference to one of these types: relative, absolute, conditional, contained or `urn:`."""
     names = "|".join(targets)
-    return REFERENCE_MARK + rf"(?:{names})(?:/{_ID}(?:/_history/{_ID})?(?:#.*)?|\?.+)|#.*|urn:.+)$"
+    return REFERENCE_MARK + rf"(?:{names})(?:/{ID}(?:/_history/{ID})?(?:#.*)?|\?.+)|#.*|urn:.+)$"
 
 
 def _or_null(schema: Schema) -> Schema:

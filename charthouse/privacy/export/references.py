@@ -6,13 +6,15 @@ import re
 import uuid
 from typing import TYPE_CHECKING, Any, Final
 
+from transforms.ids import ID
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 Key = tuple[str, str, str]
 """(link, type, id)."""
 
-_TARGET: Final = re.compile(r"(?:.*/)?([A-Z][A-Za-z]{1,63})/([A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?")
+_TARGET: Final = re.compile(rf"(?:.*/)?([A-Z][A-Za-z]{{1,63}})/({ID})(?:/_history/{ID})?")
 OUTSIDE: Final = "Not part of this summary"
 
 
