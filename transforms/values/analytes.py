@@ -83,9 +83,9 @@ def conversions() -> dict[str, dict[str, Conversion]]:
 
 
 @lru_cache
-def known_spellings() -> tuple[str, ...]:
-    """Every spelling that a unit is known by, folded, in order."""
-    return tuple(_read("conversions.json")["spellings"])
+def known_spellings() -> dict[str, tuple[str, ...]]:
+    """Every spelling that a unit is known by, folded, with the UCUM codes that it may stand for. Generated, too."""
+    return {spelling: tuple(codes) for spelling, codes in _read("conversions.json")["spellings"].items()}
 
 
 def accepted(analyte: Analyte) -> dict[str, str]:

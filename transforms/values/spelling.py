@@ -18,7 +18,10 @@ FOLDS: Final[tuple[tuple[str, str], ...]] = (
     (r"\bper\b", "/"),
     (r"\bpercent(age)?\b|\bpct\b", "%"),
     (r"\bdeg(ree)?s?\b\.?|[°º]", ""),
-    (r"\b(cubic|cu\.?)\s*(millimet(er|re)s?|mm)\b|\bc(u|m)mm?\b|\bmm\s*(\^|\*\*?)?3\b|\bmcl\b|\bmicrolit(er|re)s?\b", "ul"),
+    (
+        r"\b(cubic|cu\.?)\s*(millimet(er|re)s?|mm)\b|\bc(u|m)mm?\b|\bmm\s*(\^|\*\*?)?3\b|\bmcl\b|\bmicrolit(er|re)s?\b",
+        "ul",
+    ),
     (r"\bmillilit(er|re)s?\b|\bmls\b|\bccs?\b", "ml"),
     (r"\bdecilit(er|re)s?\b", "dl"),
     (r"\blit(er|re)s?\b", "l"),

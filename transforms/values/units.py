@@ -1,0 +1,100 @@
+"""A value in its canonical unit, as SQL: a hash join of the few ways that units are written, not work for each row.
+
+`RELATIONS` are made once for each connection; `canonical(…)` is an expression that looks into them.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Final
+
+from transforms.values.analytes import accepted, analytes, conversions, known_spellings, ways_to_write
+from transforms.values.spelling import folded
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+UNIT_MISSING: Final = "unit-missing"
+UNIT_UNKNOWN: Final = "unit-unknown"
+UNIT_OF_OTHER_KIND: Final = "unit-of-other-kind"
+UNIT_CONTRADICTION: Final = "unit-contradiction"
+VALUE_IMPLAUSIBLE: Final = "value-implausible"
+
+REMARKS: Final[dict[str, str]] = {
+    UNIT_MISSING: "What is measured has a unit, and none was sent: there is no canonical value.",
+    UNIT_UNKNOWN: "The unit is written in a way that is not known: there is no canonical value.",
+    UNIT_OF_OTHER_KIND: "The unit is known, but what is measured does not come in it: there is no canonical value.",
+    UNIT_CONTRADICTION: "The unit's code and its text are different units: there is no canonical value.",
+    VALUE_IMPLAUSIBLE: "The canonical value is outside of what can be: a wrong unit or a slip. The value stands.",
+}
+"""The remarks of this module: what each says about a row."""
+
+CONVERSIONS: Final = "charthouse_unit_conversions"
+SPELLINGS: Final = "charthouse_unit_spellings"
+MEASURED: Final = "charthouse_measured"
+
+UCUM_SYSTEMS: Final = ("http://unitsofmeasure.org", "https://unitsofmeasure.org", "urn:oid:2.16.840.1.113883.6.8")
+
+
+def relations() -> tuple[str, ...]:
+    """The statements that make the relations, once for each connection: idempotent, in order."""
+    factors = [
+        (analyte.id, code, *conversions()[analyte.id][read_as], analyte.canonical, *analyte.plausible)
+        for analyte in analytes()
+        for code, read_as in accepted(analyte).items()
+    ]
+    measured = [(loinc, analyte.id) for analyte in analytes() for loinc in analyte.loinc]
+    spelled = [(spelling, code) for spelling, codes in known_spellings().items() for code in codes]
+    return (
+        f"CREATE TEMP TABLE IF NOT EXISTS {SPELLINGS} AS {_rows(spelled, 'spelling', 'code')}",
+        f"CREATE TEMP TABLE IF NOT EXISTS {MEASURED} AS {_rows(measured, 'loinc', 'analyte')}",
+        f"CREATE TEMP TABLE IF NOT EXISTS {CONVERSIONS} AS SELECT DISTINCT loinc, spelling,"
+        " struct_pack(factor := factor, shift := shift, summand := summand, unit := unit, low := low, high := high)"
+        f" AS conversion FROM ({_rows(factors, 'analyte', 'code', 'factor', 'shift', 'summand', 'unit', 'low', 'high')})"
+        f" JOIN {MEASURED} USING (analyte) JOIN {SPELLINGS} USING (code)",
+    )
+
+
+def canonical(value: str, unit_text: str, ucum_code: str, unit_system: str, loinc_code: str) -> str:
+    """`STRUCT(value DOUBLE, unit VARCHAR, remark VARCHAR)` of a DOUBLE and what was sent about its unit.
+
+    All five are SQL expressions. A code counts as UCUM's in its system or in none; another system's code is not read.
+    NULL where the LOINC code is of nothing that has a canonical unit, or where there is no value. A comparator is the
+    caller's: a bound in another unit is a bound still (every conversion is increasing).
+    """
+    systems = ", ".join(f"'{system}'" for system in UCUM_SYSTEMS)
+    code = f"CASE WHEN coalesce(rtrim({unit_system}, '/'), '{UCUM_SYSTEMS[0]}') IN ({systems}) THEN {ucum_code} END"
+    both = "ch_c.conversion <> ch_t.conversion"
+    found = (
+        "(SELECT struct_pack("
+        f"by := CASE WHEN {both} THEN NULL ELSE coalesce(ch_c.conversion, ch_t.conversion) END,"
+        f" remark := CASE WHEN {both} THEN '{UNIT_CONTRADICTION}'"
+        " WHEN ch_c.conversion IS NOT NULL OR ch_t.conversion IS NOT NULL THEN NULL"
+        f" WHEN ch_k.code = '' AND ch_k.text = '' THEN '{UNIT_MISSING}'"
+        f" WHEN ch_s.spelling IS NOT NULL THEN '{UNIT_OF_OTHER_KIND}' ELSE '{UNIT_UNKNOWN}' END)"
+        f" FROM (SELECT {loinc_code} AS loinc, coalesce({folded(f'({code})')}, '') AS code,"
+        f" coalesce({folded(unit_text)}, '') AS text) ch_k"
+        f" JOIN {MEASURED} ch_m ON ch_m.loinc = ch_k.loinc"
+        f" LEFT JOIN {CONVERSIONS} ch_c ON ch_c.loinc = ch_k.loinc AND ch_c.spelling = CASE WHEN ch_k.code = '' THEN ch_k.text ELSE ch_k.code END"
+        f" LEFT JOIN {CONVERSIONS} ch_t ON ch_t.loinc = ch_k.loinc AND ch_t.spelling = CASE WHEN ch_k.text = '' THEN ch_k.code ELSE ch_k.text END"
+        f" LEFT JOIN (SELECT DISTINCT spelling FROM {SPELLINGS}) ch_s"
+        "  ON ch_s.spelling = CASE WHEN ch_k.code = '' THEN ch_k.text ELSE ch_k.code END)"
+    )
+    number = "(ch.v - ch.f.by.shift) * ch.f.by.factor + ch.f.by.summand"
+    return (
+        f"list_transform([struct_pack(v := {value}, f := {found})], lambda ch: CASE"
+        " WHEN ch.v IS NOT NULL AND ch.f IS NOT NULL THEN struct_pack("
+        f"value := {number}, unit := ch.f.by.unit, remark := CASE"
+        f" WHEN {number} NOT BETWEEN ch.f.by.low AND ch.f.by.high THEN '{VALUE_IMPLAUSIBLE}' ELSE ch.f.remark END) END)[1]"
+    )
+
+
+def _rows(rows: Sequence[tuple[object, ...]], *names: str) -> str:
+    values = ", ".join("(" + ", ".join(_literal(cell) for cell in row) + ")" for row in rows)
+    return f"SELECT * FROM (VALUES {values}) AS v({', '.join(names)})"
+
+
+def _literal(cell: object) -> str:
+    if isinstance(cell, str):
+        return "'" + cell.replace("'", "''") + "'"
+    return f"{json.dumps(cell)}::DOUBLE"
