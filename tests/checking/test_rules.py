@@ -83,15 +83,14 @@ def test_what_nobody_could_use_is_quarantined(check: Callable[..., Any], raw: by
 @pytest.mark.parametrize(
     ("path", "value", "finding"),
     [
-        ("code", [{"text": "Glucose"}], "CH208 Observation.code"),
-        ("code", "Glucose", "CH208 Observation.code"),
+        ("code", [{"text": "Glucose"}, {"text": "Lactate"}], "CH208 Observation.code"),
+        ("code", 7, "CH208 Observation.code"),
         ("code", GONE, "CH209 Observation.code"),
         ("code", None, "CH209 Observation.code"),
         ("status", 1, "CH208 Observation.status"),
         ("status", {"code": "final"}, "CH208 Observation.status"),
-        ("subject", "Patient/p-1", "CH208 Observation.subject"),
         ("subject", {"reference": {"id": "p-1"}}, "CH208 Observation.subject"),
-        ("subject", [{"reference": "Patient/p-1"}], "CH208 Observation.subject"),
+        ("subject", [{"reference": "Patient/p-1"}, {"reference": "Patient/p-2"}], "CH208 Observation.subject"),
         ("subject.reference", "Patient/p-2", "CH207 Observation.subject"),
     ],
 )
@@ -115,6 +114,11 @@ def test_a_key_element_that_cannot_be_used_stops_it(
         ("component.0.valueInteger", True, "CH221 Observation.component[0].valueInteger"),
         ("category.0", "laboratory", "CH221 Observation.category[0]"),
         ("code.text", ["Glucose"], "CH222 Observation.code.text"),
+        ("code", [{"text": "Glucose"}], "CH222 Observation.code"),
+        ("code", "Glucose", "CH221 Observation.code"),
+        ("subject", "Patient/p-1", "CH221 Observation.subject"),
+        ("subject", [{"reference": "Patient/p-1"}], "CH222 Observation.subject"),
+        ("context", {"reference": "Encounter/1"}, "CH239 Observation.context"),
         ("category", {"text": "Lab"}, "CH223 Observation.category"),
         ("status", GONE, "CH224 Observation.status"),
         ("component.0.code", GONE, "CH224 Observation.component[0].code"),
@@ -215,8 +219,24 @@ def test_a_required_choice_is_missed_by_its_name(check: Callable[..., Any]) -> N
     }
     medication = {"reference": "Medication/x"}
     assert check(statement | {"medicationReference": medication, "status": "active", "intent": "order"}).remarks == []
-    stopped = check(statement | {"medicationReference": [medication], "status": "active", "intent": "order"})
+    statement |= {"status": "active", "intent": "order"}
+    stopped = check(statement | {"medicationReference": [medication, medication]})
     assert stopped.remarks == ["CH208 MedicationRequest.medicationReference"]
+    assert check(statement | {"medicationReference": [medication]}).remarks == [
+        "CH222 MedicationRequest.medicationReference"
+    ]
+    of_r5 = check(statement | {"medication": {"reference": medication}})
+    assert of_r5.remarks == ["CH239 MedicationRequest.medication"]
+    assert of_r5.status is Status.REMARKS
+
+
+@pytest.mark.parametrize(
+    "subject", ["Patient/p-2", [{"reference": "Patient/p-2"}], {"actor": {"reference": "Patient/p-2"}}]
+)
+def test_another_s_record_is_another_s_in_every_shape(
+    check: Callable[..., Any], observation: dict[str, Any], subject: object
+) -> None:
+    assert check(observation | {"subject": subject}).rules[0] == "CH207"
 
 
 @pytest.mark.parametrize(
@@ -239,7 +259,7 @@ def test_a_stub_that_was_entered_in_error_is_accepted(check: Callable[..., Any],
 
 def test_findings_are_few_and_the_worst_come_first(check: Callable[..., Any], observation: dict[str, Any]) -> None:
     observation["component"] = [{"valueInteger": "x"}] * 500
-    observation["code"] = "Glucose"
+    observation["code"] = 7
     verdict = check(observation)
     assert len(verdict.findings) == MOST_FINDINGS
     assert str(verdict.findings[0]) == "CH208 Observation.code"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from transforms.bundles import resource_stub
 from transforms.checking.keys import entered_in_error, key_findings
+from transforms.checking.mending import Mended, mend
 from transforms.checking.ownership import compartment, ownership
 from transforms.checking.reading import beyond, named_twice, read
 from transforms.checking.rules import MOST_FINDINGS, RULES
@@ -116,13 +117,14 @@ def _explained(
         rule = "CH205" if name is None or name == "" else "CH206"
         return _stopped(rule, content_hash, kind, path=f"{kind}.id")
     try:
-        found += _structural(resource, kind)
+        mended = mend(resource)
+        found += _structural(resource, mended, kind)
         found += (Finding("CH237", path) for path in _beyond(resource, kind))
     except (ValueError, RecursionError):
         return _stopped("CH210", content_hash, kind, name)
     if b"\\u00" in raw and _CONTROL.search(raw):
         found.append(Finding("CH235", kind))
-    belongs = ownership(resource, kind, owner)
+    belongs = ownership(mended.resource, kind, owner)
     findings = _ranked(found if belongs is None else [belongs, *found])
     status = Status.ACCEPTED
     if findings:
@@ -131,18 +133,30 @@ def _explained(
     return Verdict(status, kind, name, _last_updated(resource), content_hash, findings)
 
 
-def _structural(resource: dict[str, Any], kind: str) -> list[Finding]:
-    """What is wrong with the structure; a resource that was entered in error need not be whole (CH243)."""
-    keys, found = key_findings(resource, kind), list(structure_findings(resource, kind))
-    if entered_in_error(resource):
+def _structural(resource: dict[str, Any], mended: Mended, kind: str) -> list[Finding]:
+    """What is wrong with the structure; a resource that was entered in error need not be whole (CH243).
+
+    A key element that can be read once the resource is mended is no reason to stop it.
+    """
+    shaped = mended.resource
+    keys, found = key_findings(shaped, kind), list(structure_findings(resource, kind))
+    if mended.findings:
+        there = tuple(f"{kind}.{name}" for name in shaped)
+        found = [finding for finding in found if finding.rule != "CH224" or not _is_there(finding.path, there)]
+    if entered_in_error(shaped):
         whole = [finding for finding in found if not (finding.rule == "CH224" and finding.path.count(".") == 1)]
         if len(whole) < len(found):
             found = [*whole, Finding("CH243", kind)]
     if not _PERMITTED.fullmatch(resource["id"]):
         keys.append(Finding("CH238", f"{kind}.id"))
     # One fault, one finding: what has been named is not named again by the schema.
-    named = {finding.path for finding in keys}
-    return keys + [finding for finding in found if finding.path not in named]
+    named = {finding.path for finding in (*keys, *mended.findings)} | mended.covered
+    return [*keys, *mended.findings, *(finding for finding in found if finding.path not in named)]
+
+
+def _is_there(path: str, there: tuple[str, ...]) -> bool:
+    """Whether an element is there after all, or one type of a choice (`medicationReference` for `medication`)."""
+    return any(name == path or (name.startswith(path) and name[len(path)].isupper()) for name in there)
 
 
 def _beyond(node: Any, path: str) -> Iterator[str]:

@@ -27,6 +27,7 @@ class Rule:
 
 _TELL: Final = "Tell the provider; replay the quarantine once the provider has mended it."
 _KEPT: Final = "Nothing to do: the resource is kept as received."
+_READ: Final = " The tables read what it can only mean."
 
 RULES: Final[dict[str, Rule]] = {
     rule.id: rule
@@ -52,20 +53,18 @@ RULES: Final[dict[str, Rule]] = {
         Rule("CH211", "A name stands twice in one object, with different values", "quarantine", _TELL),
         # -- CH22x, CH23x: structure -------------------------------------------------------------------------------
         Rule("CH220", "An element is unknown to R4", "remark", _KEPT),
-        Rule(
-            "CH221", "An element has the wrong JSON type", "remark", _KEPT + " The element may be empty in the tables."
-        ),
+        Rule("CH221", "An element has the wrong JSON type", "remark", _KEPT + _READ),
         Rule(
             "CH222",
             "A list stands where one value belongs",
             "remark",
-            _KEPT + " The element may be empty in the tables.",
+            _KEPT + _READ,
         ),
         Rule(
             "CH223",
             "One value stands where a list belongs",
             "remark",
-            _KEPT + " The element may be empty in the tables.",
+            _KEPT + _READ,
         ),
         Rule("CH224", "A required element is missing", "remark", _KEPT),
         Rule("CH225", "A code is outside the required value set", "remark", _KEPT),
@@ -87,6 +86,12 @@ RULES: Final[dict[str, Rule]] = {
             _KEPT + " The tables have its text, and no number.",
         ),
         Rule("CH238", "Its id is not one that FHIR permits", "remark", _KEPT),
+        Rule(
+            "CH239",
+            "An element is as another version of FHIR has it",
+            "remark",
+            _KEPT + " The tables read it under its name in R4.",
+        ),
         # -- CH24x: ownership and meaning --------------------------------------------------------------------------
         Rule(
             "CH240",
