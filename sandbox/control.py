@@ -46,10 +46,14 @@ def control_routes(chosen: Callable[[str], Provider]) -> APIRouter:
         operator_only(request)
         return json_answer(chosen(name).store.inventory())
 
-    @router.get("/{name}/sandbox/resources")
-    def resources(request: Request, name: str) -> Response:
+    @router.api_route("/{name}/sandbox/resources", methods=["GET", "POST"])
+    async def resources(request: Request, name: str) -> Response:
         operator_only(request)
-        return json_answer(list_resources(chosen(name).store))
+        try:
+            without = msgspec.json.decode(await json_body(request), type=list[str]) if request.method == "POST" else []
+        except msgspec.DecodeError:
+            return json_answer({"error": "a list of ids of patients"}, status=400)
+        return json_answer(await run_in_threadpool(list_resources, chosen(name).store, without))
 
     @router.api_route("/{name}/sandbox/requests", methods=["GET", "DELETE"])
     def requests(request: Request, name: str) -> Response:

@@ -11,6 +11,8 @@ from sandbox.compartment import MEMBERSHIP, PATIENT_PARAMETERS
 from sandbox.references import ID
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sandbox.merge import Changes
     from sandbox.store import Store
     from sandbox.tally import Tally
@@ -70,15 +72,22 @@ def take_inventory(store: Store, tally: Tally, changes: Changes) -> dict[str, An
     return inventory
 
 
-def resources(store: Store) -> list[tuple[str, str, bool]]:
+def resources(store: Store, without: Sequence[str] = ()) -> list[tuple[str, str, bool]]:
     """Every resource that is served: type, id (SHA-256 of its body where it has none that FHIR permits), and whether a
-    search for its patient finds it."""
+    search for its patient finds it; nobody searches for the patients of `without`, or keeps what is about them."""
     rows = store.db.execute(
         "SELECT type, id, seq, EXISTS (SELECT 1 FROM link WHERE link.seq = resource.seq AND parameter ="
         " CASE WHEN type IN (SELECT value FROM json_each(?)) THEN 'patient' ELSE ? END AND target IN"
-        " (SELECT 'Patient/' || id FROM resource WHERE type = 'Patient' AND gone = 0 AND id IS NOT NULL))"
+        " (SELECT 'Patient/' || id FROM resource WHERE type = 'Patient' AND gone = 0 AND id IS NOT NULL"
+        " AND id NOT IN (SELECT value FROM json_each(?))))"
+        " AND NOT EXISTS (SELECT 1 FROM link WHERE link.seq = resource.seq AND target IN"
+        " (SELECT 'Patient/' || value FROM json_each(?)))"
         " AND type <> 'Binary' FROM resource WHERE gone = 0",
-        [orjson.dumps([kind for kind, names in PATIENT_PARAMETERS.items() if "patient" in names]).decode(), MEMBERSHIP],
+        [
+            orjson.dumps([kind for kind, names in PATIENT_PARAMETERS.items() if "patient" in names]).decode(),
+            MEMBERSHIP,
+            *[orjson.dumps(list(without)).decode()] * 2,
+        ],
     ).fetchall()
     listed: list[tuple[str, str, bool]] = []
     for kind, identity, seq, found in rows:

@@ -14,7 +14,7 @@ from charthouse.errors import ApiError, SetupError
 from charthouse.state.seals import sealer_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from starlette.requests import Request
 
@@ -61,15 +61,16 @@ def opened(settings: Settings, request: Request, cursor: str | None) -> str | No
         raise ApiError("CH816") from None
 
 
-def sealed(settings: Settings, request: Request, last: str) -> str:
-    """The cursor of what comes after `last`."""
-    return sealer_of(settings).seal(last, f"cursor {place_of(request)}").decode("ascii")
-
-
 def cut(
-    items: Sequence[Item], mark: Callable[[Item], str], after: str | None, limit: int
+    settings: Settings, request: Request, items: Sequence[Item], mark: Callable[[Item], str], limit: int
 ) -> tuple[list[Item], str | None]:
-    """A page of a short listing that is sorted by `mark`, and the mark that it ended at where more follow."""
-    rest = [item for item in items if after is None or mark(item) > after]
-    page = rest[:limit]
-    return page, mark(page[-1]) if len(rest) > limit else None
+    """The first `limit` of `items`, and the cursor of what comes after them where there are more."""
+    page = list(items[:limit])
+    if len(items) <= limit:
+        return page, None
+    return page, sealer_of(settings).seal(mark(page[-1]), f"cursor {place_of(request)}").decode("ascii")
+
+
+def behind(items: Iterable[Item], mark: Callable[[Item], str], after: str | None) -> list[Item]:
+    """Of a short listing that is sorted by `mark`, what comes after the page that ended there."""
+    return [item for item in items if after is None or mark(item) > after]

@@ -100,6 +100,12 @@ CODES = (
         "Look at its run in Airflow; the alarm closes when no request of its kind waits.",
     ),
     ErrorCode(
+        "CH957",
+        "PostgreSQL's own tools are missing or too old for a backup",
+        "Put pg_dump and pg_restore of the server's version on the PATH (Debian: postgresql-client).",
+        final=True,
+    ),
+    ErrorCode(
         "CH960",
         "The retention table does not know this",
         "CHARTHOUSE_RETENTION names entries of: charthouse retention",

@@ -57,11 +57,11 @@ class Account:
     gone: int = 0
 
 
-def account(sandbox: Sandbox, provider: str) -> list[Account]:
-    """The account of a provider that the sandbox plays, by type."""
+def account(sandbox: Sandbox, provider: str, left_out: Sequence[str] = ()) -> list[Account]:
+    """The account of a provider that the sandbox plays, by type. Nobody asks for patients who are `left_out`."""
     with session(read_only=True) as state:
         mine = [link.link_id for link in links.list_links(state, provider=provider)]
-    resources = sandbox.ask(provider, "resources")
+    resources = sandbox.ask(provider, "resources", list(left_out) or None)
     served = pa.table(
         {
             "resource_type": pa.array((kind for kind, _, _ in resources), pa.string()),

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import os
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from sqlalchemy import make_url
 
 from charthouse.errors import PrivacyError
 from charthouse.log import get_logger
@@ -54,7 +57,8 @@ def trim(*, actor: Actor = "operator") -> bool:
 def _environment() -> Mapping[str, str] | None:
     settings = get_settings()
     given = settings.airflow_database_url.get_secret_value()
-    if not given and not (settings.home / "airflow" / "airflow.db").exists():
+    url = make_url(settings.airflow_metadata)
+    if not given and not Path(str(url.database)).exists():
         return None
     made = dict(os.environ) if given else environment()
     for name in _IN_TASKS:

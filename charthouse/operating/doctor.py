@@ -16,7 +16,7 @@ from charthouse.lake.session import EXTENSIONS, connect, open_records, open_vaul
 from charthouse.linking.alarms import open_alarms
 from charthouse.linking.keys import check_key, key_is_needed
 from charthouse.linking.providers import list_providers
-from charthouse.privacy import deadlines
+from charthouse.privacy import databases, deadlines
 from charthouse.settings import PROJECT_ROOT, get_settings
 from charthouse.state import current_version, head_version, session
 from charthouse.state.key_sources import KeyFile, source_of
@@ -136,6 +136,13 @@ def _lakes() -> Iterator[Finding]:
     yield _guard("records", lambda: rows(open_records, "records.built_people", *names))
 
 
+def _backups() -> Iterator[Finding]:
+    """Whether what a backup needs is there: nobody should learn it on the day of the backup."""
+    finding = _guard("backups", lambda: databases.tools(get_settings()) or "")
+    if finding.detail:  # no database is PostgreSQL: nothing is needed
+        yield finding
+
+
 def _footing() -> Iterator[Finding]:
     what = "vault and state"
     try:
@@ -204,7 +211,7 @@ def _guard(what: str, look: Callable[[], str]) -> Finding:
     try:
         return Finding(what, True, look())
     except CharthouseError as error:
-        detail = ": ".join(part for part in (error.entry.title, error.what) if part)
+        detail = ": ".join(part for part in (f"{error.code} {error.entry.title}", error.what) if part)
         return Finding(what, False, detail, error.entry.mend)
     except Exception as error:  # a doctor reports what it did not expect, too
         return Finding(
@@ -212,4 +219,17 @@ def _guard(what: str, look: Callable[[], str]) -> Finding:
         )
 
 
-_LOOKS = (_python, _versions, _extensions, _folders, _key, _state, _lakes, _footing, _providers, _requests, _alarms)
+_LOOKS = (
+    _python,
+    _versions,
+    _extensions,
+    _folders,
+    _key,
+    _state,
+    _lakes,
+    _footing,
+    _backups,
+    _providers,
+    _requests,
+    _alarms,
+)

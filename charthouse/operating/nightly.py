@@ -69,10 +69,11 @@ def run_night(source: Path | None, people: int, seed: int) -> int:
         with sandbox_process.serving([provider]) as sandbox:
             out.print(f"Sandbox provider at {sandbox.bases[provider]}", highlight=False)
             with _step(out, "People: signing in at the provider"):
-                new = sandbox_process.link_everyone(sandbox, provider)
-            out.print(f"Links: {new:,} new", highlight=False)
+                linked = sandbox_process.link_everyone(sandbox, provider)
+            left = f"; {len(linked.left_out):,} left out, who were erased here" if linked.left_out else ""
+            out.print(f"Links: {linked.new:,} new{left}", highlight=False)
             inventory = sandbox.ask(provider, "inventory")
-            if not sandbox_process.anybody_linked(provider):
+            if not linked.left_out and not sandbox_process.anybody_linked(provider):
                 _say_of_the_source(out, inventory)
                 raise SetupError("CH012", where=provider)
             with _step(out, "Airflow: getting ready"):
@@ -83,7 +84,7 @@ def run_night(source: Path | None, people: int, seed: int) -> int:
                 raise SetupError("CH011", where=str(log), what="it ended before the night began")
             said = report.latest()
             report.render(said, page())
-            page().print(accounting.render(accounting.account(sandbox, provider)))
+            page().print(accounting.render(accounting.account(sandbox, provider, linked.left_out)))
             _tell_people(out, began)
             _say_of_the_source(out, inventory)
     _say_where(out, folder, log)

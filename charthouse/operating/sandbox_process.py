@@ -24,10 +24,10 @@ from charthouse.operating import mailroom
 from charthouse.partners import smart
 from charthouse.partners.client import Client
 from charthouse.settings import PROJECT_ROOT, get_settings
-from charthouse.state import session
+from charthouse.state import session, tombstones
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 REDIRECT_URI = "http://127.0.0.1/charthouse/callback"
@@ -43,9 +43,10 @@ class Sandbox:
     url: str
     bases: Mapping[str, str]
 
-    def ask(self, provider: str, what: str) -> Any:
+    def ask(self, provider: str, what: str, said: Any = None) -> Any:
         """What the sandbox itself says of a provider: `people`, `inventory`, `resources` or `requests`."""
-        answer = requests.get(f"{self.url}/{provider}/sandbox/{what}", timeout=60)
+        method = "GET" if said is None else "POST"
+        answer = requests.request(method, f"{self.url}/{provider}/sandbox/{what}", json=said, timeout=60)
         answer.raise_for_status()
         return answer.json()
 
@@ -136,21 +137,32 @@ def serving(names: list[str]) -> Iterator[Sandbox]:
             process.kill()
 
 
-def link_everyone(sandbox: Sandbox, provider: str, on_linked: Callable[[], None] = lambda: None) -> int:
-    """Make an account and a link for each of the provider's people who has none. Returns how many are new.
+@dataclass(frozen=True, slots=True)
+class Linked:
+    """How many links are new, and which of the provider's patients were left out: they are gone, and stay so."""
 
-    Each signs in at the provider (SMART standalone launch, PKCE), without a page to click on.
+    new: int
+    left_out: tuple[str, ...] = ()
+
+
+def link_everyone(sandbox: Sandbox, provider: str, on_linked: Callable[[], None] = lambda: None) -> Linked:
+    """Make an account and a link for each of the provider's people who has none.
+
+    Each signs in at the provider (SMART standalone launch, PKCE), without a page to click on. Nobody is asked, so
+    whoever was erased, or whose link was deleted, is left out: only they themselves may come back.
     """
     base = sandbox.bases[provider]
     with session() as state:
         providers.register_provider(state, slug=provider, name=f"Sandbox: {provider}", fhir_base_url=base)
         linked = links.linked_patients(state, provider)
     new = 0
-    for patient in sandbox.ask(provider, "people"):
-        if patient["patient"] in linked:
+    missing = [said["patient"] for said in sandbox.ask(provider, "people") if said["patient"] not in linked]
+    left_out = _gone(provider, missing)
+    for patient in missing:
+        if patient in left_out:
             continue
         tokens = smart.sign_in_unattended(
-            base, login_hint=patient["patient"], client=Client(get_settings().client_id), redirect_uri=REDIRECT_URI
+            base, login_hint=patient, client=Client(get_settings().client_id), redirect_uri=REDIRECT_URI
         )
         with session() as state:
             person = people.create_person(state)
@@ -161,7 +173,14 @@ def link_everyone(sandbox: Sandbox, provider: str, on_linked: Callable[[], None]
             mailroom.give_address(state, person.person_key)
         new += 1
         on_linked()
-    return new
+    return Linked(new, tuple(sorted(left_out)))
+
+
+def _gone(provider: str, patients: Sequence[str]) -> set[str]:
+    """Those of a provider's patients whose tombstones stand."""
+    stones = tombstones.standing()
+    keys = {tombstones.patient_key(provider, patient): patient for patient in patients}
+    return {keys[key] for key in stones.among("patient", keys)} if stones else set()
 
 
 def anybody_linked(provider: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -72,7 +73,8 @@ def copied(database: Database, target: Path) -> Iterator[Callable[[str], list[tu
     """Copy a database as it is at one moment to `target`; gives what asks questions of that very moment.
 
     Raises:
-        PrivacyError: CH952 when it is not there or cannot be read, CH955 when PostgreSQL's tools are missing.
+        PrivacyError: CH952 when it is not there or cannot be read, CH957 when PostgreSQL's tools are missing,
+            or too old.
     """
     target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     if database.file is not None:
@@ -83,6 +85,7 @@ def copied(database: Database, target: Path) -> Iterator[Callable[[str], list[tu
     dump = _tool("pg_dump", database.name)
     try:
         with psycopg.connect(database.address, autocommit=True) as connection:
+            _require(dump, connection.info.server_version // 10_000, database.name)
             connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
             row = connection.execute("SELECT pg_export_snapshot()").fetchone()
             moment = str(row[0]) if row else ""
@@ -98,7 +101,8 @@ def put_back(database: Database, copy: Path, *, replace: bool) -> None:
     """Load a dump into the PostgreSQL database of the settings: all of it, or nothing.
 
     Raises:
-        PrivacyError: CH954 when the database has tables already and may not be replaced, or does not take the dump.
+        PrivacyError: CH957 when its tool is missing;
+            CH954 when the database has tables already and may not be replaced, or does not take the dump.
     """
     restore = _tool("pg_restore", database.name)
     if not replace and not is_empty(database):
@@ -150,8 +154,39 @@ def _copy_file(database: Database, target: Path) -> None:
 def _tool(name: str, database: str) -> str:
     found = shutil.which(name)
     if found is None:
-        raise PrivacyError("CH955", where=database, what=f"it is PostgreSQL, and {name} is not on the PATH")
+        raise PrivacyError("CH957", where=database, what=f"it is PostgreSQL, and {name} is not on the PATH")
     return found
+
+
+def _require(dump: str, server: int, database: str) -> int:
+    """The version of `pg_dump`, which has to be the server's or a newer one: it refuses a newer server."""
+    said = subprocess.run([dump, "--version"], capture_output=True, text=True, check=False).stdout  # noqa: S603
+    found = re.search(r"\s(\d+)", said)
+    mine = int(found[1]) if found else 0
+    if mine < server:
+        raise PrivacyError("CH957", where=database, what=f"pg_dump is of version {mine}, the server of {server}")
+    return mine
+
+
+def tools(settings: Settings) -> str | None:
+    """What backs up the databases that are PostgreSQL, in words; None where none is.
+
+    Raises:
+        PrivacyError: CH957 when a tool is missing or too old, CH952 when a database cannot be asked.
+    """
+    said = None
+    for name in (STATE, VAULT, RECORDS):
+        database = database_of(name, settings)
+        if database.file is not None:
+            continue
+        dump, _ = _tool("pg_dump", name), _tool("pg_restore", name)
+        try:
+            with psycopg.connect(database.address) as connection:
+                server = connection.info.server_version // 10_000
+        except psycopg.Error as error:
+            raise PrivacyError("CH952", where=name, what=type(error).__name__) from None
+        said = f"pg_dump {_require(dump, server, name)}, server {server}"
+    return said
 
 
 def _run(command: list[str], database: Database, code: str, *, into: bool = False) -> None:

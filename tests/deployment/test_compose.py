@@ -113,6 +113,14 @@ def test_the_image_holds_every_package() -> None:
     assert "--require-hashes" in dockerfile
 
 
+def test_the_image_can_dump_the_server_of_compose() -> None:
+    """pg_dump refuses a server that is newer than itself, and what a newer one dumps an older server may not take."""
+    server = re.fullmatch(r"postgres:(\d+)(?:\.\d+)?(?:-\w+)?", SERVICES["postgres"]["image"])
+    installed = re.findall(r"install .*postgresql-client-(\d+)", (ROOT / "docker" / "Dockerfile").read_text())
+    assert server
+    assert installed == [server[1]]
+
+
 def test_pools_cover_what_the_dags_use() -> None:
     pools = json.loads((ROOT / "dags" / "pools.json").read_text())
     used = {name for file in (ROOT / "dags").glob("*.py") for name in re.findall(r'pool="(\w+)"', file.read_text())}

@@ -219,6 +219,22 @@ def test_postgres_without_its_tools_is_refused(postgres_stores: dict[str, str], 
     installation = Installation(tmp_path / "home", postgres_stores)
     assert installation.run("init").returncode == 0
     done = installation.run("backup", str(tmp_path / "made"), env={"PATH": str(tmp_path)})
-    assert (done.returncode, done.stderr[:6]) == (1, "CH955 ")
+    assert (done.returncode, done.stderr[:6]) == (1, "CH957 ")
     assert "pg_dump" in done.stderr
     assert not (tmp_path / "made").exists()
+    assert ill(installation, PATH=str(tmp_path)) == {"backups": "CH957"}
+    assert ill(installation) == {}
+    old = tmp_path / "old"
+    old.mkdir()
+    for name in ("pg_dump", "pg_restore"):
+        (old / name).write_text("#!/bin/sh\necho 'pg_dump (PostgreSQL) 9.6.24'\n")
+        (old / name).chmod(0o755)
+    done = installation.run("backup", str(tmp_path / "made"), env={"PATH": f"{old}:/usr/bin:/bin"})
+    assert (done.returncode, done.stderr[:6]) == (1, "CH957 ")
+    assert ill(installation, PATH=f"{old}:/usr/bin:/bin") == {"backups": "CH957"}
+
+
+def ill(installation: Installation, **environment: str) -> dict[str, str]:
+    """What the doctor finds ill, with the number that it gives."""
+    found = json.loads(installation.run("doctor", "--json", env=environment).stdout)
+    return {one["what"]: one["detail"][:5] for one in found if not one["healthy"]}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 import subprocess
 from contextlib import closing
@@ -46,3 +47,13 @@ def test_the_hour_erases_what_is_due(night: Any, monkeypatch: pytest.MonkeyPatch
     assert (request["status"], request["person_key"], request["code"]) == ("done", None, None)
     assert len(night.json("people", "list")) == len(others)
     assert all(finding["healthy"] for finding in night.json("doctor")), json.dumps(night.json("doctor"))
+
+    # The sandbox has its patient still, and nobody may sign anybody up again who went.
+    done = night.run("nightly", "--people", "3", "--seed", "7")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "0 new; 1 left out" in done.stdout
+    assert len(night.json("people", "list")) == len(others)
+    assert where(night.home, signs) == set()
+    *_, line = re.findall(r"^all +(\d.*)$", done.stdout, re.MULTILINE)
+    *_, not_requested, missing = line.split()
+    assert (int(not_requested.replace(",", "")) > 0, missing) == (True, "0"), done.stdout

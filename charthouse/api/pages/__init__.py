@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 from fastapi.responses import HTMLResponse
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from charthouse.api.pages import words
 from charthouse.linking.refusals import has_message, message_for
+from charthouse.pages import templates
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,17 +29,6 @@ FOLDER = Path(__file__).parent
 
 class Page(HTMLResponse):
     """An answer in HTML."""
-
-
-@cache
-def _environment() -> Environment:
-    return Environment(
-        loader=FileSystemLoader(FOLDER),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
 
 
 @cache
@@ -56,7 +45,7 @@ def page(name: str, request: Request, *, status: int = 200, leaves: bool = False
     provider's own sign-in leads is not known to us.
     """
     style, allowed = _style()
-    text = _environment().get_template(name).render(style=style, service=_service_of(request), **values)
+    text = templates(FOLDER).get_template(name).render(style=style, service=_service_of(request), **values)
     action = "" if leaves else " form-action 'self';"
     policy = f"default-src 'none'; style-src {allowed};{action} base-uri 'none'; frame-ancestors 'none'"
     return Page(text, status, headers={"Content-Security-Policy": policy, "X-Frame-Options": "DENY"})

@@ -61,8 +61,8 @@ def listing(
         reach_person(state, caller, person_key)
         found = sorted(consents.list_consents(state, person_key), key=_mark)
     after = paging.opened(settings, request, cursor)
-    page, last = paging.cut(found, _mark, after, limit)
-    return Consents(items=[_shown(row) for row in page], next=paging.sealed(settings, request, last) if last else None)
+    page, more = paging.cut(settings, request, paging.behind(found, _mark, after), _mark, limit)
+    return Consents(items=[_shown(row) for row in page], next=more)
 
 
 @router.get(

@@ -129,9 +129,9 @@ def listing(
     with session(settings, read_only=True) as state:
         reach_person(state, caller, person_key)
         found = sorted(requests.list_requests(state, person_key=person_key, kind="export"), key=_mark)
-    page, last = paging.cut(found, _mark, after, limit)
+    page, more = paging.cut(settings, request, paging.behind(found, _mark, after), _mark, limit)
     items = [_shown(each, _parts(each, settings)) for each in page]
-    return Exports(items=items, next=paging.sealed(settings, request, last) if last else None)
+    return Exports(items=items, next=more)
 
 
 @router.get(

@@ -131,8 +131,8 @@ def listing(
         reach_person(state, caller, person_key)
         query = select(Row).where(Row.person_key == person_key, Row.status != "deleted")
         rows = list(state.scalars(query.order_by(Row.created_at, Row.id)))
-    page, last = paging.cut(rows, _mark, after, limit)
-    return Links(items=[shown(row) for row in page], next=paging.sealed(settings, request, last) if last else None)
+    page, more = paging.cut(settings, request, paging.behind(rows, _mark, after), _mark, limit)
+    return Links(items=[shown(row) for row in page], next=more)
 
 
 @router.get(
@@ -165,8 +165,7 @@ def happened(
         reach_link(state, caller, link_id)
         query = select(LinkEvent).where(LinkEvent.link_id == link_id, LinkEvent.id > after)
         rows = list(state.scalars(query.order_by(LinkEvent.id).limit(limit + 1)))
-    page = rows[:limit]
-    last = str(page[-1].id) if len(rows) > limit else None
+    page, more = paging.cut(settings, request, rows, lambda row: str(row.id), limit)
     return Events(
         items=[
             Event(
@@ -179,7 +178,7 @@ def happened(
             )
             for row in page
         ],
-        next=paging.sealed(settings, request, last) if last else None,
+        next=more,
     )
 
 

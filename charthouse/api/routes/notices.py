@@ -62,9 +62,8 @@ def listing(
         reach_person(state, caller, person_key)
         after = paging.opened(settings, request, cursor)
         found = outbox.list_notices(state, person_key, after=after, limit=limit + 1)
-    page = found[:limit]
-    last = page[-1].notice_id if len(found) > limit else None
-    return Notices(items=[_shown(one) for one in page], next=paging.sealed(settings, request, last) if last else None)
+    page, more = paging.cut(settings, request, found, lambda one: one.notice_id, limit)
+    return Notices(items=[_shown(one) for one in page], next=more)
 
 
 def _shown(one: outbox.NoticeView) -> Notice:

@@ -72,8 +72,7 @@ def search(
     after = paging.opened(settings, request, cursor)
     with session(settings, read_only=True) as state:
         found = directory.search(state, search, place=place, region=region, after=after, limit=limit + 1)
-    page = found[:limit]
-    last = page[-1].cursor if len(found) > limit else None
+    page, more = paging.cut(settings, request, found, lambda one: one.cursor, limit)
     return FoundPage(
         items=[
             Found(
@@ -87,7 +86,7 @@ def search(
             )
             for one in page
         ],
-        next=paging.sealed(settings, request, last) if last else None,
+        next=more,
     )
 
 

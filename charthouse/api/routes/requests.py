@@ -114,10 +114,8 @@ def listing(
         reach_person(state, caller, person_key)
         found = requests.list_requests(state, person_key=person_key)
     after = paging.opened(settings, request, cursor)
-    page, last = paging.cut(found, _mark, after, limit)
-    return PrivacyRequests(
-        items=[_shown(row) for row in page], next=paging.sealed(settings, request, last) if last else None
-    )
+    page, more = paging.cut(settings, request, paging.behind(found, _mark, after), _mark, limit)
+    return PrivacyRequests(items=[_shown(row) for row in page], next=more)
 
 
 @router.get(

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
+
+from charthouse.pages import templates
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,7 +31,7 @@ _UNSEEN: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u2
 def render(name: str, **values: Any) -> bytes:
     """A page from its template."""
     style, script, policy = _parts()
-    made = _environment().get_template(name).render(style=style, script=script, policy=policy, **values)
+    made = templates(FOLDER).get_template(name).render(style=style, script=script, policy=policy, **values)
     return made.encode("utf-8", "replace")
 
 
@@ -58,17 +59,6 @@ def data_block(value: Mapping[str, Any]) -> Markup:
     for sign in "<>&\u2028\u2029":
         written = written.replace(sign, f"\\u{ord(sign):04x}")
     return Markup(written)  # noqa: S704 - its sharp signs are written out
-
-
-@cache
-def _environment() -> Environment:
-    return Environment(
-        loader=FileSystemLoader(FOLDER),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
 
 
 @cache
