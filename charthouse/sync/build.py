@@ -15,7 +15,7 @@ from charthouse import faults, progress
 from charthouse.files import write_whole
 from charthouse.lake import records, vault
 from charthouse.lake.buckets import bucket_of
-from charthouse.lake.session import VAULT, attach, open_records, open_vault, quoted
+from charthouse.lake.session import VAULT, attach, more_memory, open_records, open_vault, quoted
 from charthouse.settings import get_settings
 from charthouse.sync import footing, holding, night, origins, runs, staging
 from transforms.tables import all_tables, prepare, resource_types
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from transforms.tables import Table
+
+VECTORS = 700_000_000
+"""What DuckDB books for the query of one table before it reads a row: a vector of 2,048 values for every step of every
+column. Little of it is ever touched (25 MB of a table's query stay resident), but the limit counts all of it."""
 
 
 def plan_build(airflow_run_id: str) -> list[str]:
@@ -95,7 +99,8 @@ def build_group(name: str) -> str:
             return int(count[0]) if count else 0
 
         # DuckDB gives a thread to every 122,880 rows, which a group seldom has: the tables run side by side instead.
-        with ThreadPoolExecutor(get_settings().duckdb_threads) as pool:
+        threads = get_settings().duckdb_threads
+        with more_memory(connection, threads * VECTORS), ThreadPoolExecutor(threads) as pool:
             counts |= {"people": len(people), "rows": sum(pool.map(stage, all_tables()))}
         write_whole(staging.done_marker(run_id, group), b"")
     progress.tell("build", len(people), unit="people")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import pytest
 
-from transforms.tables import table, tables
+from transforms.tables import prepare, table, tables
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def lake() -> Iterator[duckdb.DuckDBPyConnection]:
-    """A connection far from UTC, as tight in memory as the one of the build."""
-    with duckdb.connect(config={"memory_limit": "384MB", "threads": 2}) as connection:
+    """A connection far from UTC."""
+    with duckdb.connect(config={"memory_limit": "1GB", "threads": 2}) as connection:
         connection.execute("SET TimeZone = 'America/New_York'")
         yield connection
 
 
 @pytest.fixture
 def stage(lake: duckdb.DuckDBPyConnection) -> Callable[[Iterable[Resource]], None]:
-    """Make the relation `resources` of one person and one link."""
+    """Make what the tables' queries read, of one person and one link."""
 
     def make(resources: Iterable[Resource]) -> None:
         lake.execute(
-            "CREATE OR REPLACE TABLE resources (person_key VARCHAR, link_id VARCHAR, resource_type VARCHAR,"
+            "CREATE OR REPLACE TABLE staged (person_key VARCHAR, link_id VARCHAR, resource_type VARCHAR,"
             " resource_id VARCHAR, last_updated VARCHAR, resource VARCHAR)"
         )
         rows = [
@@ -46,7 +46,12 @@ def stage(lake: duckdb.DuckDBPyConnection) -> Callable[[Iterable[Resource]], Non
             for each in resources
         ]
         if rows:
-            lake.executemany("INSERT INTO resources VALUES (?, ?, ?, ?, ?, ?)", rows)
+            lake.executemany("INSERT INTO staged VALUES (?, ?, ?, ?, ?, ?)", rows)
+        lake.execute(
+            "CREATE OR REPLACE TABLE links AS SELECT 'link' AS link_id, 'shore' AS provider, 'direct' AS route"
+        )
+        for statement in prepare("staged", links="links"):
+            lake.execute(statement)
 
     return make
 
@@ -58,7 +63,7 @@ def build(lake: duckdb.DuckDBPyConnection, stage: Callable[[Iterable[Resource]],
     def rows(name: str, *resources: Resource) -> list[dict[str, Any]]:
         stage(resources)
         lake.execute(table(name).create_sql(f"built_{name}").replace("CREATE TABLE", "CREATE OR REPLACE TABLE"))
-        lake.execute(f"INSERT INTO built_{name} {table(name).select_sql('resources')}")
+        lake.execute(f"INSERT INTO built_{name} {table(name).select_sql()}")
         shown = ", ".join(
             f"strftime(\"{column.name}\" AT TIME ZONE 'UTC', '%Y-%m-%dT%H:%M:%S') AS \"{column.name}\""
             if column.sql_type == "TIMESTAMPTZ"
@@ -68,7 +73,7 @@ def build(lake: duckdb.DuckDBPyConnection, stage: Callable[[Iterable[Resource]],
         found = lake.execute(f"SELECT {shown} FROM built_{name} ORDER BY row_key")
         names = [entry[0] for entry in found.description or ()]
         return [
-            {key: value for key, value in zip(names, row, strict=True) if value not in (None, [])}
+            {key: value for key, value in zip(names, row, strict=True) if value is not None and value != []}
             for row in found.fetchall()
         ]
 
@@ -86,9 +91,7 @@ def categories(
         landed: dict[str, set[str]] = {}
         for each in tables():
             if each.resource_types == ("Observation",):
-                for (key,) in lake.execute(
-                    f"SELECT DISTINCT resource_key FROM ({each.select_sql('resources')})"
-                ).fetchall():
+                for (key,) in lake.execute(f"SELECT DISTINCT resource_key FROM ({each.select_sql()})").fetchall():
                     landed.setdefault(key.rpartition("/")[2], set()).add(each.name)
         return landed
 

@@ -56,7 +56,7 @@ class Writer:
 
     def let(self, expression: str) -> str:
         """A name for an expression, one layer above the names that it uses."""
-        if re.fullmatch(r'[\w."]+', expression):
+        if re.fullmatch(r'\w+|"\w+"', expression):
             return expression
         level = max((int(found) for found in re.findall(rf"\b{self.prefix}(\d+)(?:\b|_)", expression)), default=-1) + 1
         while len(self.layers) <= level:
@@ -238,13 +238,14 @@ def _complex(kind: Type, expression: str, writer: Writer, prefer: Sequence[str])
         case "CodeableConcept":
             return _concept(expression, writer, prefer)
         case "Coding":
-            return _coding(expression)
+            return _coding(writer.let(expression), writer)
         case "Reference":
             return _reference(expression, writer)
         case "Period":
             start = _moment("start", f"{expression}.start", writer)
             return [*start, *_moment("end", f'{expression}."end"', writer)]
         case "Range":
+            expression = writer.let(expression)
             return [*_quantity("low", f"{expression}.low", writer), *_quantity("high", f"{expression}.high", writer)]
         case "Ratio":
             return [
@@ -260,6 +261,7 @@ def _complex(kind: Type, expression: str, writer: Writer, prefer: Sequence[str])
 
 
 def _moment(name: str, text: str, writer: Writer) -> list[_Made]:
+    text = writer.let(text)
     read = writer.let(sql.instant(text))
     writer.remark("unread-date", f"({text} <> '' AND {read} IS NULL)")
     under = f"{name}_" if name else ""
@@ -272,14 +274,16 @@ def _moment(name: str, text: str, writer: Writer) -> list[_Made]:
 
 
 def _number(text: str, writer: Writer) -> list[_Made]:
+    text = writer.let(text)
     read = writer.let(sql.number(text))
     writer.remark("unread-number", f"({text} <> '' AND {read} IS NULL)")
     return [("", "DOUBLE", read, ""), ("text", "VARCHAR", sql.words(text), " As sent.")]
 
 
 def _quantity(name: str, quantity: str, writer: Writer) -> list[_Made]:
+    quantity = writer.let(quantity)
     under = f"{name}_" if name else ""
-    comparator = sql.words(f"{quantity}.comparator")
+    comparator = f"nullif({quantity}.comparator, '')"
     known = ", ".join(sql.literal(each) for each in COMPARATORS)
     writer.remark("unknown-comparator", f"({quantity}.comparator NOT IN ('', {known}))")
     (_, _, value, _), (_, _, digits, _) = _number(f"{quantity}.value", writer)
@@ -293,8 +297,8 @@ def _quantity(name: str, quantity: str, writer: Writer) -> list[_Made]:
             " What makes the number a bound: <, <=, >=, > …; NULL: it is exact.",
         ),
         (f"{under}unit", "VARCHAR", sql.words(f"{quantity}.unit"), " The unit in the sender's words."),
-        (f"{under}unit_code", "VARCHAR", sql.words(f"{quantity}.code"), " The unit's code."),
-        (f"{under}unit_system", "VARCHAR", sql.words(f"{quantity}.system"), " The system of that code."),
+        (f"{under}unit_code", "VARCHAR", f"nullif({quantity}.code, '')", " The unit's code."),
+        (f"{under}unit_system", "VARCHAR", f"nullif({quantity}.system, '')", " The system of that code."),
     ]
 
 
@@ -324,19 +328,21 @@ def codings_of(codings: str, writer: Writer) -> str:
 
 
 def _concept(concept: str, writer: Writer, prefer: Sequence[str]) -> list[_Made]:
-    codings = f"{concept}.coding"
+    concept = writer.let(concept)
+    codings = writer.let(f"{concept}.coding")
     best = best_coding(codings, writer, prefer)
     return [
-        *_coding(best),
+        *_coding(best, writer),
         ("text", "VARCHAR", sql.words(f"{concept}.text"), " In the sender's words."),
         ("codings", CODINGS, codings_of(codings, writer), " All codings."),
     ]
 
 
-def _coding(coding: str) -> list[_Made]:
+def _coding(coding: str, writer: Writer) -> list[_Made]:
+    system = writer.let(f"{coding}.system")
     return [
-        ("code", "VARCHAR", sql.words(f"{coding}.code"), " The code."),
-        ("system", "VARCHAR", canonical(f"{coding}.system"), " The system of the code."),
+        ("code", "VARCHAR", f"nullif({coding}.code, '')", " The code."),
+        ("system", "VARCHAR", canonical(system), " The system of the code."),
         ("display", "VARCHAR", sql.words(f"{coding}.display"), " What the code means."),
     ]
 
@@ -355,7 +361,7 @@ def reference_key(reference: str, writer: Writer) -> str:
     A contained resource (`#id`) is `<resource_key>#<id>`. The person's own Patient is the person_key; another Patient,
     an identifier alone and what cannot be found are NULL.
     """
-    text = f"{reference}.reference"
+    text = writer.let(f"{writer.let(reference)}.reference")
     typed = writer.let(typed_reference(text))
     looked_up = f"list_filter(refs, lambda q: q.reference = {text})[1].key"
     return (
@@ -367,13 +373,14 @@ def reference_key(reference: str, writer: Writer) -> str:
 
 
 def _reference(reference: str, writer: Writer) -> list[_Made]:
-    text = f"{reference}.reference"
+    reference = writer.let(reference)
+    text = writer.let(f"{reference}.reference")
     key = writer.let(reference_key(reference, writer))
-    person = f"starts_with(coalesce({typed_reference(text)}, ''), 'Patient/')"
+    person = f"starts_with({writer.let(typed_reference(text))}, 'Patient/') IS TRUE"
     nothing = f"{text} IS NULL AND {reference}.display IS NULL"
     writer.remark(
         "unresolved-reference",
-        f"({reference} IS NOT NULL AND {key} IS NULL AND (({nothing}) OR ({text} IS NOT NULL AND NOT {person})))",
+        f"({reference} IS NOT NULL AND {key} IS NULL AND (({nothing}) OR ({text} IS NOT NULL AND ({person}) IS NOT TRUE)))",
     )
     looked_up = f"list_filter(refs, lambda q: q.reference = {text})[1].display"
     shown = f"CASE WHEN {person} THEN NULL ELSE coalesce({sql.words(f'{reference}.display')}, {looked_up}) END"

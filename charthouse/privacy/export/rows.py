@@ -23,23 +23,10 @@ SAID: Final = {
 }
 NAMES: Final = ("text", "display", "medication_display", "code", "class_display", "service_type_display")
 _HIDDEN: Final = frozenset(
-    [
-        "row_key",
-        "person_key",
-        "link_id",
-        "provider",
-        "route",
-        "mapping_version",
-        "remarks",
-        "codings",
-        "has_value",
-        "has_members",
-        "has_components",
-        "component_number",
-        "value_type",
-        "record_type",
-        "absent",
-    ]
+    {
+        *("row_key", "person_key", "link_id", "provider", "route", "mapping_version", "remarks", "codings", "absent"),
+        *("has_value", "has_members", "has_components", "component_number", "value_type", "record_type"),
+    }
 )
 _ENDINGS: Final = ("_precision", "_text", "_day", "_offset", "_system", "_codings", "_unit_code")
 _WORDS: Final = {
