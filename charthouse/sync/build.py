@@ -86,8 +86,13 @@ def build_group(name: str) -> str:
     ):
         people: dict[str, int] = orjson.loads(staging.group_file(run_id, group).read_bytes())
         vault.stage_current(connection, list(people), resource_types())
-        for statement in prepare("staged", links=origins.stage_origins(connection, list(people))):
+        *before, observations = prepare("staged", links=origins.stage_origins(connection, list(people)))
+        for statement in before:
             connection.execute(statement)
+
+        def stage_observations() -> None:
+            with connection.cursor() as cursor:
+                cursor.execute(observations)
 
         def stage(table: Table) -> int:
             file = staging.rows(run_id) / table.name / f"{group}.parquet"
@@ -101,7 +106,11 @@ def build_group(name: str) -> str:
         # DuckDB gives a thread to every 122,880 rows, which a group seldom has: the tables run side by side instead.
         threads = get_settings().duckdb_threads
         with more_memory(connection, threads * VECTORS), ThreadPoolExecutor(threads) as pool:
-            counts |= {"people": len(people), "rows": sum(pool.map(stage, all_tables()))}
+            observed = pool.submit(stage_observations)
+            rows = sum(pool.map(stage, [each for each in all_tables() if not each.of_observations]))
+            observed.result()
+            rows += sum(pool.map(stage, [each for each in all_tables() if each.of_observations]))
+            counts |= {"people": len(people), "rows": rows}
         write_whole(staging.done_marker(run_id, group), b"")
     progress.tell("build", len(people), unit="people")
     return name

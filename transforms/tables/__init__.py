@@ -10,8 +10,7 @@ From a declaration come the published views (`schemas/views`), the DDL, the SELE
 
 from transforms.tables.declaration import TableError
 from transforms.tables.dictionary import dictionary_markdown
-from transforms.tables.references import prepare
-from transforms.tables.table import Column, Table, all_tables, resource_types, table, tables
+from transforms.tables.table import Column, Table, all_tables, prepare, resource_types, table, tables
 from transforms.tables.version import MAPPING_VERSION
 from transforms.tables.views import view_files
 

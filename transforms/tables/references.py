@@ -4,7 +4,9 @@
 
 - `named`: what can be pointed at, by key: what it is called, the concept of a Medication, the start of an Encounter.
 - `resource_refs`: for each resource, the references in it that name one of those.
+- `classified`: the category of each Observation, by its own rule (`transforms.classification`).
 - `resources`: the resources with their references.
+- `observed`: the Observations that belong to a category, with it.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from transforms.classification import classified_sql
 from transforms.sql_on_fhir.parts import parts_of, struct_type
 from transforms.sql_on_fhir.values import Type
 from transforms.tables.datatypes import typed_reference
@@ -22,6 +25,10 @@ if TYPE_CHECKING:
 
 NAMED = "named"
 RESOURCES = "resources"
+OBSERVED = "observed"
+CATEGORY = "mapped_category"
+"""The column of `observed` that names the table."""
+_CLASSIFIED = "classified"
 _REFS = "resource_refs"
 _TARGETS = "named_targets"
 
@@ -63,7 +70,20 @@ def prepare(source: str, *, links: str = NO_LINKS) -> tuple[str, ...]:
         "SELECT source.*, origin.provider AS link_provider, origin.route AS link_route, found.refs AS refs\n"
         f"FROM {source} AS source LEFT JOIN {_REFS} AS found USING (link_id, resource_type, resource_id)\n"
         f"LEFT JOIN {links} AS origin ON origin.link_id = source.link_id",
+        f"CREATE OR REPLACE TABLE {_CLASSIFIED} AS\n{_classified(source, links)}",
+        f"CREATE OR REPLACE VIEW {OBSERVED} AS\n"
+        f"SELECT {RESOURCES}.*, category AS {CATEGORY} FROM {RESOURCES}\n"
+        f"JOIN {_CLASSIFIED} USING (link_id, resource_type, resource_id) WHERE category IS NOT NULL",
     )
+
+
+def _classified(source: str, links: str) -> str:
+    """The category of each Observation; other types are of one category, whatever they hold."""
+    routed = (
+        f"(SELECT source.link_id, resource_type, resource_id, resource, origin.route AS route FROM {source} AS source"
+        f" LEFT JOIN {links} AS origin ON origin.link_id = source.link_id WHERE resource_type = 'Observation')"
+    )
+    return classified_sql(routed, ("link_id", "resource_id"))
 
 
 def _spec(parts: tuple[Part, ...]) -> dict[str, object]:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from functools import cache
 
 from transforms.tables.declaration import Declaration, read_declarations
-from transforms.tables.references import NAMED_TYPES
-from transforms.tables.statement import columns_of, select_sql
+from transforms.tables import references
+from transforms.tables.references import NAMED_TYPES, NO_LINKS
+from transforms.tables.statement import OBSERVATIONS, columns_of, observations_sql, select_sql
 from transforms.tables.text import quoted
 
 
@@ -35,13 +36,18 @@ class Table:
     parent: str | None
     declaration: Declaration
 
+    @property
+    def of_observations(self) -> bool:
+        """Whether its rows are taken from those of all Observations, the last that `prepare` makes."""
+        return self.declaration.category is not None
+
     def create_sql(self, qualified_name: str) -> str:
         """`CREATE TABLE` for this table. `qualified_name` is used as it stands."""
         columns = ",\n".join(f"    {quoted(column.name)} {column.sql_type}" for column in self.columns)
         return f"CREATE TABLE {qualified_name} (\n{columns}\n)"
 
     def select_sql(self) -> str:
-        """The whole SELECT: exactly the table's columns, in order, over what `references.prepare` made."""
+        """The whole SELECT: exactly the table's columns, in order, over what `prepare` made."""
         return select_sql(self.declaration)
 
 
@@ -64,6 +70,19 @@ def tables() -> tuple[Table, ...]:
 def table(name: str) -> Table:
     """The table of that name. Raises KeyError for any other name."""
     return {each.name: each for each in all_tables()}[name]
+
+
+def prepare(source: str, *, links: str = NO_LINKS) -> tuple[str, ...]:
+    """The statements that the tables' SELECTs need to have been run, in their order.
+
+    The last makes the rows of all Observations; only tables `of_observations` need that one.
+
+    Args:
+        source: a relation with `person_key, link_id, resource_type, resource_id, last_updated, resource`, all VARCHAR.
+        links: a relation with `link_id, provider, route`, all VARCHAR.
+    """
+    observed = observations_sql(tuple(each.declaration for each in tables() if each.of_observations))
+    return (*references.prepare(source, links=links), f"CREATE OR REPLACE TABLE {OBSERVATIONS} AS\n{observed}")
 
 
 def resource_types() -> tuple[str, ...]:

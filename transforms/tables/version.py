@@ -1,4 +1,9 @@
 """The version of the mapping from resources to rows, which every row carries."""
 
-MAPPING_VERSION = "2"
-"""Raised with every change of what a resource becomes. People whose rows have another one are due for a rebuild."""
+from transforms.classification import mapping_version
+
+LAYOUT_VERSION = 2
+"""Raised with every change of what an element becomes."""
+
+MAPPING_VERSION = f"{LAYOUT_VERSION}.{mapping_version()}"
+"""How rows are laid out, and how resources are told apart. People whose rows have another one are due for a rebuild."""
