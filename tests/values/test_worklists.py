@@ -50,11 +50,11 @@ def test_units_that_nobody_maps_are_counted(database: duckdb.DuckDBPyConnection,
     assert [column[0] for column in found.description or []] == list(UNITS_COLUMNS)
     listed = {(row[1], row[2], row[3], row[5], row[6], row[7]) for row in found.fetchall()}
     assert listed == {
-        ("Zorkmids", None, "2345-7", "unit-unknown", 1, 1),
-        (None, None, "2345-7", "unit-missing", 1, 1),
-        ("kg", "kg", "2345-7", "unit-of-other-kind", 1, 1),
-        ("mg/dL", "mmol/L", "2345-7", "unit-contradiction", 1, 1),
-        ("blorks", None, "GLU", "unit-unknown", 1, 1),
+        ("Zorkmids", None, "2345-7", "unknown-unit", 1, 1),
+        (None, None, "2345-7", "missing-unit", 1, 1),
+        ("kg", "kg", "2345-7", "unfit-unit", 1, 1),
+        ("mg/dL", "mmol/L", "2345-7", "contradicting-units", 1, 1),
+        ("blorks", None, "GLU", "unknown-unit", 1, 1),
     }
 
 

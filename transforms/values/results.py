@@ -14,15 +14,15 @@ from typing import Any, Final
 import msgspec
 
 from transforms.values.analytes import known_spellings
-from transforms.values.comparators import COMPARATOR_UNKNOWN, plain
+from transforms.values.comparators import UNKNOWN_COMPARATOR, plain
 from transforms.values.spelling import folded
 
-NUMBER_AMBIGUOUS: Final = "number-ambiguous"
-NUMBER_TOO_GREAT: Final = "number-too-great"
+AMBIGUOUS_NUMBER: Final = "ambiguous-number"
+UNREAD_NUMBER: Final = "unread-number"
 
 REMARKS: Final = {
-    NUMBER_AMBIGUOUS: "A comma that may part thousands or decimals: the text stands, no number is read.",
-    NUMBER_TOO_GREAT: "A number beyond what a DOUBLE holds: the text stands, the number is NULL.",
+    AMBIGUOUS_NUMBER: "A comma that may part thousands or decimals: the text stands, no number is read.",
+    UNREAD_NUMBER: "A number beyond what a DOUBLE holds: the text stands, the number is NULL.",
 }
 
 COLUMNS: Final[dict[str, str]] = {
@@ -59,7 +59,7 @@ NOT_RANGE: Final = r"^(?:\d{3}-\d{4}|(?:19|20)\d\d ?- ?(?:19|20)\d\d)$"
 NOT_NUMBER: Final = r"^-?\d{9,}$|^(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])$"
 """Identifiers, telephone numbers and days without their hyphens, which look like numbers."""
 AMBIGUOUS: Final = rf"^{_COMPARATOR}? ?-?\d{{1,3}}(?:,\d+|(?:\.\d{{3}})+,\d+|(?:\.\d{{3}}){{2,}})(?:[^\d,.].*)?$"
-UNKNOWN_COMPARATOR: Final = (
+WORDED_COMPARATOR: Final = (
     r"^(?:<>|><|<<|>>|={1,2}|!=|~|≈|±|\+/-|(?:less|greater|more|fewer|lower|higher) than|at (?:least|most)"
     r"|approx\S*|about|up to|over|under|above|below) ?(?:or equal to )?-?\.?\d.*$"
 )
@@ -131,9 +131,9 @@ def _steps() -> tuple[str, str, str]:
         f" unit := nullif(trim({unit} WHEN 'bound' THEN ch.p.q.unit END), ''),"
         f" is_positive := CASE ch.k WHEN 'grade' THEN true WHEN 'word' THEN {_word('ch.t')} END,"
         f" remark := CASE WHEN ch.k IN ('number', 'bound') AND {_double('ch.p.q.number')} IS NULL"
-        f" THEN '{NUMBER_TOO_GREAT}'"
-        f" WHEN ch.k <> 'text' THEN NULL WHEN regexp_matches(ch.t, '{AMBIGUOUS}') THEN '{NUMBER_AMBIGUOUS}'"
-        f" WHEN regexp_matches(lower(ch.t), '{UNKNOWN_COMPARATOR}') THEN '{COMPARATOR_UNKNOWN}' END) END"
+        f" THEN '{UNREAD_NUMBER}'"
+        f" WHEN ch.k <> 'text' THEN NULL WHEN regexp_matches(ch.t, '{AMBIGUOUS}') THEN '{AMBIGUOUS_NUMBER}'"
+        f" WHEN regexp_matches(lower(ch.t), '{WORDED_COMPARATOR}') THEN '{UNKNOWN_COMPARATOR}' END) END"
     )
     return parts, kinds, read
 

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Final
 
 from transforms.values.spelling import folded
 from transforms.values.units import (
+    CONTRADICTING_UNITS,
     MEASURED,
+    MISSING_UNIT,
     SPELLINGS,
-    UNIT_CONTRADICTION,
-    UNIT_MISSING,
-    UNIT_OF_OTHER_KIND,
-    UNIT_UNKNOWN,
+    UNFIT_UNIT,
+    UNKNOWN_UNIT,
     canonical,
 )
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 LOINC: Final = "http://loinc.org"
-UNIT_REMARKS: Final = (UNIT_MISSING, UNIT_UNKNOWN, UNIT_OF_OTHER_KIND, UNIT_CONTRADICTION)
+UNIT_REMARKS: Final = (MISSING_UNIT, UNKNOWN_UNIT, UNFIT_UNIT, CONTRADICTING_UNITS)
 
 LONGEST: Final = 64
 """Letters of a unit or code that are shown: what is longer is a sentence, and could be about somebody."""
@@ -113,12 +113,12 @@ def unmapped_units(sources: Sequence[Source]) -> str:
         f" WHEN loinc IN (SELECT loinc FROM {MEASURED}) THEN CASE WHEN remark IN ({unit_remarks}) THEN remark END"
         f" WHEN coalesce(by_code, by_text) IS NOT NULL"
         f" AND NOT coalesce(by_code IN (SELECT spelling FROM {SPELLINGS}), false)"
-        f" AND NOT coalesce(by_text IN (SELECT spelling FROM {SPELLINGS}), false) THEN '{UNIT_UNKNOWN}' END"
+        f" AND NOT coalesce(by_text IN (SELECT spelling FROM {SPELLINGS}), false) THEN '{UNKNOWN_UNIT}' END"
         f" AS reason FROM spelled) SELECT {_selected(UNITS_COLUMNS)} FROM judged WHERE reason IS NOT NULL ORDER BY ALL"
     )
 
 
-def unmapped_codes(sources: Sequence[Source]) -> str:
+def unmapped_codes(sources: Sequence[Source], preferred: Sequence[str] = PREFERRED) -> str:
     """The worklist of codes: rows that no preferred system names, and LOINC codes of numbers without a canonical unit.
 
     Needs the relations of `transforms.values.units`.
@@ -131,12 +131,12 @@ def unmapped_codes(sources: Sequence[Source]) -> str:
         f" {_COUNTS} FROM {each.relation} GROUP BY ALL"
         for each in sources
     )
-    preferred = ", ".join(_text(system) for system in PREFERRED)
+    listed = ", ".join(_plain_system(_text(system)) for system in preferred)
     system = _plain_system("code_system")
     return (
         f"WITH counted AS ({counted}), judged AS (SELECT *, CASE WHEN code IS NULL THEN '{CODE_MISSING}'"
         f" WHEN code_system IS NULL THEN '{CODE_WITHOUT_SYSTEM}'"
-        f" WHEN {system} NOT IN ({preferred}) THEN '{CODE_OF_OTHER_SYSTEM}'"
+        f" WHEN {system} NOT IN ({listed}) THEN '{CODE_OF_OTHER_SYSTEM}'"
         f" WHEN has_number AND {system} = '{LOINC}' AND code NOT IN (SELECT loinc FROM {MEASURED})"
         f" THEN '{CODE_NOT_MEASURED}' END AS reason FROM counted)"
         f" SELECT {_selected(CODES_COLUMNS)} FROM judged WHERE reason IS NOT NULL ORDER BY ALL"
