@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
-COMPARATOR_UNKNOWN: Final = "comparator-unknown"
+UNKNOWN_COMPARATOR: Final = "unknown-comparator"
 KNOWN: Final = ("<", "<=", ">=", ">", "ad")
 """FHIR's `quantity-comparator`; `ad` (enough for the total) is R5's."""
 
 REMARKS: Final = {
-    COMPARATOR_UNKNOWN: "The comparator is none that FHIR has: it is shown as sent, nothing is read into it."
+    UNKNOWN_COMPARATOR: "The comparator is none that FHIR has: it is shown as sent, nothing is read into it."
 }
 
 _SIGNS: Final = (
@@ -48,5 +48,5 @@ def comparator(text: str) -> str:
     """
     return (
         f"CASE WHEN trim({text}) <> '' THEN struct_pack(comparator := coalesce({known(text)}, {text}),"
-        f" remark := CASE WHEN {known(text)} IS NULL THEN '{COMPARATOR_UNKNOWN}' END) END"
+        f" remark := CASE WHEN {known(text)} IS NULL THEN '{UNKNOWN_COMPARATOR}' END) END"
     )

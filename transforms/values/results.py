@@ -14,15 +14,15 @@ from typing import Any, Final
 import msgspec
 
 from transforms.values.analytes import known_spellings
-from transforms.values.comparators import COMPARATOR_UNKNOWN, plain
+from transforms.values.comparators import UNKNOWN_COMPARATOR, plain
 from transforms.values.spelling import folded
 
-NUMBER_AMBIGUOUS: Final = "number-ambiguous"
-NUMBER_TOO_GREAT: Final = "number-too-great"
+AMBIGUOUS_NUMBER: Final = "ambiguous-number"
+UNREAD_NUMBER: Final = "unread-number"
 
 REMARKS: Final = {
-    NUMBER_AMBIGUOUS: "A comma that may part thousands or decimals: the text stands, no number is read.",
-    NUMBER_TOO_GREAT: "A number beyond what a DOUBLE holds: the text stands, the number is NULL.",
+    AMBIGUOUS_NUMBER: "A comma that may part thousands or decimals: the text stands, no number is read.",
+    UNREAD_NUMBER: "A number beyond what a DOUBLE holds: the text stands, the number is NULL.",
 }
 
 COLUMNS: Final[dict[str, str]] = {
@@ -59,9 +59,9 @@ NOT_RANGE: Final = r"^(?:\d{3}-\d{4}|(?:19|20)\d\d ?- ?(?:19|20)\d\d)$"
 NOT_NUMBER: Final = r"^-?\d{9,}$|^(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])$"
 """Identifiers, telephone numbers and days without their hyphens, which look like numbers."""
 AMBIGUOUS: Final = rf"^{_COMPARATOR}? ?-?\d{{1,3}}(?:,\d+|(?:\.\d{{3}})+,\d+|(?:\.\d{{3}}){{2,}})(?:[^\d,.].*)?$"
-UNKNOWN_COMPARATOR: Final = (
-    r"^(?:<>|><|<<|>>|={1,2}|!=|~|≈|±|\+/-|(?:less|greater|more|fewer|lower|higher) than|at (?:least|most)|approx\S*|about"
-    r"|up to|over|under|above|below) ?(?:or equal to )?-?\.?\d.*$"
+WORDED_COMPARATOR: Final = (
+    r"^(?:<>|><|<<|>>|={1,2}|!=|~|≈|±|\+/-|(?:less|greater|more|fewer|lower|higher) than|at (?:least|most)"
+    r"|approx\S*|about|up to|over|under|above|below) ?(?:or equal to )?-?\.?\d.*$"
 )
 
 
@@ -77,7 +77,7 @@ def result(text: str) -> str:
     parts, kind, read = _steps()
     return (
         f"(SELECT {read} FROM (SELECT ch.t, ch.p, {kind} AS k FROM (SELECT ch.t, {parts} AS p"
-        f" FROM (SELECT {plain('ch.t')} AS t FROM (SELECT {text} AS t) ch) ch) ch) ch)"
+        f" FROM (SELECT {plain('ch.ch_text')} AS t FROM (SELECT {text} AS ch_text) ch) ch) ch) ch)"
     )
 
 
@@ -91,7 +91,7 @@ def result_of_each(text: str) -> str:
 
 
 def _steps() -> tuple[str, str, str]:
-    """The SQL over `ch.t` of the parts of a text, over that and `ch.p` of its kind, over these and `ch.k` of the result."""
+    """SQL: the parts of a text `ch.t`, its kind from these as `ch.p`, and the result from that as `ch.k`."""
     fields = (
         f"q := regexp_extract(ch.t, '{QUANTITY}', ['sign', 'number', 'unit']),"
         f" r := regexp_extract(ch.t, '{RANGE}', ['low', 'high', 'unit']),"
@@ -101,11 +101,12 @@ def _steps() -> tuple[str, str, str]:
     parts = f"CASE WHEN regexp_matches(ch.t, '^[-.<>=\\d]') THEN struct_pack({fields}) END"
     # CASE inside CASE, since both sides of an AND are worked out for every row
     kinds = (
-        f"CASE WHEN ch.p.q.number <> '' THEN CASE WHEN regexp_matches(ch.t, '{NOT_NUMBER}') THEN 'text'"
-        f" WHEN {_is_unit('ch.p.q.unit')} THEN CASE WHEN ch.p.q.sign = '' THEN 'number' ELSE 'bound' END ELSE 'text' END"
-        f" WHEN ch.p.r.low <> '' THEN CASE WHEN regexp_matches(ch.t, '{NOT_RANGE}') THEN 'text'"
+        f"CASE WHEN ch.p.r.low <> '' THEN CASE WHEN regexp_matches(ch.t, '{NOT_RANGE}') THEN 'text'"
         f" WHEN {_double('ch.p.r.low')} < {_double('ch.p.r.high')}"
         f" THEN CASE WHEN {_is_unit('ch.p.r.unit')} THEN 'range' ELSE 'text' END ELSE 'text' END"
+        f" WHEN ch.p.q.number <> '' THEN CASE WHEN regexp_matches(ch.t, '{NOT_NUMBER}') THEN 'text'"
+        f" WHEN {_is_unit('ch.p.q.unit')} THEN CASE WHEN ch.p.q.sign = '' THEN 'number' ELSE 'bound' END"
+        " ELSE 'text' END"
         " WHEN ch.p.f.one <> '' THEN 'ratio'"
         f" WHEN ch.p.p.systolic <> '' THEN CASE WHEN {_double('ch.p.p.systolic')} > {_double('ch.p.p.diastolic')}"
         f" AND {folded('ch.p.p.unit')} = 'mmhg' THEN 'pressure' ELSE 'text' END"
@@ -129,9 +130,10 @@ def _steps() -> tuple[str, str, str]:
         f" diastolic := CASE WHEN ch.k = 'pressure' THEN {_double('ch.p.p.diastolic')} END,"
         f" unit := nullif(trim({unit} WHEN 'bound' THEN ch.p.q.unit END), ''),"
         f" is_positive := CASE ch.k WHEN 'grade' THEN true WHEN 'word' THEN {_word('ch.t')} END,"
-        f" remark := CASE WHEN ch.k IN ('number', 'bound') AND {_double('ch.p.q.number')} IS NULL THEN '{NUMBER_TOO_GREAT}'"
-        f" WHEN ch.k <> 'text' THEN NULL WHEN regexp_matches(ch.t, '{AMBIGUOUS}') THEN '{NUMBER_AMBIGUOUS}'"
-        f" WHEN regexp_matches(lower(ch.t), '{UNKNOWN_COMPARATOR}') THEN '{COMPARATOR_UNKNOWN}' END) END"
+        f" remark := CASE WHEN ch.k IN ('number', 'bound') AND {_double('ch.p.q.number')} IS NULL"
+        f" THEN '{UNREAD_NUMBER}'"
+        f" WHEN ch.k <> 'text' THEN NULL WHEN regexp_matches(ch.t, '{AMBIGUOUS}') THEN '{AMBIGUOUS_NUMBER}'"
+        f" WHEN regexp_matches(lower(ch.t), '{WORDED_COMPARATOR}') THEN '{UNKNOWN_COMPARATOR}' END) END"
     )
     return parts, kinds, read
 
@@ -147,7 +149,8 @@ def positive_code(system: str, code: str) -> str:
         for verdict in (True, False)
     }
     both = f"rtrim({system}, '/') || '|' || {code}"
-    return f"CASE WHEN {both} IN ({', '.join(pairs[True])}) THEN true WHEN {both} IN ({', '.join(pairs[False])}) THEN false END"
+    yes, no = (", ".join(pairs[verdict]) for verdict in (True, False))
+    return f"CASE WHEN {both} IN ({yes}) THEN true WHEN {both} IN ({no}) THEN false END"
 
 
 def _double(text: str) -> str:
@@ -159,7 +162,7 @@ def _double(text: str) -> str:
 
 
 def _is_unit(text: str) -> str:
-    """Whether a text is nothing, or a known spelling of a unit of two letters or more (a letter alone is a flag, too)."""
+    """Whether a text is nothing, or a known unit of two letters or more (a letter alone is a flag, too)."""
     known = "|".join(re.escape(each) for each in known_spellings() if len(each) > 1 or each == "%").replace("'", "''")
     return f"CASE WHEN {text} = '' THEN true ELSE regexp_full_match({folded(text)}, '{known}') END"
 

@@ -8,24 +8,24 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Final
 
-from transforms.values.analytes import accepted, analytes, conversions, known_spellings, ways_to_write
+from transforms.values.analytes import Conversion, accepted, analytes, conversions, known_spellings
 from transforms.values.spelling import folded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-UNIT_MISSING: Final = "unit-missing"
-UNIT_UNKNOWN: Final = "unit-unknown"
-UNIT_OF_OTHER_KIND: Final = "unit-of-other-kind"
-UNIT_CONTRADICTION: Final = "unit-contradiction"
-VALUE_IMPLAUSIBLE: Final = "value-implausible"
+MISSING_UNIT: Final = "missing-unit"
+UNKNOWN_UNIT: Final = "unknown-unit"
+UNFIT_UNIT: Final = "unfit-unit"
+CONTRADICTING_UNITS: Final = "contradicting-units"
+IMPLAUSIBLE_VALUE: Final = "implausible-value"
 
 REMARKS: Final[dict[str, str]] = {
-    UNIT_MISSING: "What is measured has a unit, and none was sent: there is no canonical value.",
-    UNIT_UNKNOWN: "The unit is written in a way that is not known: there is no canonical value.",
-    UNIT_OF_OTHER_KIND: "The unit is known, but what is measured does not come in it: there is no canonical value.",
-    UNIT_CONTRADICTION: "The unit's code and its text are different units: there is no canonical value.",
-    VALUE_IMPLAUSIBLE: "The canonical value is outside of what can be: a wrong unit or a slip. The value stands.",
+    MISSING_UNIT: "What is measured has a unit, and none was sent: there is no canonical value.",
+    UNKNOWN_UNIT: "The unit is written in a way that is not known: there is no canonical value.",
+    UNFIT_UNIT: "The unit is known, but what is measured does not come in it: there is no canonical value.",
+    CONTRADICTING_UNITS: "The unit's code and its text are different units: there is no canonical value.",
+    IMPLAUSIBLE_VALUE: "The canonical value is outside of what can be: a wrong unit or a slip. The value stands.",
 }
 """The remarks of this module: what each says about a row."""
 
@@ -50,7 +50,7 @@ def relations() -> tuple[str, ...]:
         f"CREATE TEMP TABLE IF NOT EXISTS {MEASURED} AS {_rows(measured, 'loinc', 'analyte')}",
         f"CREATE TEMP TABLE IF NOT EXISTS {CONVERSIONS} AS SELECT DISTINCT loinc, spelling,"
         " struct_pack(factor := factor, shift := shift, summand := summand, unit := unit, low := low, high := high)"
-        f" AS conversion FROM ({_rows(factors, 'analyte', 'code', 'factor', 'shift', 'summand', 'unit', 'low', 'high')})"
+        f" AS conversion FROM ({_rows(factors, 'analyte', 'code', *Conversion._fields, 'unit', 'low', 'high')})"
         f" JOIN {MEASURED} USING (analyte) JOIN {SPELLINGS} USING (code)",
     )
 
@@ -64,28 +64,30 @@ def canonical(value: str, unit_text: str, ucum_code: str, unit_system: str, loin
     """
     systems = ", ".join(f"'{system}'" for system in UCUM_SYSTEMS)
     code = f"CASE WHEN coalesce(rtrim({unit_system}, '/'), '{UCUM_SYSTEMS[0]}') IN ({systems}) THEN {ucum_code} END"
+    first = "CASE WHEN ch_k.ch_code = '' THEN ch_k.ch_text ELSE ch_k.ch_code END"
+    second = "CASE WHEN ch_k.ch_text = '' THEN ch_k.ch_code ELSE ch_k.ch_text END"
     both = "ch_c.conversion <> ch_t.conversion"
     found = (
         "(SELECT struct_pack("
         f"by := CASE WHEN {both} THEN NULL ELSE coalesce(ch_c.conversion, ch_t.conversion) END,"
-        f" remark := CASE WHEN {both} THEN '{UNIT_CONTRADICTION}'"
+        f" remark := CASE WHEN {both} THEN '{CONTRADICTING_UNITS}'"
         " WHEN ch_c.conversion IS NOT NULL OR ch_t.conversion IS NOT NULL THEN NULL"
-        f" WHEN ch_k.code = '' AND ch_k.text = '' THEN '{UNIT_MISSING}'"
-        f" WHEN ch_s.spelling IS NOT NULL THEN '{UNIT_OF_OTHER_KIND}' ELSE '{UNIT_UNKNOWN}' END)"
-        f" FROM (SELECT {loinc_code} AS loinc, coalesce({folded(f'({code})')}, '') AS code,"
-        f" coalesce({folded(unit_text)}, '') AS text) ch_k"
-        f" JOIN {MEASURED} ch_m ON ch_m.loinc = ch_k.loinc"
-        f" LEFT JOIN {CONVERSIONS} ch_c ON ch_c.loinc = ch_k.loinc AND ch_c.spelling = CASE WHEN ch_k.code = '' THEN ch_k.text ELSE ch_k.code END"
-        f" LEFT JOIN {CONVERSIONS} ch_t ON ch_t.loinc = ch_k.loinc AND ch_t.spelling = CASE WHEN ch_k.text = '' THEN ch_k.code ELSE ch_k.text END"
-        f" LEFT JOIN (SELECT DISTINCT spelling FROM {SPELLINGS}) ch_s"
-        "  ON ch_s.spelling = CASE WHEN ch_k.code = '' THEN ch_k.text ELSE ch_k.code END)"
+        f" WHEN ch_k.ch_code = '' AND ch_k.ch_text = '' THEN '{MISSING_UNIT}'"
+        f" WHEN ch_s.spelling IS NOT NULL THEN '{UNFIT_UNIT}' ELSE '{UNKNOWN_UNIT}' END)"
+        f" FROM (SELECT {loinc_code} AS ch_loinc, coalesce({folded(f'({code})')}, '') AS ch_code,"
+        f" coalesce({folded(unit_text)}, '') AS ch_text) ch_k"
+        f" JOIN {MEASURED} ch_m ON ch_m.loinc = ch_k.ch_loinc"
+        f" LEFT JOIN {CONVERSIONS} ch_c ON ch_c.loinc = ch_k.ch_loinc AND ch_c.spelling = {first}"
+        f" LEFT JOIN {CONVERSIONS} ch_t ON ch_t.loinc = ch_k.ch_loinc AND ch_t.spelling = {second}"
+        f" LEFT JOIN (SELECT DISTINCT spelling FROM {SPELLINGS}) ch_s ON ch_s.spelling = {first})"
     )
     number = "(ch.v - ch.f.by.shift) * ch.f.by.factor + ch.f.by.summand"
     return (
         f"list_transform([struct_pack(v := {value}, f := {found})], lambda ch: CASE"
         " WHEN ch.v IS NOT NULL AND ch.f IS NOT NULL THEN struct_pack("
         f"value := {number}, unit := ch.f.by.unit, remark := CASE"
-        f" WHEN {number} NOT BETWEEN ch.f.by.low AND ch.f.by.high THEN '{VALUE_IMPLAUSIBLE}' ELSE ch.f.remark END) END)[1]"
+        f" WHEN {number} NOT BETWEEN ch.f.by.low AND ch.f.by.high THEN '{IMPLAUSIBLE_VALUE}'"
+        " ELSE ch.f.remark END) END)[1]"
     )
 
 
