@@ -5,7 +5,6 @@ Every function takes SQL expressions and gives one. An unreadable value becomes 
 
 from __future__ import annotations
 
-from transforms.ids import ID
 from transforms.tables.declaration import DATES, INTEGERS, ViewColumn
 
 FIRST = (
@@ -16,7 +15,7 @@ FIRST = (
 )
 LAST = (("last_updated", "TIMESTAMPTZ", "When the provider last changed the resource (`meta.lastUpdated`)."),)
 
-_REFERENCE = rf"^(?:.*/)?([A-Z][A-Za-z]{{1,63}}/{ID})(?:/_history/{ID})?$"
+_REFERENCE = r"^(?:.*/)?([A-Z][A-Za-z]{1,63}/[A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?$"
 
 
 def quoted(name: str) -> str:
@@ -66,7 +65,7 @@ def reference_key(reference: str) -> str:
     name no resource that can be scoped, and become NULL.
     """
     return (
-        f"CASE WHEN regexp_full_match({reference}, '#{ID}') THEN resource_key || {reference}"
+        f"CASE WHEN regexp_full_match({reference}, '#[A-Za-z0-9\\-.]{{1,64}}') THEN resource_key || {reference}"
         f" WHEN regexp_matches({reference}, '{_REFERENCE}')"
         f" THEN link_id || '/' || regexp_extract({reference}, '{_REFERENCE}', 1) END"
     )
