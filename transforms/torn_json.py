@@ -31,6 +31,7 @@ _INSIDE_OUT: Final = re.compile(rb'\}\s*,\s*\{\s*"\Z')
 _ENTRY: Final = re.compile(rb'\}\s*(,)\s*\{\s*"(?:fullUrl"\s*:\s*"|resource"\s*:\s*\{|search"\s*:\s*\{|link"\s*:\s*\[)')
 """How the next entry of a Bundle begins; the comma before it is where a broken one ends at the latest."""
 _MOST_TAILS: Final = 200
+_MOST_WITHIN: Final = 8
 
 _ESCAPE: Final = re.compile(
     rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)"
@@ -92,7 +93,9 @@ def _items(text: bytes, at: int) -> tuple[list[Span], int | None]:
     found: list[Span] = []
     at = _after(_SPACE, text, at + 1)
     while text[at : at + 1] not in (b"]", b""):
-        end = value_end(text, at)
+        end = _strict_end(text, at)
+        if end is None:
+            end = _loose_end(text, at, _horizon(text, at))
         if end is None or (not _follows(text, end, b",]") and _strict_end(text, at) is None):
             end = _next_entry(text, at)
         if end is None:
@@ -137,13 +140,23 @@ def _strict_end(text: bytes, at: int) -> int | None:
     return len(text)
 
 
-def _loose_end(text: bytes, at: int) -> int | None:
+def _horizon(text: bytes, at: int) -> int:
+    """How far a broken item is followed: over a few beginnings of entries, which may be those of a Bundle within it."""
+    for _ in range(_MOST_WITHIN):
+        following = _ENTRY.search(text, at + 1)
+        if following is None:
+            return len(text)
+        at = following.end()
+    return at
+
+
+def _loose_end(text: bytes, at: int, until: int | None = None) -> int | None:
     first = text[at : at + 1]
     if first not in (b"{", b"["):
         scalar = (_STRING if first == b'"' else _SCALAR).match(text, at)
         return scalar.end() if scalar else None
     closing: list[bytes] = []
-    for token in _TOKEN.finditer(text, at):
+    for token in _TOKEN.finditer(text, at, len(text) if until is None else until):
         mark = token[0]
         if mark in (b"{", b"["):
             closing.append(b"}" if mark == b"{" else b"]")

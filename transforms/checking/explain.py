@@ -9,8 +9,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
-import orjson
-
+from transforms.checking.reading import read
 from transforms.checking.rules import RULES
 from transforms.checking.structure import known
 from transforms.fhir_r4 import r4
@@ -32,8 +31,8 @@ def explain(raw: bytes) -> list[str]:
     The models stop early: mend what they name, and they may name more. Empty where they find nothing.
     """
     try:
-        resource = orjson.loads(raw)
-    except orjson.JSONDecodeError:
+        resource, _ = read(raw)
+    except ValueError:
         return [RULES["CH201"].title]
     if not isinstance(resource, dict):
         return [RULES["CH202"].title]
