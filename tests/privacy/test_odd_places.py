@@ -6,9 +6,10 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import unicodedata
 from contextlib import closing
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import select
@@ -17,6 +18,7 @@ from charthouse.errors import StateError
 from charthouse.files import write_whole
 from charthouse.lake.session import open_vault
 from charthouse.linking import links, people, signing_keys
+from charthouse.linking.identity import parse_identity
 from charthouse.notify.contacts import set_contact
 from charthouse.notify.drain import drain
 from charthouse.notify.outbox import tell
@@ -25,6 +27,7 @@ from charthouse.settings import get_settings
 from charthouse.state import session, tombstones
 from charthouse.state.engine import engine
 from charthouse.state.locks import exclusive
+from charthouse.state.models import LinkEvent
 from charthouse.state.privacy import Receipt
 from charthouse.sync.check import check_batch
 from charthouse.sync.collect import collect_batch
@@ -36,6 +39,7 @@ from tests.privacy.scanner import where
 from tests.privacy.test_canary import charthouse, erased
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from tests.privacy.conftest import Home
@@ -110,6 +114,68 @@ def test_ids_that_begin_with_the_ids_of_others(home: Home) -> None:
     with session() as state:
         links.start_link(state, home.people["C"], "south", "direct", patient_id=PATIENTS["B", "south"] + "_2")
     assert erased(home.people["B"]).done
+
+
+def named(home: Home, person: str, **name: object) -> None:
+    """Give an account a name."""
+    with session() as state:
+        identity = parse_identity({"names": [name], "birth_date": "1980-02-03"})
+        people.update_person(state, home.people[person], identity=identity)
+
+
+def test_short_names_are_whole_words_in_any_spelling(home: Home) -> None:
+    """Too short to be told from chance in a file of bytes, they are told from it in a line and in a column."""
+    zoe = "Zo\u00eb"
+    named(home, "B", family="Quix", given=[zoe, "Grant"], text="Renée Ångström-Quix")
+    log = home.path / "logs" / "some-task.log"
+    apart = unicodedata.normalize("NFD", zoe)
+    with log.open("a") as lines:
+        lines.write(f"of Quix, QUIX and {zoe}: {apart}; Quixote and Quixó stay\nGrant expired\n")
+        lines.write(unicodedata.normalize("NFD", "Renée Ångström-Quix") + "; RENÉE ÅNGSTRÖM-QUIX\n")
+    with closing(sqlite3.connect(home.path / "airflow" / "airflow.db")) as airflow:
+        airflow.execute("INSERT INTO import_error (filename, stacktrace) VALUES ('quixotic', 'no row of Quix')")
+        airflow.commit()
+    with session() as state:
+        event = links.list_events(state, home.links["C", "north"])[0]
+        state.get_one(LinkEvent, event.id).reason = "of Quix"
+    ended = erased(home.people["B"])
+    assert (ended.code, ended.where) == ("CH910", "state file"), "a column of the state that no eraser knows"
+    text = log.read_text(errors="replace")
+    assert "of xxxx, xxxx and xxxx" in text
+    assert "; Quixote and Quixó stay\nGrant expired" in text
+    assert not [said for said in (apart, "QUIX", "ngstr", "NGSTR") if said in text]
+    with session() as state:
+        state.get_one(LinkEvent, event.id).reason = "quixotic"
+    assert erase.run([ended.request_id])[0].done
+    with closing(sqlite3.connect(home.path / "airflow" / "airflow.db")) as airflow:
+        assert airflow.execute("SELECT stacktrace FROM import_error WHERE filename = 'quixotic'").fetchall() == [
+            ("no row of xxxx",)
+        ]
+
+
+def test_a_short_name_that_another_bears_is_no_trace(home: Home) -> None:
+    """It stands in the record of somebody who lives, and in a line about them."""
+    named(home, "B", family="Quix", given=["Ann"])
+    home.clinics["north"].rule(
+        sent_to("C", {"resourceType": "Condition", "id": "of-c", "note": [{"text": "Ann Quix"}]})
+    )
+    home.night()
+    with session() as state:
+        event = links.list_events(state, home.links["C", "north"])[0]
+        state.get_one(LinkEvent, event.id).reason = "of Quix"
+    assert erased(home.people["B"]).done
+
+
+def test_an_excerpt_of_a_long_note_is_found(home: Home) -> None:
+    """A tool that quotes a note quotes a part of it, from anywhere."""
+    words = " ".join(f"canaryword-{number}-of-b" for number in range(200))
+    note = {"resourceType": "Condition", "id": "long", "note": [{"text": words}], "subject": {"reference": "#x"}}
+    home.clinics["north"].rule(sent_to("B", note))
+    home.night()
+    log = home.path / "logs" / "some-task.log"
+    log.write_text(f"a row that could not be read: {words[1200:1800]}\n{words[2600:3200]}\n")
+    assert erased(home.people["B"]).done
+    assert log.read_text().count("x" * 30) >= 2
 
 
 def test_an_id_that_is_none(home: Home) -> None:
@@ -199,20 +265,25 @@ def test_tombstones_are_joined_under_the_lock_under_which_they_are_written(
     assert seen
 
 
+def sent_to(person: str, *resources: dict[str, Any]) -> Callable[[Asked], Reply | None]:
+    """A rule by which a clinic answers somebody's search for conditions with these, its slashes escaped."""
+
+    def answer(asked: Asked) -> Reply | None:
+        if f"token-{person}" not in (asked.headers.get("Authorization") or "") or not asked.path.endswith("/Condition"):
+            return None
+        reply = as_json({"resourceType": "Bundle", "type": "searchset", "entry": [{"resource": r} for r in resources]})
+        return replace(reply, body=reply.body.replace(b"Patient/", rb"Patient\/"))
+
+    return answer
+
+
 def sends_astray(home: Home, *patients: str) -> None:
     """From now on C's clinic sends C something about others (CH207), in spellings of several servers."""
     strays = [
         {"resourceType": "Condition", "id": f"stray-{number}", "subject": {"reference": f"Patient/{patient}"}}
         for number, patient in enumerate(patients)
     ]
-
-    def astray(asked: Asked) -> Reply | None:
-        if "token-C" not in (asked.headers.get("Authorization") or "") or not asked.path.endswith("/Condition"):
-            return None
-        reply = as_json({"resourceType": "Bundle", "type": "searchset", "entry": [{"resource": s} for s in strays]})
-        return replace(reply, body=reply.body.replace(b"Patient/", rb"Patient\/"))
-
-    home.clinics["north"].rule(astray)
+    home.clinics["north"].rule(sent_to("C", *strays))
 
 
 def strays_kept() -> set[str]:
