@@ -161,6 +161,7 @@ def _erased(begun: list[Subject], ended: dict[str, Erased], settings: Settings) 
         ("databases", lambda: databases.rewrite(settings)),
         ("scan", lambda: proof.append(scan(begun, settings))),
     ]
+    name = ""
     try:
         for name, step in steps:
             taken = step() or {}
@@ -175,7 +176,7 @@ def _erased(begun: list[Subject], ended: dict[str, Erased], settings: Settings) 
             faults.point(f"erase.{name}")
     except IN_THE_WAY as error:
         for subject in begun:
-            ended[subject.request_id] = _stumbled(subject.request_id, error, settings)
+            ended[subject.request_id] = _stumbled(subject.request_id, error, settings, where=name)
         return []
     clean = []
     for subject in begun:
@@ -292,9 +293,9 @@ def _ended_before(request_id: str, settings: Settings) -> Erased:
     return Erased(request_id, code="CH901", where=request.status)
 
 
-def _stumbled(request_id: str, error: Exception, settings: Settings) -> Erased:
-    """Note what is in the way, and where; the words of a system error may name a file, and are left out."""
-    own = error if isinstance(error, CharthouseError) else PrivacyError("CH911", what=type(error).__name__)
+def _stumbled(request_id: str, error: Exception, settings: Settings, *, where: str = "") -> Erased:
+    """Note what is in the way, and where: the place, or else the step. A system's words may name a file: left out."""
+    own = error if isinstance(error, CharthouseError) else PrivacyError("CH911", where=where, what=type(error).__name__)
     log.warning("an erasure has not ended", request_id=request_id, code=own.code, place=own.where)
     gone = own.code == "CH602"  # somebody else erased them meanwhile, and closed that request
     with state_session(settings) as state:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -36,7 +38,7 @@ from tests.partners.odd_server import Asked, Reply, as_json
 from tests.privacy.clinics import PATIENTS, SAME_ID, texts
 from tests.privacy.conftest import environment
 from tests.privacy.scanner import where
-from tests.privacy.test_canary import charthouse, erased
+from tests.privacy.test_canary import charthouse, erased, signs_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -114,6 +116,30 @@ def test_ids_that_begin_with_the_ids_of_others(home: Home) -> None:
     with session() as state:
         links.start_link(state, home.people["C"], "south", "direct", patient_id=PATIENTS["B", "south"] + "_2")
     assert erased(home.people["B"]).done
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("setpriv") is None, reason="gives up rights that it has")
+def test_what_may_not_be_written_is_named_and_goes_once_it_may(home: Home) -> None:
+    """By a process whom the modes of files hold, as they do not hold root."""
+    command = ["setpriv", "--bounding-set=-dac_override,-dac_read_search,-fowner", sys.executable, "-m", "charthouse"]
+    for place, path, mode in (
+        ("mails", home.path / "mail", 0o500),
+        ("logs", home.path / "logs" / "some-task.log", 0o400),
+        ("vault", home.path / "vault" / "catalog.sqlite", 0o400),
+    ):
+        before = path.stat().st_mode
+        path.chmod(mode)
+        tried = subprocess.run(
+            [*command, "erase", home.people["B"], "--yes"], env=environment(home), capture_output=True, text=True
+        )
+        path.chmod(before)
+        assert tried.returncode == 1, tried.stdout
+        [said] = [line for line in tried.stderr.splitlines() if line.startswith("CH")]
+        assert said.startswith(("CH911", "CH50")), said
+        assert place in said
+        assert str(home.path) not in said
+    assert "receipt: " in charthouse(home, "erase", home.people["B"], "--yes")
+    assert where(home.path, signs_of(home, "B")) == set()
 
 
 def named(home: Home, person: str, **name: object) -> None:
