@@ -80,8 +80,9 @@ def resources(store: Store, without: Sequence[str] = ()) -> list[tuple[str, str,
         " CASE WHEN type IN (SELECT value FROM json_each(?)) THEN 'patient' ELSE ? END AND target IN"
         " (SELECT 'Patient/' || id FROM resource WHERE type = 'Patient' AND gone = 0 AND id IS NOT NULL"
         " AND id NOT IN (SELECT value FROM json_each(?))))"
-        " AND NOT EXISTS (SELECT 1 FROM link WHERE link.seq = resource.seq AND target IN"
-        " (SELECT 'Patient/' || value FROM json_each(?)))"
+        # One that is filed under somebody else is about whom its body names.
+        " AND NOT EXISTS (SELECT 1 FROM json_each(?) AS gone CROSS JOIN body WHERE body.seq = resource.seq"
+        " AND instr(CAST(body.body AS BLOB), CAST('\"Patient/' || gone.value || '\"' AS BLOB)))"
         " AND type <> 'Binary' FROM resource WHERE gone = 0",
         [
             orjson.dumps([kind for kind, names in PATIENT_PARAMETERS.items() if "patient" in names]).decode(),

@@ -22,6 +22,7 @@ from charthouse.log import get_logger
 from charthouse.privacy import receipts, requests, subjects, telling
 from charthouse.privacy.erasers import airflow, databases, files, lakes, runs
 from charthouse.privacy.erasers import state as state_rows
+from charthouse.privacy.matching import Matcher
 from charthouse.privacy.scan import Proof, scan
 from charthouse.privacy.vocabulary import ordinary
 from charthouse.settings import Settings, get_settings
@@ -129,7 +130,7 @@ def _collect(new: list[Subject], settings: Settings) -> None:
     if not new:
         return
     subjects.collect(new, settings)
-    plain = ordinary(set().union(*(subject.needles.soft for subject in new)), settings)
+    plain = ordinary(set().union(*(subject.needles.soft for subject in new)), _words(new), settings)
     with state_session(settings) as state:
         for subject in new:
             subject.needles.forget(plain)
@@ -150,8 +151,8 @@ def _erased(begun: list[Subject], ended: dict[str, Erased], settings: Settings) 
         ("exports", lambda: files.erase_exports(begun, settings)),
         ("state", lambda: state_rows.erase(begun, settings)),
         ("mails", lambda: files.erase_mails(begun, settings)),
-        ("logs", lambda: files.mask_logs(_needles(begun), settings)),
-        ("airflow", lambda: airflow.erase(_needles(begun), settings)),
+        ("logs", lambda: files.mask_logs(Matcher(_needles(begun), _words(begun)), settings)),
+        ("airflow", lambda: airflow.erase(Matcher(_needles(begun), _words(begun)), settings)),
         ("revoke", lambda: _revoke(begun, settings)),
         ("rewrite_vault", lambda: lakes.rewrite(VAULT, settings)),
         ("rewrite_records", lambda: lakes.rewrite(RECORDS, settings)),
@@ -160,6 +161,7 @@ def _erased(begun: list[Subject], ended: dict[str, Erased], settings: Settings) 
         ("databases", lambda: databases.rewrite(settings)),
         ("scan", lambda: proof.append(scan(begun, settings))),
     ]
+    name = ""
     try:
         for name, step in steps:
             taken = step() or {}
@@ -174,7 +176,7 @@ def _erased(begun: list[Subject], ended: dict[str, Erased], settings: Settings) 
             faults.point(f"erase.{name}")
     except IN_THE_WAY as error:
         for subject in begun:
-            ended[subject.request_id] = _stumbled(subject.request_id, error, settings)
+            ended[subject.request_id] = _stumbled(subject.request_id, error, settings, where=name)
         return []
     clean = []
     for subject in begun:
@@ -190,6 +192,10 @@ def _erased(begun: list[Subject], ended: dict[str, Erased], settings: Settings) 
 
 def _needles(begun: Sequence[Subject]) -> set[bytes]:
     return {needle for subject in begun for needle in subject.needles.hard | subject.needles.soft}
+
+
+def _words(begun: Sequence[Subject]) -> set[bytes]:
+    return {word for subject in begun for word in subject.needles.words}
 
 
 def _stop(begun: Sequence[Subject], settings: Settings) -> None:
@@ -287,9 +293,9 @@ def _ended_before(request_id: str, settings: Settings) -> Erased:
     return Erased(request_id, code="CH901", where=request.status)
 
 
-def _stumbled(request_id: str, error: Exception, settings: Settings) -> Erased:
-    """Note what is in the way, and where; the words of a system error may name a file, and are left out."""
-    own = error if isinstance(error, CharthouseError) else PrivacyError("CH911", what=type(error).__name__)
+def _stumbled(request_id: str, error: Exception, settings: Settings, *, where: str = "") -> Erased:
+    """Note what is in the way, and where: the place, or else the step. A system's words may name a file: left out."""
+    own = error if isinstance(error, CharthouseError) else PrivacyError("CH911", where=where, what=type(error).__name__)
     log.warning("an erasure has not ended", request_id=request_id, code=own.code, place=own.where)
     gone = own.code == "CH602"  # somebody else erased them meanwhile, and closed that request
     with state_session(settings) as state:

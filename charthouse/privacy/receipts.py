@@ -99,7 +99,7 @@ def _document(subject: Subject, proof: Proof, code: str) -> dict[str, Any]:
             "files": proof.files,
             "bytes": proof.bytes,
             "databases": proof.databases,
-            "looked_for": len(needles.hard | needles.soft),
+            "looked_for": len(needles.hard | needles.soft | needles.words),
             "held_by_others_too": proof.shared,
             "too_short_or_plain": needles.short,
             "found": 0,

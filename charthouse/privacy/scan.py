@@ -27,13 +27,13 @@ from charthouse.lake.session import connect, data_of, quoted, writing
 from charthouse.privacy.erasers.databases import Catalog, catalogs
 from charthouse.privacy.erasers.files import mail_folders, mail_parts, mails_of_the_living, name_of_mail
 from charthouse.privacy.matching import Matcher
-from charthouse.privacy.registry import place_of
+from charthouse.privacy.registry import place_of, places
 from charthouse.state import session
 from charthouse.state.engine import engine
 from charthouse.state.models import Link
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     import duckdb
 
@@ -84,22 +84,25 @@ class _Scan:
         self.hard: set[bytes] = set()
         self.soft: set[bytes] = set()
         self.kept: set[bytes] = set()
+        self.words: set[bytes] = set()
         for subject in subjects:
             self.hard |= subject.needles.hard
             self.soft |= subject.needles.soft
+            self.words |= subject.needles.words
             if not subject.whole:  # the link's own row and its events stay
                 self.kept |= subject.needles.hard
-            for needle in subject.needles.hard | subject.needles.soft:
+            for needle in subject.needles.hard | subject.needles.soft | subject.needles.words:
                 self.owners[needle].add(subject.request_id)
-        self.soft -= self.hard
+        self.soft = (self.soft | self.words) - self.hard
         self.everyone = {subject.request_id for subject in subjects}
         self.shared: set[bytes] = set()
-        self.matcher = Matcher(self.hard | self.soft)
+        self.matcher = Matcher(self.hard | self.soft, self.words)
+        self.lines = {place.name for place in places("files", "mask")}
         self.mails = mails_of_the_living(settings)
         self.proof.needles = len(self.matcher)
 
-    def look(self, place: str, content: Any, *, attributed: bool = False) -> None:
-        """Look at some bytes of a place."""
+    def look(self, place: str, content: Any, *, attributed: bool = False, text: bool = False) -> None:
+        """Look at some bytes of a place. Words say something in `text` alone: among bytes, they occur by chance."""
         self.proof.bytes += len(content)
         found = self.matcher.found(content, dropped=self.soft if attributed else ())
         if not found:
@@ -107,6 +110,8 @@ class _Scan:
         if attributed:
             self.shared |= found & self.soft
             found &= self.hard
+        elif not text:
+            found -= self.words
         if place in ("state file", "state"):
             found -= self.kept
         for needle in found:
@@ -118,7 +123,7 @@ class _Scan:
         with session(self.settings, read_only=True) as state:
             patients = state.scalars(select(Link.patient_id).where(Link.patient_id.is_not(None)))
             known = "\n".join(map(str, patients)).encode()  # one may begin with another
-        self.shared |= Matcher(self.soft).found(known)
+        self.shared |= Matcher(self.soft - self.words).found(known)
         self.matcher.drop(self.shared)
         self.proof.shared = len(self.shared)
 
@@ -184,7 +189,7 @@ def _file(work: _Scan, place: str, file: Path) -> None:
                 _database(work, place, f"sqlite:///{file}")
             return
         with file.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            work.look(place, content, attributed=attributed)
+            work.look(place, content, attributed=attributed, text=place in work.lines)
             head = bytes(content[:16])
         work.proof.files += 1
         if head == _SQLITE:
@@ -254,12 +259,18 @@ def _database(work: _Scan, place: str, url: str) -> None:
             for table in inspect(connection).get_table_names():
                 rows = connection.execution_options(yield_per=ROWS).execute(text(f'SELECT * FROM "{table}"'))
                 for some in rows.partitions():
-                    work.look(place, b"\n".join(_stored(value) for row in some for value in row))
+                    values = [value for row in some for value in row]
+                    work.look(place, _joined(value for value in values if isinstance(value, str)), text=True)
+                    work.look(place, _joined(value for value in values if not isinstance(value, str)))
     except SQLAlchemyError:
         work.unreadable(place)
     finally:
         if made is not engine(work.settings):
             made.dispose()
+
+
+def _joined(values: Iterable[Any]) -> bytes:
+    return b"\n".join(map(_stored, values))
 
 
 def _stored(value: Any) -> bytes:

@@ -189,7 +189,9 @@ def _of_person(state: Session, subject: Subject, settings: Settings) -> None:
     key = subject.person_key
     identity = identity_of(get_person(state, key), settings)
     for name in identity.names if identity else ():
-        for part in (name.family, name.text, *name.given, *name.suffix):
+        for part in (name.family, *name.given):
+            subject.needles.called(part)
+        for part in (name.text, *name.suffix):
             subject.needles.name(part)
         subject.needles.name(" ".join([*name.given, name.family]))
     opener = sealer_of(settings)

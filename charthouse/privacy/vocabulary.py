@@ -29,9 +29,9 @@ BUSY_SECONDS: Final = 60
 LARGEST: Final = 64_000_000
 
 
-def ordinary(needles: Collection[bytes], settings: Settings) -> set[bytes]:
-    """Those of `needles` that the installation says by itself."""
-    matcher = Matcher(needles)
+def ordinary(needles: Collection[bytes], words: Collection[bytes], settings: Settings) -> set[bytes]:
+    """Those of `needles`, and of `words` that stand by themselves, that the installation says by itself."""
+    matcher = Matcher(needles, words)
     found: set[bytes] = set()
     for said in _said(settings):
         found |= matcher.found(said)

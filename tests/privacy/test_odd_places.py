@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
+import unicodedata
 from contextlib import closing
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import select
@@ -17,6 +20,7 @@ from charthouse.errors import StateError
 from charthouse.files import write_whole
 from charthouse.lake.session import open_vault
 from charthouse.linking import links, people, signing_keys
+from charthouse.linking.identity import parse_identity
 from charthouse.notify.contacts import set_contact
 from charthouse.notify.drain import drain
 from charthouse.notify.outbox import tell
@@ -25,6 +29,7 @@ from charthouse.settings import get_settings
 from charthouse.state import session, tombstones
 from charthouse.state.engine import engine
 from charthouse.state.locks import exclusive
+from charthouse.state.models import LinkEvent
 from charthouse.state.privacy import Receipt
 from charthouse.sync.check import check_batch
 from charthouse.sync.collect import collect_batch
@@ -33,9 +38,10 @@ from tests.partners.odd_server import Asked, Reply, as_json
 from tests.privacy.clinics import PATIENTS, SAME_ID, texts
 from tests.privacy.conftest import environment
 from tests.privacy.scanner import where
-from tests.privacy.test_canary import charthouse, erased
+from tests.privacy.test_canary import charthouse, erased, signs_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from tests.privacy.conftest import Home
@@ -110,6 +116,92 @@ def test_ids_that_begin_with_the_ids_of_others(home: Home) -> None:
     with session() as state:
         links.start_link(state, home.people["C"], "south", "direct", patient_id=PATIENTS["B", "south"] + "_2")
     assert erased(home.people["B"]).done
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("setpriv") is None, reason="gives up rights that it has")
+def test_what_may_not_be_written_is_named_and_goes_once_it_may(home: Home) -> None:
+    """By a process whom the modes of files hold, as they do not hold root."""
+    command = ["setpriv", "--bounding-set=-dac_override,-dac_read_search,-fowner", sys.executable, "-m", "charthouse"]
+    for place, path, mode in (
+        ("mails", home.path / "mail", 0o500),
+        ("logs", home.path / "logs" / "some-task.log", 0o400),
+        ("vault", home.path / "vault" / "catalog.sqlite", 0o400),
+    ):
+        before = path.stat().st_mode
+        path.chmod(mode)
+        tried = subprocess.run(
+            [*command, "erase", home.people["B"], "--yes"], env=environment(home), capture_output=True, text=True
+        )
+        path.chmod(before)
+        assert tried.returncode == 1, tried.stdout
+        [said] = [line for line in tried.stderr.splitlines() if line.startswith("CH")]
+        assert said.startswith(("CH911", "CH50")), said
+        assert place in said
+        assert str(home.path) not in said
+    assert "receipt: " in charthouse(home, "erase", home.people["B"], "--yes")
+    assert where(home.path, signs_of(home, "B")) == set()
+
+
+def named(home: Home, person: str, **name: object) -> None:
+    """Give an account a name."""
+    with session() as state:
+        identity = parse_identity({"names": [name], "birth_date": "1980-02-03"})
+        people.update_person(state, home.people[person], identity=identity)
+
+
+def test_short_names_are_whole_words_in_any_spelling(home: Home) -> None:
+    """Too short to be told from chance in a file of bytes, they are told from it in a line and in a column."""
+    zoe = "Zo\u00eb"
+    named(home, "B", family="Quix", given=[zoe, "Grant"], text="Renée Ångström-Quix")
+    log = home.path / "logs" / "some-task.log"
+    apart = unicodedata.normalize("NFD", zoe)
+    with log.open("a") as lines:
+        lines.write(f"of Quix, QUIX and {zoe}: {apart}; Quixote and Quixó stay\nGrant expired\n")
+        lines.write(unicodedata.normalize("NFD", "Renée Ångström-Quix") + "; RENÉE ÅNGSTRÖM-QUIX\n")
+    with closing(sqlite3.connect(home.path / "airflow" / "airflow.db")) as airflow:
+        airflow.execute("INSERT INTO import_error (filename, stacktrace) VALUES ('quixotic', 'no row of Quix')")
+        airflow.commit()
+    with session() as state:
+        event = links.list_events(state, home.links["C", "north"])[0]
+        state.get_one(LinkEvent, event.id).reason = "of Quix"
+    ended = erased(home.people["B"])
+    assert (ended.code, ended.where) == ("CH910", "state file"), "a column of the state that no eraser knows"
+    text = log.read_text(errors="replace")
+    assert "of xxxx, xxxx and xxxx" in text
+    assert "; Quixote and Quixó stay\nGrant expired" in text
+    assert not [said for said in (apart, "QUIX", "ngstr", "NGSTR") if said in text]
+    with session() as state:
+        state.get_one(LinkEvent, event.id).reason = "quixotic"
+    assert erase.run([ended.request_id])[0].done
+    with closing(sqlite3.connect(home.path / "airflow" / "airflow.db")) as airflow:
+        assert airflow.execute("SELECT stacktrace FROM import_error WHERE filename = 'quixotic'").fetchall() == [
+            ("no row of xxxx",)
+        ]
+
+
+def test_a_short_name_that_another_bears_is_no_trace(home: Home) -> None:
+    """It stands in the record of somebody who lives, and in a line about them."""
+    named(home, "B", family="Quix", given=["Ann"])
+    home.clinics["north"].rule(
+        sent_to("C", {"resourceType": "Condition", "id": "of-c", "note": [{"text": "Ann Quix"}]})
+    )
+    home.night()
+    with session() as state:
+        event = links.list_events(state, home.links["C", "north"])[0]
+        state.get_one(LinkEvent, event.id).reason = "of Quix"
+    assert erased(home.people["B"]).done
+
+
+def test_an_excerpt_of_a_long_note_is_found(home: Home) -> None:
+    """A tool that quotes a note quotes a part of it, from anywhere."""
+    words = " ".join(f"canaryword-{number}-of-b" for number in range(200))
+    note = {"resourceType": "Condition", "id": "long", "note": [{"text": words}], "subject": {"reference": "#x"}}
+    home.clinics["north"].rule(sent_to("B", note))
+    home.night()
+    log = home.path / "logs" / "some-task.log"
+    log.write_text(f"a row that could not be read: {words[1200:1800]}\n{words[2600:3200]}\n")
+    assert erased(home.people["B"]).done
+    assert log.read_text().count("x" * 30) >= 2
 
 
 def test_an_id_that_is_none(home: Home) -> None:
@@ -199,20 +291,25 @@ def test_tombstones_are_joined_under_the_lock_under_which_they_are_written(
     assert seen
 
 
+def sent_to(person: str, *resources: dict[str, Any]) -> Callable[[Asked], Reply | None]:
+    """A rule by which a clinic answers somebody's search for conditions with these, its slashes escaped."""
+
+    def answer(asked: Asked) -> Reply | None:
+        if f"token-{person}" not in (asked.headers.get("Authorization") or "") or not asked.path.endswith("/Condition"):
+            return None
+        reply = as_json({"resourceType": "Bundle", "type": "searchset", "entry": [{"resource": r} for r in resources]})
+        return replace(reply, body=reply.body.replace(b"Patient/", rb"Patient\/"))
+
+    return answer
+
+
 def sends_astray(home: Home, *patients: str) -> None:
     """From now on C's clinic sends C something about others (CH207), in spellings of several servers."""
     strays = [
         {"resourceType": "Condition", "id": f"stray-{number}", "subject": {"reference": f"Patient/{patient}"}}
         for number, patient in enumerate(patients)
     ]
-
-    def astray(asked: Asked) -> Reply | None:
-        if "token-C" not in (asked.headers.get("Authorization") or "") or not asked.path.endswith("/Condition"):
-            return None
-        reply = as_json({"resourceType": "Bundle", "type": "searchset", "entry": [{"resource": s} for s in strays]})
-        return replace(reply, body=reply.body.replace(b"Patient/", rb"Patient\/"))
-
-    home.clinics["north"].rule(astray)
+    home.clinics["north"].rule(sent_to("C", *strays))
 
 
 def strays_kept() -> set[str]:

@@ -9,16 +9,14 @@ from sqlalchemy import JSON, MetaData, Table, UniqueConstraint, inspect, select,
 from sqlalchemy.exc import DBAPIError
 
 from charthouse.errors import PrivacyError
-from charthouse.privacy.matching import Matcher
 from charthouse.privacy.registry import places
 from charthouse.privacy.vocabulary import airflow_engine
 from charthouse.state import tombstones
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
     from sqlalchemy import Connection
 
+    from charthouse.privacy.matching import Matcher
     from charthouse.settings import Settings
 
 MASK: Final = b"x"
@@ -43,8 +41,8 @@ def names(settings: Settings) -> Mask:
     return mask
 
 
-def erase(needles: Collection[bytes], settings: Settings) -> dict[str, int]:
-    """Mask everything of `needles` in the tables that hold what tasks said. Returns how many texts that were, by place.
+def erase(matcher: Matcher, settings: Settings) -> dict[str, int]:
+    """Mask everything that `matcher` finds in the tables that hold what tasks said. Returns how many texts, by place.
 
     Raises:
         PrivacyError: CH911 when the database cannot be written.
@@ -52,7 +50,6 @@ def erase(needles: Collection[bytes], settings: Settings) -> dict[str, int]:
     made = airflow_engine(settings)
     if made is None:
         return {}
-    matcher = Matcher(needles)
     taken: dict[str, int] = {}
     try:
         with made.begin() as connection:

@@ -144,13 +144,12 @@ def erase_exports(subjects: Sequence[Subject], settings: Settings) -> dict[str, 
     return {"exports": gone}
 
 
-def mask_logs(needles: Collection[bytes], settings: Settings) -> dict[str, int]:
-    """Mask everything of `needles` in logs, in place and at the same length: a task may be writing on.
+def mask_logs(matcher: Matcher, settings: Settings) -> dict[str, int]:
+    """Mask everything that `matcher` finds in logs, in place and at the same length: a task may be writing on.
 
     Raises:
         PrivacyError: CH911 when one cannot be written.
     """
-    matcher = Matcher(needles)
     taken: dict[str, int] = {}
     for place in places("files", "mask"):
         for pattern in place.what:
