@@ -147,7 +147,7 @@ def fields(
             for suffix, given in merged.items()
         ]
     return [
-        Field(f"{name}_{suffix}" if suffix else name, sql_type, made, f"{about}{said}")
+        Field("_".join(filter(None, (name, suffix))), sql_type, made, f"{about}{said}")
         for suffix, sql_type, made, said in found
     ]
 
@@ -418,7 +418,8 @@ def _elements(kind: Type, expression: str) -> list[tuple[str, dict[str, str], bo
         if there:
             kinds = {part.type.name: f"{expression}.{sql.quoted(part.name)}" for part in there}
             below = there[0].type if len(there) == 1 else None
-            found.append((snake(name), kinds, there[0].many, below))
+            bare = kind.name == "Timing" and name in {"repeat", "code"}
+            found.append(("" if bare else snake(name), kinds, there[0].many, below))
     return found
 
 
