@@ -18,11 +18,34 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 VIEWS = sorted((ROOT / "schemas" / "views").glob("*.json"))
-FIRST = """
-    row_key person_key link_id resource_key provider route status code code_system display text effective_start
-    effective_start_precision effective_end effective_end_precision recorded_at last_updated is_entered_in_error
-    is_negated encounter_key mapping_version codings remarks effective_start_day effective_start_offset encounter_start
-""".split()
+FIRST = [
+    "row_key",
+    "person_key",
+    "link_id",
+    "resource_key",
+    "provider",
+    "route",
+    "status",
+    "code",
+    "code_system",
+    "display",
+    "text",
+    "effective_start",
+    "effective_start_precision",
+    "effective_end",
+    "effective_end_precision",
+    "recorded_at",
+    "last_updated",
+    "is_entered_in_error",
+    "is_negated",
+    "encounter_key",
+    "mapping_version",
+    "codings",
+    "remarks",
+    "effective_start_day",
+    "effective_start_offset",
+    "encounter_start",
+]
 
 
 def test_there_are_ten_tables() -> None:

@@ -1,4 +1,4 @@
-"""One rich resource a table, and its whole row: what an analyst finds for what a provider sent."""
+"""A rich resource a table: what an analyst finds for what a provider sent."""
 
 from __future__ import annotations
 
@@ -20,13 +20,9 @@ def category(code: str, kind: str = "observation-category") -> list[dict[str, An
     return [{"coding": [{"system": f"http://terminology.hl7.org/CodeSystem/{kind}", "code": code}]}]
 
 
-def keys(kind: str, number: int = 0) -> dict[str, Any]:
-    return {
-        "row_key": f"link/{kind}/r1/{number}",
-        "person_key": "person",
-        "link_id": "link",
-        "resource_key": f"link/{kind}/r1",
-    }
+def having(row: dict[str, Any], names: str) -> dict[str, Any]:
+    """Some columns of a row."""
+    return {name: row[name] for name in names.split() if name in row}
 
 
 def test_allergy(build: Any) -> None:
@@ -61,38 +57,43 @@ def test_allergy(build: Any) -> None:
             {"manifestation": [concept("39579001", "Anaphylaxis")], "severity": "severe", "description": "kept out"},
         ],
     }
-    assert build("allergies", resource) == [
-        {
-            **keys("AllergyIntolerance"),
-            "clinical_status": "active",
-            "verification_status": "confirmed",
-            "type": "allergy",
-            "categories": "medication food",
-            "criticality": "high",
-            "snomed_code": "764146007",
-            "rxnorm_code": "7980",
-            "code_system": "urn:oid:1.2.3",
-            "code": "PEN",
-            "code_display": "Penicillin, local",
-            "code_text": "Penicillin",
-            "codes": "PEN 7980 764146007",
-            "code_systems": f"urn:oid:1.2.3 {RXNORM} {SNOMED}",
-            "onset_age": 7.5,
-            "onset_age_text": "7.5",
-            "onset_age_unit": "years",
-            "recorded": "2019-05-01T00:00:00",
-            "recorded_precision": "month",
-            "last_occurrence": "2021-01-01T00:00:00",
-            "last_occurrence_precision": "year",
-            "reaction_codes": "271807003 39579001",
-            "reaction_displays": "Skin rash; Anaphylaxis",
-            "reaction_words": "itching",
-            "reaction_severities": "mild severe",
-            "encounter_key": "link/Encounter/e9",
-            "recorder_key": "link/Practitioner/d1",
-            "last_updated": "2024-02-03T09:05:06",
-        }
-    ]
+    (row,) = build("allergies", resource)
+    expected = {
+        "row_key": "link/AllergyIntolerance/r1/0",
+        "person_key": "person",
+        "link_id": "link",
+        "provider": "shore",
+        "route": "direct",
+        "status": "active",
+        "code": "764146007",
+        "code_system": SNOMED,
+        "text": "Penicillin",
+        "recorded_at": "2019-05-01T00:00:00",
+        "last_updated": "2024-02-03T09:05:06",
+        "is_entered_in_error": False,
+        "is_negated": False,
+        "encounter_key": "link/Encounter/e9",
+        "verification_status_code": "confirmed",
+        "categories": ["medication", "food"],
+        "criticality": "high",
+        "snomed_code": "764146007",
+        "rxnorm_code": "7980",
+        "onset_age": 7.5,
+        "onset_age_text": "7.5",
+        "onset_age_unit": "years",
+        "last_occurrence_precision": "year",
+        "recorder_key": "link/Practitioner/d1",
+        "recorder_display": "Dr Somebody",
+    }
+    assert having(row, " ".join(expected)) == expected
+    assert "display" not in row  # that of another coding is not this one's
+    assert [coding["code"] for coding in row["codings"]] == ["PEN", "7980", "764146007"]
+    assert [note["text"] for note in row["notes"]] == ["kept out"]
+    assert [each["severity"] for each in row["reactions"]] == ["mild", "severe"]
+    first, second = build("allergy_reactions", resource)
+    assert (first["parent_key"], first["number"], second["row_key"]) == (row["row_key"], 1, f"{row['row_key']}/2")
+    assert [each["display"] or each["text"] for each in first["manifestations"]] == ["Skin rash", "itching"]
+    assert (second["severity"], second["manifestation_display"]) == ("severe", "Anaphylaxis")
 
 
 def test_condition(build: Any) -> None:
@@ -124,33 +125,27 @@ def test_condition(build: Any) -> None:
         "asserter": {"identifier": {"value": "kept out"}},
         "stage": [{"summary": concept("258215001", "Stage 1")}],
     }
-    assert build("conditions", resource) == [
-        {
-            **keys("Condition"),
-            "clinical_status": "resolved",
-            "categories": "problem-list-item encounter-diagnosis",
-            "snomed_code": "44054006",
-            "icd10_code": "E11",
-            "code_system": SNOMED,
-            "code": "44054006",
-            "code_display": "Type 2 diabetes",
-            "codes": "44054006 E11",
-            "code_systems": f"{SNOMED} http://hl7.org/fhir/sid/icd-10",
-            "severity_display": "quite severe",
-            "body_site_code": "113331007",
-            "body_site_display": "Endocrine system",
-            "stage_code": "258215001",
-            "stage_display": "Stage 1",
-            "onset": "2018-01-02T00:00:00",
-            "onset_precision": "day",
-            "abatement": "2023-07-08T09:10:11",
-            "abatement_precision": "second",
-            "asserted": "2020-03-04T03:06:07",
-            "asserted_precision": "second",
-            "recorded": "2018-01-03T00:00:00",
-            "recorded_precision": "day",
-        }
-    ]
+    (row,) = build("conditions", resource)
+    expected = {
+        "status": "resolved",
+        "code": "44054006",
+        "display": "Type 2 diabetes",
+        "effective_start": "2018-01-02T00:00:00",
+        "effective_start_precision": "day",
+        "onset_end_precision": "month",
+        "effective_end": "2023-07-08T09:10:11",
+        "effective_end_precision": "second",
+        "recorded_at": "2018-01-03T00:00:00",
+        "icd10_code": "E11",
+        "severity_text": "quite severe",
+        "body_site_code": "113331007",
+        "asserted": "2020-03-04T03:06:07",
+        "remarks": ["unresolved-reference"],
+    }
+    assert having(row, " ".join(expected)) == expected
+    assert [each["code"] for each in row["categories"]] == ["problem-list-item", "encounter-diagnosis"]
+    assert [each["summary_display"] for each in row["stages"]] == ["Stage 1"]
+    assert not {"encounter_key", "asserter_key", "asserter_display"} & set(row)
 
 
 def test_vaccine(build: Any) -> None:
@@ -170,43 +165,44 @@ def test_vaccine(build: Any) -> None:
         "expirationDate": "2022-09",
         "site": concept("LA", "left arm", "http://terminology.hl7.org/CodeSystem/v3-ActSite"),
         "doseQuantity": {"value": 0.5, "unit": "mL", "system": UCUM, "code": "mL"},
-        "performer": [{"actor": {"reference": "Practitioner/d1"}}],
+        "performer": [
+            {
+                "function": {"coding": [{"code": "OP"}]},
+                "actor": {"reference": "Practitioner/d2", "display": "Dr Order"},
+            },
+            {"function": {"coding": [{"code": "AP"}]}, "actor": {"reference": "Practitioner/d1"}},
+        ],
         "isSubpotent": True,
         "protocolApplied": [{"targetDisease": [concept("840539006", "COVID-19")], "doseNumberPositiveInt": 2}],
     }
-    assert build("vaccines", resource) == [
-        {
-            **keys("Immunization"),
-            "status": "not-done",
-            "status_reason_code": "PATOBJ",
-            "status_reason_display": "patient objection",
-            "cvx_code": "208",
-            "code_system": "http://hl7.org/fhir/sid/cvx",
-            "code": "208",
-            "code_display": "COVID-19 mRNA",
-            "code_text": "COVID-19",
-            "codes": "208",
-            "code_systems": "http://hl7.org/fhir/sid/cvx",
-            "occurrence_words": "in the winter of 2020",
-            "primary_source": False,
-            "report_origin_display": "the person",
-            "lot_number": "AB12",
-            "expiration": "2022-09-01T00:00:00",
-            "expiration_precision": "month",
-            "site_code": "LA",
-            "site_display": "left arm",
-            "dose": 0.5,
-            "dose_text": "0.5",
-            "dose_unit": "mL",
-            "dose_ucum_code": "mL",
-            "dose_number": 2,
-            "target_diseases": "840539006",
-            "is_subpotent": True,
-            "location_key": "link/Location/l1",
-            "performer_key": "link/Practitioner/d1",
-            "manufacturer_key": "link/Organization/o1",
-        }
-    ]
+    nurse = {"resourceType": "Practitioner", "id": "d1", "name": [{"given": ["Nora"], "family": "Needle"}]}
+    (row,) = build("vaccines", resource, nurse)
+    expected = {
+        "status": "not-done",
+        "is_negated": True,
+        "status_reason_code": "PATOBJ",
+        "cvx_code": "208",
+        "display": "COVID-19 mRNA",
+        "occurrence_text": "in the winter of 2020",
+        "primary_source": False,
+        "report_origin_text": "the person",
+        "lot_number": "AB12",
+        "expiration_date_precision": "month",
+        "site_display": "left arm",
+        "dose": 0.5,
+        "dose_unit_code": "mL",
+        "dose_number_text": "2",
+        "target_disease_code": "840539006",
+        "is_subpotent": True,
+        "location_key": "link/Location/l1",
+        "performer_key": "link/Practitioner/d1",
+        "performer_display": "Nora Needle",
+        "orderer_key": "link/Practitioner/d2",
+        "orderer_display": "Dr Order",
+        "manufacturer_key": "link/Organization/o1",
+    }
+    assert having(row, " ".join(expected)) == expected
+    assert "effective_start" not in row
 
 
 def test_procedure(build: Any) -> None:
@@ -235,36 +231,29 @@ def test_procedure(build: Any) -> None:
         "outcome": {"text": "well"},
         "complication": [concept("131148009", "Bleeding")],
     }
-    assert build("procedures", resource) == [
-        {
-            **keys("Procedure"),
-            "status": "completed",
-            "category_code": "387713003",
-            "category_display": "Surgical procedure",
-            "snomed_code": "80146002",
-            "cpt_code": "44950",
-            "code_system": "http://www.ama-assn.org/go/cpt",
-            "code": "44950",
-            "code_display": "Appendectomy",
-            "codes": "44950 80146002",
-            "code_systems": f"http://www.ama-assn.org/go/cpt {SNOMED}",
-            "performed": "2020-01-02T03:30:00",
-            "performed_precision": "second",
-            "performed_end": "2020-01-02T04:30:00",
-            "performed_end_precision": "second",
-            "reason_code": "74400008",
-            "reason_display": "Appendicitis",
-            "body_site_code": "66754008",
-            "body_site_display": "Appendix",
-            "outcome_display": "well",
-            "complication_code": "131148009",
-            "complication_display": "Bleeding",
-            "reason_key": "link/Condition/c1",
-            "encounter_key": "link/Encounter/e1",
-            "performer_key": "link/Procedure/r1#doctor",
-            "part_of_key": "link/Procedure/r0",
-            "based_on_key": "link/ServiceRequest/s1",
-        }
+    (row,) = build("procedures", resource)
+    expected = {
+        "code": "80146002",
+        "snomed_code": "80146002",
+        "cpt_code": "44950",
+        "effective_start": "2020-01-02T03:30:00",
+        "effective_start_offset": "-05:00",
+        "effective_end": "2020-01-02T04:30:00",
+        "reason_display": "Appendicitis",
+        "reason_record_key": "link/Condition/c1",
+        "body_site_display": "Appendix",
+        "outcome_text": "well",
+        "complication_code": "131148009",
+        "performer_key": "link/Procedure/r1#doctor",
+        "performer_display": "kept out",
+        "remarks": ["unresolved-reference"],
+    }
+    assert having(row, " ".join(expected)) == expected
+    assert str(row["effective_start_day"]) == "2020-01-01"
+    assert "display" not in row
+    assert [each["key"] for each in row["part_of"] + row["based_on"]] == [
+        "link/Procedure/r0",
+        "link/ServiceRequest/s1",
     ]
 
 
@@ -289,43 +278,38 @@ def test_visit(build: Any) -> None:
         "location": [{"location": {"reference": "Location/l1"}}, {"location": {"reference": "Location/l2"}}],
         "serviceProvider": {"reference": "Organization/o1"},
     }
-    assert build("visits", resource) == [
-        {
-            **keys("Encounter"),
-            "status": "finished",
-            "class_system": "http://terminology.hl7.org/CodeSystem/v3-ActCode",
-            "class_code": "IMP",
-            "class_display": "inpatient",
-            "snomed_code": "32485007",
-            "code_system": SNOMED,
-            "code": "32485007",
-            "code_display": "Hospital admission",
-            "code_text": "Surgery stay",
-            "codes": "32485007",
-            "code_systems": SNOMED,
-            "service_type_code": "394609007",
-            "service_type_display": "General surgery",
-            "priority_code": "EM",
-            "priority_display": "emergency",
-            "period_start": "2020-01-01T10:00:00",
-            "period_start_precision": "second",
-            "period_end": "2020-01-03T00:00:00",
-            "period_end_precision": "day",
-            "duration": 2.0,
-            "duration_text": "2",
-            "duration_unit": "days",
-            "reason_code": "21522001",
-            "reason_display": "Abdominal pain",
-            "diagnosis_key": "link/Condition/c1",
-            "admit_source_code": "emd",
-            "admit_source_display": "From accident/emergency department",
-            "discharge_code": "home",
-            "discharge_display": "Home",
-            "location_key": "link/Location/l1",
-            "practitioner_key": "link/Practitioner/d1",
-            "organization_key": "link/Organization/o1",
-        }
+    ward = {"resourceType": "Location", "id": "l2", "name": "Ward 7"}
+    (row,) = build("visits", resource, ward)
+    expected = {
+        "class_code": "IMP",
+        "class_display": "inpatient",
+        "code": "32485007",
+        "display": "Hospital admission",
+        "snomed_code": "32485007",
+        "service_type_display": "General surgery",
+        "effective_start": "2020-01-01T10:00:00",
+        "effective_end_precision": "day",
+        "duration": 2.0,
+        "duration_unit": "days",
+        "reason_display": "Abdominal pain",
+        "reason_text": "pain",
+        "diagnosis_key": "link/Condition/c1",
+        "admit_source_code": "emd",
+        "discharge_display": "Home",
+        "location_key": "link/Location/l1",
+        "organization_key": "link/Organization/o1",
+    }
+    assert having(row, " ".join(expected)) == expected
+    assert "text" not in row  # the words are another type's
+    assert [each["text"] for each in row["types"]] == ["Surgery stay", None]
+    assert [coding["code"] for coding in row["codings"]] == ["32485007"]
+    assert [each["location_display"] for each in row["locations"]] == [None, "Ward 7"]
+    assert [each.get("individual_key") for each in build("visit_participants", resource)] == [
+        None,
+        "link/Practitioner/d1",
     ]
+    (diagnosis,) = build("visit_diagnoses", resource)
+    assert (diagnosis["parent_key"], diagnosis["condition_key"]) == (row["row_key"], "link/Condition/c1")
 
 
 def test_lab_result(build: Any) -> None:
@@ -353,49 +337,42 @@ def test_lab_result(build: Any) -> None:
         "specimen": {"reference": "Specimen/s1"},
         "referenceRange": [{"low": {"value": 3.5, "unit": "mmol/L"}, "high": {"value": 5.0}, "text": "3.5 to 5"}],
     }
-    assert build("lab_results", resource) == [
-        {
-            **keys("Observation"),
-            "status": "final",
-            "categories": "laboratory",
-            "observation_loinc_code": "2823-3",
-            "observation_code": "K",
-            "effective": "2020-01-01T10:00:00",
-            "effective_precision": "second",
-            "issued": "2020-01-01T12:00:00",
-            "issued_precision": "second",
-            "has_members": False,
-            "method_display": "ion-selective electrode",
-            "encounter_key": "link/Encounter/e1",
-            "specimen_key": "link/Specimen/s1",
-            "performer_key": "link/Organization/o1",
-            "component_number": 0,
-            "loinc_code": "2823-3",
-            "code_system": "urn:lab",
-            "code": "K",
-            "code_display": "Potassium",
-            "code_text": "Potassium, serum",
-            "codes": "K 2823-3",
-            "code_systems": f"urn:lab {LOINC}",
-            "has_value": True,
-            "value": 4.2,
-            "value_text": "4.2",
-            "comparator": ">=",
-            "unit": "mmol/l",
-            "ucum_code": "mmol/L",
-            "interpretation_code": "H",
-            "interpretation_display": "High",
-            "reference_low": 3.5,
-            "reference_low_text": "3.5",
-            "reference_high": 5.0,
-            "reference_high_text": "5.0",
-            "reference_unit": "mmol/L",
-            "reference_words": "3.5 to 5",
-        }
-    ]
+    (row,) = build("lab_results", resource)
+    expected = {
+        "component_number": 0,
+        "code": "2823-3",
+        "code_system": LOINC,
+        "display": "Potassium [Moles/volume]",
+        "text": "Potassium, serum",
+        "effective_start": "2020-01-01T10:00:00",
+        "recorded_at": "2020-01-01T12:00:00",
+        "has_value": True,
+        "has_members": False,
+        "value": 4.2,
+        "value_text": "4.2",
+        "value_comparator": ">=",
+        "value_unit": "mmol/l",
+        "value_unit_code": "mmol/L",
+        "value_type": "Quantity",
+        "interpretation_code": "H",
+        "interpretation_display": "High",
+        "method_text": "ion-selective electrode",
+        "specimen_key": "link/Specimen/s1",
+        "performer_key": "link/Organization/o1",
+        "encounter_key": "link/Encounter/e1",
+    }
+    assert having(row, " ".join(expected)) == expected
+    (usual,) = row["reference_ranges"]
+    assert having(usual, "low low_unit high high_text text") == {
+        "low": 3.5,
+        "low_unit": "mmol/L",
+        "high": 5.0,
+        "high_text": "5.0",
+        "text": "3.5 to 5",
+    }
 
 
-def test_blood_pressure_is_a_row_a_component(build: Any) -> None:
+def test_blood_pressure_is_one_row_and_a_row_a_component(build: Any) -> None:
     def part(code: str, display: str, **value: Any) -> dict[str, Any]:
         return {"code": concept(code, display, LOINC), **value}
 
@@ -411,119 +388,134 @@ def test_blood_pressure_is_a_row_a_component(build: Any) -> None:
             part("8462-4", "Diastolic", dataAbsentReason={"coding": [{"code": "not-performed"}]}),
         ],
     }
-    both = {
-        "person_key": "person",
-        "link_id": "link",
-        "resource_key": "link/Observation/r1",
-        "status": "final",
-        "categories": "vital-signs",
-        "observation_loinc_code": "85354-9",
-        "observation_code": "85354-9",
-        "effective": "2020-01-01T00:00:00",
-        "effective_precision": "day",
-        "effective_end": "2020-01-02T00:00:00",
-        "effective_end_precision": "day",
-        "has_members": False,
-        "code_system": LOINC,
-        "code_systems": LOINC,
+    whole, systolic, diastolic = build("vitals", resource)
+    assert having(whole, "component_number code systolic systolic_text systolic_unit diastolic has_value") == {
+        "component_number": 0,
+        "code": "85354-9",
+        "systolic": 120.0,
+        "systolic_text": "120",
+        "systolic_unit": "mmHg",
+        "has_value": False,
     }
-    systolic = {
-        **both,
+    assert having(systolic, "row_key component_number code observation_code value value_unit_code systolic") == {
         "row_key": "link/Observation/r1/1",
         "component_number": 1,
-        **dict.fromkeys(("loinc_code", "code", "codes"), "8480-6"),
-        "code_display": "Systolic",
-        "has_value": True,
+        "code": "8480-6",
+        "observation_code": "85354-9",
         "value": 120.0,
-        "value_text": "120",
-        "unit": "mmHg",
-        "ucum_code": "mm[Hg]",
+        "value_unit_code": "mm[Hg]",
     }
-    diastolic = {
-        **both,
-        "row_key": "link/Observation/r1/2",
-        "component_number": 2,
-        **dict.fromkeys(("loinc_code", "code", "codes"), "8462-4"),
-        "code_display": "Diastolic",
+    assert having(diastolic, "code display has_value data_absent_reason_code effective_end") == {
+        "code": "8462-4",
+        "display": "Diastolic",
         "has_value": False,
-        "data_absent_reason": "not-performed",
+        "data_absent_reason_code": "not-performed",
+        "effective_end": "2020-01-02T00:00:00",
     }
-    assert build("vitals", resource) == [systolic, diastolic]
-    oximetry = {
-        **resource,
-        "code": {"coding": [{"system": LOINC, "code": "59408-5"}, {"system": LOINC, "code": "2708-6"}]},
-        "valueQuantity": {"value": 95, "unit": "%", "system": UCUM, "code": "%"},
-        "component": [part("3151-8", "Flow", valueQuantity={"value": 6, "unit": "L/min"})],
-    }
-    assert [(row["component_number"], row["codes"], row["value"]) for row in build("vitals", oximetry)] == [
-        (0, "59408-5 2708-6", 95.0),
-        (1, "3151-8", 6.0),
-    ]
 
 
-@pytest.mark.parametrize(
-    ("value", "columns"),
-    [
-        ({"valueInteger": 3}, {"value": 3.0, "value_text": "3"}),
-        ({"valueString": "Negative"}, {"value_string": "Negative"}),
-        ({"valueBoolean": False}, {"value_boolean": False}),
-        ({"valueDateTime": "2021-05"}, {"value_moment": "2021-05-01T00:00:00", "value_moment_precision": "month"}),
-        (
-            {"valuePeriod": {"start": "2021"}},
-            {"value_moment": "2021-01-01T00:00:00", "value_moment_precision": "year"},
-        ),
-        (
-            {"valueRange": {"low": {"value": 1.5}, "high": {"value": 2}}},
-            {"value_low": 1.5, "value_low_text": "1.5", "value_high": 2.0, "value_high_text": "2"},
-        ),
-        (
-            {"valueRatio": {"numerator": {"value": 1}, "denominator": {"value": 64}}},
-            {
-                "ratio_numerator": 1.0,
-                "ratio_numerator_text": "1",
-                "ratio_denominator": 64.0,
-                "ratio_denominator_text": "64",
-            },
-        ),
-        (
-            {"valueCodeableConcept": concept("260385009", "Negative", text="neg.")},
-            {
-                "value_snomed_code": "260385009",
-                "value_code_system": SNOMED,
-                "value_code": "260385009",
-                "value_display": "Negative",
-                "value_words": "neg.",
-            },
-        ),
-        ({"valueSampledData": {"origin": {"value": 0}, "period": 1, "dimensions": 1, "data": "1 2"}}, {}),
-    ],
-)
-@pytest.mark.parametrize(
-    ("table", "code", "kind"),
-    [
-        ("lab_results", "718-7", "laboratory"),
-        ("pregnancy", "82810-3", "survey"),
-        ("social_history", "72166-2", "survey"),
-    ],
-)
-def test_every_kind_of_value(build: Any, table: str, code: str, kind: str, value: Any, columns: Any) -> None:
-    resource = {"resourceType": "Observation", "id": "r1", "status": "final", "category": category(kind), **value}
-    resource["code"] = {"coding": [{"system": LOINC, "code": code}]}
-    assert build(table, resource) == [
+VALUES = [
+    ({"valueInteger": 3}, {"value": 3.0, "value_text": "3"}),
+    ({"valueInteger": "3"}, {"value": 3.0, "value_text": "3"}),
+    ({"valueString": "Negative"}, {"value_text": "Negative"}),
+    ({"valueBoolean": False}, {"value_boolean": False}),
+    ({"valueTime": "07:30:00"}, {"value_text": "07:30:00"}),
+    ({"valueDateTime": "2021-05"}, {"value_date": "2021-05-01T00:00:00", "value_date_precision": "month"}),
+    ({"valuePeriod": {"start": "2021"}}, {"value_start": "2021-01-01T00:00:00", "value_start_precision": "year"}),
+    (
+        {"valueRange": {"low": {"value": 1.5, "unit": "mg"}, "high": {"value": 2, "comparator": "<"}}},
         {
-            **keys("Observation"),
-            "status": "final",
-            "categories": kind,
-            "observation_loinc_code": code,
-            "observation_code": code,
-            "has_members": False,
-            "component_number": 0,
-            "loinc_code": code,
-            "code_system": LOINC,
-            "code": code,
-            "codes": code,
-            "code_systems": LOINC,
-            "has_value": True,
-            **columns,
-        }
+            "value_low": 1.5,
+            "value_low_text": "1.5",
+            "value_low_unit": "mg",
+            "value_high": 2.0,
+            "value_high_text": "2",
+            "value_high_comparator": "<",
+        },
+    ),
+    (
+        {"valueRatio": {"numerator": {"value": 1, "comparator": ">"}, "denominator": {"value": 64}}},
+        {
+            "value_numerator": 1.0,
+            "value_numerator_text": "1",
+            "value_numerator_comparator": ">",
+            "value_denominator": 64.0,
+            "value_denominator_text": "64",
+        },
+    ),
+    (
+        {"valueCodeableConcept": concept("260385009", "Negative", text="neg.")},
+        {"value_code": "260385009", "value_system": SNOMED, "value_display": "Negative", "value_text": "neg."},
+    ),
+]
+
+
+@pytest.mark.parametrize(("table", "code"), [("pregnancy", "82810-3"), ("social_history", "72166-2")])
+def test_every_kind_of_value(build: Any, table: str, code: str) -> None:
+    resource = {"resourceType": "Observation", "status": "final", "code": {"coding": [{"system": LOINC, "code": code}]}}
+    rows = build(table, *({**resource, "id": f"r{nth:02}", **value} for nth, (value, _) in enumerate(VALUES)))
+    for row, (value, columns) in zip(rows, VALUES, strict=True):
+        ours = {name: each for name, each in row.items() if name.startswith("value")}
+        kind = next(iter(value)).removeprefix("value")
+        assert ours.pop("value_type").lower() == kind.lower()
+        ours.pop("value_codings", None)
+        assert ours == columns
+        assert row["has_value"]
+
+
+def test_a_reason_is_shown_wherever_it_is_written(build: Any) -> None:
+    absent = {
+        "extension": [{"url": "http://hl7.org/fhir/StructureDefinition/data-absent-reason", "valueCode": "masked"}]
+    }
+    ways: list[dict[str, Any]] = [
+        {"dataAbsentReason": {"coding": [{"code": "masked"}]}},
+        {"valueQuantity": absent},
+        {"valueQuantity": {"_value": absent, "unit": "g/dL"}},
+        {"_valueString": absent},
+        {"_valueBoolean": absent},
+        {"valueCodeableConcept": absent},
+        {"valueRange": absent},
     ]
+    shell = {"resourceType": "Observation", "category": category("laboratory"), "code": {"text": "x"}}
+    rows = build("lab_results", *({**shell, "id": f"r{nth}", **way} for nth, way in enumerate(ways)))
+    assert [(row.get("data_absent_reason_code"), row["has_value"]) for row in rows] == [("masked", False)] * len(ways)
+    (words,) = build("lab_results", {**shell, "id": "w", "dataAbsentReason": {"text": "specimen lost"}})
+    assert words["data_absent_reason_text"] == "specimen lost"
+    elsewhere = {**shell, "id": "e", "_status": absent, "_effectiveDateTime": absent, "code": absent}
+    (row,) = build("lab_results", elsewhere)
+    assert {each["element"]: each["reason"] for each in row["absent"]} == dict.fromkeys(
+        ("code", "status", "effective", "observation"), "masked"
+    )
+
+
+def test_what_is_not_so_is_marked(build: Any) -> None:
+    shell = {"resourceType": "AllergyIntolerance"}
+    sent = {
+        "code": {"code": {"coding": [{"system": SNOMED, "code": "716186003"}]}},
+        "words": {"code": {"text": "No Known Drug Allergies"}},
+        "short": {"code": {"text": "NKDA"}},
+        "refuted": {"code": {"text": "nuts"}, "verificationStatus": {"coding": [{"code": "refuted"}]}},
+        "real": {"code": {"text": "nuts, known since childhood"}},
+        "summary": {"code": {"coding": [{"code": "no-known-food-allergies"}]}},
+    }
+    rows = build("allergies", *({**shell, "id": name, **more} for name, more in sent.items()))
+    assert {row["resource_key"].rpartition("/")[2]: row["is_negated"] for row in rows} == {
+        name: name != "real" for name in sent
+    }
+
+
+def test_the_person_is_the_person_key_and_never_an_id_of_the_provider(build: Any) -> None:
+    own = {"reference": "https://provider.example/fhir/Patient/MRN-4711", "display": "Jane Roe"}
+    resource = {
+        "resourceType": "AllergyIntolerance",
+        "id": "r1",
+        "code": {"text": "nuts"},
+        "patient": {"reference": "Patient/MRN-4711"},
+        "asserter": own,
+        "recorder": {"reference": "Patient/MRN-OTHER", "display": "John Roe"},
+    }
+    (row,) = build("allergies", resource)
+    assert row["asserter_key"] == "person"
+    assert "recorder_key" not in row
+    assert "MRN" not in str(row)
+    assert "Roe" not in str(row)

@@ -135,14 +135,19 @@ def fields(
     else:
         merged: dict[str, list[tuple[str, str, str]]] = {}
         for kind, expression in kinds.items():
-            for suffix, sql_type, made, said in _chosen(kind, expression, writer, prefer):
+            several = (
+                _chosen(kind, expression, writer, prefer)
+                if choice
+                else _alone(Type.of(kind), expression, writer, prefer)
+            )
+            for suffix, sql_type, made, said in several:
                 merged.setdefault(suffix, []).append((sql_type, made, said))
         found = [
             (suffix, given[0][0], _coalesced([made for _, made, _ in given]), given[0][2])
             for suffix, given in merged.items()
         ]
     return [
-        Field(f"{name}_{suffix}" if suffix else name, sql_type, made, f"{about}{said}")
+        Field("_".join(filter(None, (name, suffix))), sql_type, made, f"{about}{said}")
         for suffix, sql_type, made, said in found
     ]
 
@@ -311,6 +316,11 @@ def best_coding(codings: str, writer: Writer, prefer: Sequence[str]) -> str:
     return writer.let(f"{codings}[list_position({ranked}, list_min({ranked}))]")
 
 
+def first_concept(concepts: str) -> str:
+    """Of several concepts the first that has a coding, else the first."""
+    return f"coalesce(list_filter({concepts}, lambda c: len(c.coding) > 0)[1], {concepts}[1])"
+
+
 def code_of(codings: str, system: str) -> str:
     """The first code of one system."""
     known = ", ".join(map(sql.literal, addresses(system)))
@@ -378,10 +388,8 @@ def _reference(reference: str, writer: Writer) -> list[_Made]:
     key = writer.let(reference_key(reference, writer))
     person = f"starts_with({writer.let(typed_reference(text))}, 'Patient/') IS TRUE"
     nothing = f"{text} IS NULL AND {reference}.display IS NULL"
-    writer.remark(
-        "unresolved-reference",
-        f"({reference} IS NOT NULL AND {key} IS NULL AND (({nothing}) OR ({text} IS NOT NULL AND ({person}) IS NOT TRUE)))",
-    )
+    unmet = f"{text} IS NOT NULL AND ({person}) IS NOT TRUE"
+    writer.remark("unresolved-reference", f"({reference} IS NOT NULL AND {key} IS NULL AND (({nothing}) OR ({unmet})))")
     looked_up = f"list_filter(refs, lambda q: q.reference = {text})[1].display"
     shown = f"CASE WHEN {person} THEN NULL ELSE coalesce({sql.words(f'{reference}.display')}, {looked_up}) END"
     return [
@@ -410,7 +418,8 @@ def _elements(kind: Type, expression: str) -> list[tuple[str, dict[str, str], bo
         if there:
             kinds = {part.type.name: f"{expression}.{sql.quoted(part.name)}" for part in there}
             below = there[0].type if len(there) == 1 else None
-            found.append((snake(name), kinds, there[0].many, below))
+            bare = kind.name == "Timing" and name in {"repeat", "code"}
+            found.append(("" if bare else snake(name), kinds, there[0].many, below))
     return found
 
 
@@ -429,11 +438,11 @@ def _listed(
         texts = f"list_filter(list_transform({expression}, lambda {each}: {made}), lambda n: n IS NOT NULL)"
         return [Field(listed, f"{sql_type}[]", texts, about)]
     item_type, item = _struct(_alone(kind, each, inner, prefer), each, inner)
-    there = f"list_filter({expression}, lambda n: n IS NOT NULL)"
-    whole = Field(listed, f"{item_type}[]", f"list_transform({there}, lambda {each}: {item})", f"{about} All of them.")
+    items = f"list_transform({expression}, lambda {each}: {item})"
+    whole = Field(listed, f"{item_type}[]", f"list_filter({items}, lambda n: n IS NOT NULL)", f"{about} All of them.")
     if kind.name not in {"CodeableConcept", "Reference"}:
         return [whole]
-    first = writer.let(f"{there}[1]")
+    first = writer.let(first_concept(expression) if kind.name == "CodeableConcept" else f"{expression}[1]")
     flat = [
         Field(f"{name}_{suffix}", sql_type, made, f"{about}{said}")
         for suffix, sql_type, made, said in _alone(kind, first, writer, prefer)

@@ -19,6 +19,7 @@ from transforms.tables.datatypes import (
     code_of,
     codings_of,
     fields,
+    first_concept,
     is_present,
     reference_key,
     typed_reference,
@@ -289,6 +290,11 @@ class _Row:
             made += self.about_value(kinds)
         if declared.name == "data_absent_reason":
             made = self.with_reason(made, kinds["CodeableConcept"])
+        if declared.name == "as_needed":
+            known, concept = sql.truth(kinds["boolean"]), f"{kinds['CodeableConcept']} IS NOT NULL"
+            needed = f"coalesce({known}, CASE WHEN {concept} THEN true END)"
+            made = [each for each in made if each.name != "as_needed_boolean"]
+            made.insert(0, Field("is_as_needed", "BOOLEAN", needed, "Whether it is taken as needed."))
         if declared.name == "member":
             there = f"len({made[-1].sql}) > 0"
             made.append(
@@ -367,7 +373,7 @@ class _Row:
             said = is_present("CodeableConcept", own)
             return self.writer.let(f"CASE WHEN {said} THEN {own} ELSE drug_concept END")
         (expression, *_) = kinds.values()
-        return self.writer.let(f"{expression}[1]") if declared.many else expression
+        return self.writer.let(first_concept(expression)) if declared.many else expression
 
     def looked_up_names(self) -> set[str]:
         """What of the looked up is there."""
@@ -384,15 +390,22 @@ class _Row:
         if not declared.many:
             return own
         (expression, *_) = self.kinds(declared).values()
-        return codings_of(f"flatten(list_transform({expression}, lambda p: p.coding))", self.writer)
+        return codings_of(self.flattened(expression), self.writer)
+
+    def flattened(self, concepts: str) -> str:
+        """The codings of all concepts."""
+        return self.writer.let(f"flatten(list_transform({concepts}, lambda p: p.coding))")
 
     def system_columns(self, codings: str) -> list[Field]:
         """For each system of the table, the code of it, wherever it stands; and the medication's own columns."""
+        declared = self.declaration.common["code"]
+        if declared.many:
+            codings = self.flattened(next(iter(self.kinds(declared).values())))
         made = [
             Field(f"{name}_code", "VARCHAR", code_of(codings, name), f"The {title(name)} code, where one was sent.")
             for name in self.declaration.systems
         ]
-        kinds = self.kinds(self.declaration.common["code"])
+        kinds = self.kinds(declared)
         if "Reference" in kinds:
             made += fields("medication", {"Reference": kinds["Reference"]}, self.writer, about="The Medication.")
         return made
