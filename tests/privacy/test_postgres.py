@@ -1,4 +1,4 @@
-"""The same with the state, both catalogs and Airflow on PostgreSQL: rewritten there, and looked at through their tables."""
+"""The same on PostgreSQL (state, both catalogs, Airflow): rewritten there, and looked at through their tables."""
 
 from __future__ import annotations
 
