@@ -1,13 +1,17 @@
-"""The same with the state and both catalogs on PostgreSQL: rewritten there, and looked at through their tables."""
+"""The same on PostgreSQL (state, both catalogs, Airflow): rewritten there, and looked at through their tables."""
 
 from __future__ import annotations
 
+import secrets
+import subprocess
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, make_url, text
 
 from charthouse.lake.session import open_records, open_vault
+from charthouse.operating import airflow_process
 from charthouse.privacy import erase, requests
 from charthouse.privacy.erasers.databases import catalogs
 from charthouse.settings import get_settings
@@ -16,7 +20,10 @@ from charthouse.state.engine import engine
 from tests.privacy.conftest import stocked
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+
+    from sqlalchemy import URL
 
 
 @pytest.mark.postgres
@@ -25,7 +32,10 @@ def test_erased_on_servers(postgres_stores: dict[str, str], tmp_path: Path, monk
         monkeypatch.setenv(name, address)
     home = stocked(tmp_path / "home")
     try:
-        with home.lived_in():
+        with home.lived_in(), airflow_of_its_own(make_url(postgres_stores["CHARTHOUSE_STATE_URL"])) as airflow:
+            monkeypatch.setenv("CHARTHOUSE_AIRFLOW_DATABASE_URL", airflow)
+            get_settings.cache_clear()
+            note(airflow, home.people["B"])
             kept = home.held("C")
             with session() as state:
                 request = requests.ask_erasure(state, home.people["B"]).request_id
@@ -33,7 +43,7 @@ def test_erased_on_servers(postgres_stores: dict[str, str], tmp_path: Path, monk
             ended = erase.run([request, link])
             assert all(each.done for each in ended), ended
             assert home.held("C") == kept
-            urls = [get_settings().state_database, *(catalog.url for catalog in catalogs(get_settings()))]
+            urls = [airflow, get_settings().state_database, *(catalog.url for catalog in catalogs(get_settings()))]
             for url in urls:
                 assert not _holds(url, [home.people["B"], "CANARY-B", "CANARY-A-south"]), url.rpartition("/")[2]
             for opened, lake in ((open_vault, "vault"), (open_records, "records")):
@@ -43,6 +53,40 @@ def test_erased_on_servers(postgres_stores: dict[str, str], tmp_path: Path, monk
         home.clean_up()
         with home.lived_in():
             engine().dispose()
+
+
+@contextmanager
+def airflow_of_its_own(server: URL) -> Iterator[str]:
+    """The address of a database that Airflow has made its tables in."""
+    url = server.set(drivername="postgresql+psycopg2", database=f"airflow_{secrets.token_hex(4)}")
+    made = create_engine(server, isolation_level="AUTOCOMMIT")
+    with made.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {url.database}"))
+        address = url.render_as_string(hide_password=False)
+        environment = airflow_process.environment() | {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": address}
+        done = subprocess.run([airflow_process.AIRFLOW, "db", "migrate"], env=environment, capture_output=True)
+        assert done.returncode == 0, done.stderr[-2000:]
+        yield address
+        connection.execute(text(f"DROP DATABASE {url.database} WITH (FORCE)"))
+    made.dispose()
+
+
+def note(address: str, person: str) -> None:
+    """What Airflow may hold of somebody: a run that is named for them, its conf, a stack trace."""
+    made = create_engine(address)
+    with made.begin() as connection:
+        connection.execute(
+            text("INSERT INTO import_error (filename, stacktrace) VALUES ('x', :said)"),
+            {"said": f"about {person}, CANARY-B-first and CANARY-B-north-mrn"},
+        )
+        connection.execute(
+            text(
+                "INSERT INTO dag_run (dag_id, run_id, state, run_type, run_after, conf, clear_number, span_status) "
+                "VALUES ('run_erasures', :run, 'success', 'manual', '2026-01-01', CAST(:conf AS jsonb), 0, 'ended')"
+            ),
+            {"run": f"for-{person}", "conf": f'{{"person": "{person}"}}'},
+        )
+    made.dispose()
 
 
 def _holds(url: str, signs: list[str]) -> list[str]:
