@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 
+from transforms.sql_on_fhir import run_view
+
+VIEWS = Path(__file__).parents[2] / "schemas" / "views"
 LOINC = "http://loinc.org"
 CATEGORY = "http://terminology.hl7.org/CodeSystem/observation-category"
 CODES = json.loads((Path(__file__).parents[2] / "schemas" / "codes" / "observation_categories.json").read_text())
@@ -56,6 +59,12 @@ def test_every_combination_lands_where_the_rule_says(categories: Any) -> None:
     chosen += [([], [group]) for group in groups]
     chosen += [(list(pair), [group]) for pair in itertools.combinations(codes[::3], 2) for group in groups]
     resources = [observation(number, *each) for number, each in enumerate(chosen)]
+    published = {
+        row["id"]: {name}
+        for name in NAMES.values()
+        for row in run_view(json.loads((VIEWS / f"{name}.json").read_text()), resources).to_pylist()
+    }
+    assert published == {each["id"]: expected(each) for each in resources if expected(each)}
     assert categories(resources) == {each["id"]: expected(each) for each in resources if expected(each)}
 
 

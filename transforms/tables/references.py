@@ -3,8 +3,8 @@
 `prepare(source)` are statements that make of a relation of resources what the tables' queries read:
 
 - `named`: what can be pointed at, by key: what it is called, the concept of a Medication, the start of an Encounter.
-- `resource_refs`: for each resource, the references in it that name one of those.
-- `resources`: the resources with their references.
+- `resource_notes`: for each resource, the references in it that name one of those; of an Observation the category.
+- `resources`: the resources with those.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from transforms.sql_on_fhir.parts import parts_of, struct_type
 from transforms.sql_on_fhir.values import Type
+from transforms.tables.categories import category_sql, parsed_sql
 from transforms.tables.datatypes import typed_reference
 from transforms.tables.text import literal, words
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 NAMED = "named"
 RESOURCES = "resources"
-_REFS = "resource_refs"
+_NOTES = "resource_notes"
 _TARGETS = "named_targets"
 
 NO_LINKS = "(SELECT NULL::VARCHAR AS link_id, NULL::VARCHAR AS provider, NULL::VARCHAR AS route)"
@@ -52,18 +53,32 @@ def prepare(source: str, *, links: str = NO_LINKS) -> tuple[str, ...]:
     """The statements, to be run in their order.
 
     Args:
-        source: a relation with `person_key, link_id, resource_type, resource_id, last_updated, resource`, all VARCHAR.
+        source: a table with `person_key, link_id, resource_type, resource_id, last_updated, resource`, all VARCHAR.
         links: a relation with `link_id, provider, route`, all VARCHAR.
     """
     return (
         f"CREATE OR REPLACE TABLE {_TARGETS} AS\n{_targets(source)}",
         f"CREATE OR REPLACE TABLE {NAMED} AS\n{_named()}",
-        f"CREATE OR REPLACE TABLE {_REFS} AS\n{_references(source)}",
+        f"CREATE OR REPLACE TABLE {_NOTES} AS\n{_notes(source)}",
         f"CREATE OR REPLACE VIEW {RESOURCES} AS\n"
-        "SELECT source.*, origin.provider AS link_provider, origin.route AS link_route, found.refs AS refs\n"
-        f"FROM {source} AS source LEFT JOIN {_REFS} AS found USING (link_id, resource_type, resource_id)\n"
+        "SELECT source.*, origin.provider AS link_provider, origin.route AS link_route, notes.refs AS refs,"
+        " notes.category AS category\n"
+        f"FROM {source} AS source LEFT JOIN {_NOTES} AS notes ON notes.nth = source.rowid\n"
         f"LEFT JOIN {links} AS origin ON origin.link_id = source.link_id",
     )
+
+
+def _notes(source: str) -> str:
+    """What is noted of a resource, by its row in the source: its references, and an Observation's category."""
+    return f"""WITH found AS (
+{_references(source)}
+), sorted AS (
+  SELECT nth, {category_sql()} AS category FROM (
+    SELECT rowid AS nth, unnest([{parsed_sql("resource")}]) AS c FROM {source} WHERE resource_type = 'Observation'
+  )
+)
+SELECT coalesce(found.nth, sorted.nth) AS nth, found.refs AS refs, sorted.category AS category
+FROM found FULL JOIN sorted ON found.nth = sorted.nth"""
 
 
 def _spec(parts: tuple[Part, ...]) -> dict[str, object]:
@@ -162,24 +177,22 @@ def _references(source: str) -> str:
     found = r"regexp_extract_all(resource, '\"reference\"\s*:\s*\"((?:[^\"\\]|\\.)*)\"', 1)"
     useful = "lambda p: NOT (contains(p, 'Patient/') OR (contains(p, 'Encounter/') AND NOT starts_with(p, '#')))"
     return f"""WITH candidates AS (
-  SELECT link_id, resource_type, resource_id, {_key("")} AS resource_key,
+  SELECT rowid AS nth, link_id, {_key("")} AS resource_key,
     unnest(list_distinct(list_filter({found}, {useful}))) AS sent
   FROM {source}
 ), pointing AS (
-  SELECT link_id, resource_type, resource_id, resource_key, replace(sent, '\\/', '/') AS reference FROM candidates
+  SELECT nth, link_id, resource_key, replace(sent, '\\/', '/') AS reference FROM candidates
 ), resolved AS (
-  SELECT pointing.link_id, resource_type, resource_id, reference, key, display FROM pointing
+  SELECT nth, reference, key, display FROM pointing
   JOIN {NAMED} ON key = {_target("reference", "pointing")}
   UNION ALL
-  SELECT pointing.link_id, pointing.resource_type, pointing.resource_id, reference,
-    other.link_id || '/' || other.resource_type || '/' || other.resource_id AS key, {NAMED}.display
+  SELECT nth, reference, other.link_id || '/' || other.resource_type || '/' || other.resource_id AS key, {NAMED}.display
   FROM pointing JOIN {source} AS other
     ON other.link_id = pointing.link_id AND other.resource_id = substr(reference, 10)
   LEFT JOIN {NAMED} ON {NAMED}.key = other.link_id || '/' || other.resource_type || '/' || other.resource_id
   WHERE starts_with(reference, 'urn:uuid:') AND other.resource_type <> 'Patient'
 )
-SELECT link_id, resource_type, resource_id,
-  list({{'reference': reference, 'key': key, 'display': display}} ORDER BY reference, key) AS refs
+SELECT nth, list({{'reference': reference, 'key': key, 'display': display}} ORDER BY reference, key) AS refs
 FROM resolved GROUP BY ALL"""
 
 

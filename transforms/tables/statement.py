@@ -520,17 +520,10 @@ def _negations() -> dict[str, Any]:
 
 
 def _compiled(declaration: Declaration, resource: str) -> str:
-    """The view's own SQL.
-
-    A view that picks some resources of its type first finds them by the few fields that its conditions read, and then
-    parses those alone: of four tables, each Observation is in one at most.
-    """
-    definition = view_of(declaration, resource)
-    source = SqlRelation(RESOURCES)
-    if "where" not in definition:
-        return compile_view(definition, source, carry=CARRIED)
-    picking = {**definition, "select": [{"column": [{"name": "id", "path": "id", "type": "id"}]}]}
-    picked = compile_view(picking, source, carry=(*CARRIED, "resource"))
-    laying_out = {name: part for name, part in definition.items() if name != "where"}
-    rows = compile_view(laying_out, SqlRelation("picked"), carry=CARRIED)
-    return f"WITH picked AS NOT MATERIALIZED (\n{picked}\n)\n{rows}"
+    """The view's own SQL over its resources. Which category an Observation is of was decided once, for all tables."""
+    definition = {name: part for name, part in view_of(declaration, resource).items() if name != "where"}
+    if declaration.category is None:
+        return compile_view(definition, SqlRelation(RESOURCES), carry=CARRIED)
+    chosen = f"SELECT * FROM {RESOURCES} WHERE category = {sql.literal(declaration.category)}"
+    rows = compile_view(definition, SqlRelation("chosen"), carry=CARRIED)
+    return f"WITH chosen AS NOT MATERIALIZED (\n{chosen}\n)\n{rows}"

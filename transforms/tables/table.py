@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from functools import cache
 
 from transforms.tables.declaration import Declaration, read_declarations
-from transforms.tables.references import NAMED_TYPES
+from transforms.tables.references import NAMED_TYPES, RESOURCES
 from transforms.tables.statement import columns_of, select_sql
-from transforms.tables.text import quoted
+from transforms.tables.text import literal, quoted
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,12 @@ class Table:
         """`CREATE TABLE` for this table. `qualified_name` is used as it stands."""
         columns = ",\n".join(f"    {quoted(column.name)} {column.sql_type}" for column in self.columns)
         return f"CREATE TABLE {qualified_name} (\n{columns}\n)"
+
+    def has_rows_sql(self) -> str:
+        """A query of one boolean: whether any resource makes rows of this table, over what `prepare` made."""
+        kinds = ", ".join(map(literal, self.resource_types))
+        own = f" AND category = {literal(self.declaration.category)}" if self.declaration.category else ""
+        return f"SELECT EXISTS (SELECT 1 FROM {RESOURCES} WHERE resource_type IN ({kinds}){own})"
 
     def select_sql(self) -> str:
         """The whole SELECT: exactly the table's columns, in order, over what `references.prepare` made."""

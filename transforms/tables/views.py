@@ -7,12 +7,11 @@ references, one best coding, dates as instants) is made of their columns by `tra
 from __future__ import annotations
 
 import json
-from functools import cache
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from transforms.sql_on_fhir.definition import AS_SENT
 from transforms.sql_on_fhir.values import FAMILY, Type
+from transforms.tables import categories
 from transforms.tables.declaration import SIDES, Declared, ViewColumn, read_declarations
 
 if TYPE_CHECKING:
@@ -68,7 +67,7 @@ def view_of(declaration: Declaration, resource: str) -> dict[str, Any]:
         "resource": resource,
     }
     if declaration.category:
-        view |= {"constant": _constants(), "where": _where(declaration.category)}
+        view |= {"constant": categories.constants(), "where": categories.where(declaration.category)}
     return {**view, "select": select}
 
 
@@ -105,43 +104,6 @@ def _column(each: tuple[ViewColumn, str]) -> dict[str, Any]:
 
 def _numbered(name: str, path: str, about: str) -> dict[str, Any]:
     return {"name": name, "path": path, "type": "integer", "description": about}
-
-
-@cache
-def _categories() -> dict[str, Any]:
-    text = files("schemas").joinpath("codes", "observation_categories.json").read_text(encoding="utf-8")
-    content: dict[str, Any] = json.loads(text)
-    return content
-
-
-def _constants() -> list[dict[str, str]]:
-    content = _categories()
-    return [
-        {"name": "loinc", "valueString": content["code_system"]},
-        {"name": "category", "valueString": content["category_system"]},
-    ]
-
-
-def _where(category: str) -> list[dict[str, str]]:
-    """The rule of the category, and that no earlier one is met: the first that is decides."""
-    conditions: list[dict[str, str]] = []
-    for rule in _categories()["rules"]:
-        if rule["table"] == category:
-            return [{"path": _met(rule), "description": f"The rule of {category}."}, *conditions]
-        conditions.append({"path": f"({_met(rule)}).not()", "description": f"The rule of {rule['table']} comes first."})
-    msg = f"there is no category {category}"
-    raise ValueError(msg)
-
-
-def _met(rule: dict[str, Any]) -> str:
-    parts = []
-    if rule["loinc"]:
-        codes = " or ".join(f"code = '{code}'" for code in rule["loinc"])
-        parts.append(f"code.coding.where(system = %loinc and ({codes})).exists()")
-    if rule["categories"]:
-        codes = " or ".join(f"code = '{code}'" for code in rule["categories"])
-        parts.append(f"category.coding.where(system = %category and ({codes})).exists()")
-    return " or ".join(parts)
 
 
 def _laid_out(value: Any, depth: int = 0) -> str:
