@@ -49,7 +49,7 @@ def observation(number: int, codings: list[dict[str, str]], categories: list[dic
     }
 
 
-def test_every_combination_lands_where_the_rule_says(categories: Any) -> None:
+def test_every_combination_lands_where_the_rule_says(categories: Any, lake: Any) -> None:
     codes = [{"system": LOINC, "code": code} for rule in CODES["rules"] for code in rule["loinc"]]
     codes += [{"system": "urn:other", "code": "82810-3"}, {"code": "72166-2"}, {"system": LOINC, "code": "718-7"}]
     groups = [{"system": CATEGORY, "code": code} for rule in CODES["rules"] for code in rule["categories"]]
@@ -62,7 +62,7 @@ def test_every_combination_lands_where_the_rule_says(categories: Any) -> None:
     published = {
         row["id"]: {name}
         for name in NAMES.values()
-        for row in run_view(json.loads((VIEWS / f"{name}.json").read_text()), resources).to_pylist()
+        for row in run_view(json.loads((VIEWS / f"{name}.json").read_text()), resources, lake).to_pylist()
     }
     assert published == {each["id"]: expected(each) for each in resources if expected(each)}
     assert categories(resources) == {each["id"]: expected(each) for each in resources if expected(each)}

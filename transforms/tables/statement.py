@@ -522,8 +522,18 @@ def _negations() -> dict[str, Any]:
 def _compiled(declaration: Declaration, resource: str) -> str:
     """The view's own SQL over its resources. Which category an Observation is of was decided once, for all tables."""
     definition = {name: part for name, part in view_of(declaration, resource).items() if name != "where"}
-    if declaration.category is None:
+    if declaration.rows is None:
         return compile_view(definition, SqlRelation(RESOURCES), carry=CARRIED)
-    chosen = f"SELECT * FROM {RESOURCES} WHERE category = {sql.literal(declaration.category)}"
-    rows = compile_view(definition, SqlRelation("chosen"), carry=CARRIED)
-    return f"WITH chosen AS NOT MATERIALIZED (\n{chosen}\n)\n{rows}"
+    # A branch at a time: rows that a lambda puts together as structs would cost several times as much.
+    whole, union = definition["select"]
+    of_itself, of_items = ({**definition, "select": [whole, branch]} for branch in union["unionAll"])
+    chosen = f"SELECT * FROM {RESOURCES}"
+    if declaration.category is not None:
+        chosen += f" WHERE category = {sql.literal(declaration.category)}"
+    name = sql.literal(f'"{declaration.rows}"')
+    return (
+        f"WITH chosen AS NOT MATERIALIZED (\n{chosen}\n), parted AS NOT MATERIALIZED (\n"
+        f"SELECT * FROM chosen WHERE contains(resource, {name})\n)\n"
+        f"SELECT * FROM (\n{compile_view(of_itself, SqlRelation('chosen'), carry=CARRIED)}\n)\nUNION ALL BY NAME\n"
+        f"SELECT * FROM (\n{compile_view(of_items, SqlRelation('parted'), carry=CARRIED)}\n)"
+    )
