@@ -99,6 +99,8 @@ def build_group(name: str) -> str:
             file.parent.mkdir(parents=True, exist_ok=True)
             copy = f"COPY ({table.select_sql()}) TO {quoted(str(file))} (FORMAT parquet, COMPRESSION zstd)"
             with connection.cursor() as cursor:
+                if cursor.execute(table.has_rows_sql()).fetchone() != (True,):
+                    return 0
                 count = cursor.execute(copy).fetchone()
             faults.point("build.table")
             return int(count[0]) if count else 0

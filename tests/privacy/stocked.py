@@ -13,6 +13,7 @@ from charthouse.lake import records, vault
 from charthouse.lake.session import open_records, open_vault, quoted
 from charthouse.linking import links, people, providers
 from charthouse.state import session
+from charthouse.sync.build import VECTORS
 from transforms.tables import all_tables, prepare, resource_types
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ def publish(folder: Path, *persons: str) -> None:
         for statement in prepare("staged"):
             connection.execute(statement)
         heads = {person: head.stored_seq for person, head in vault.heads(connection).items() if person in persons}
+        connection.execute(f"SET memory_limit = '{VECTORS}B'")
         for table in all_tables():
             file = folder / "rows" / table.name / "all.parquet"
             file.parent.mkdir(parents=True, exist_ok=True)

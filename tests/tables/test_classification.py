@@ -58,6 +58,12 @@ def test_every_combination_lands_where_the_rule_says(categories: Any) -> None:
     chosen += [([], [group]) for group in groups]
     chosen += [(list(pair), [group]) for pair in itertools.combinations(codes[::3], 2) for group in groups]
     resources = [observation(number, *each) for number, each in enumerate(chosen)]
+    published = {
+        row["id"]: {name}
+        for name in NAMES.values()
+        for row in run_view(json.loads((VIEWS / f"{name}.json").read_text()), resources, lake).to_pylist()
+    }
+    assert published == {each["id"]: expected(each) for each in resources if expected(each)}
     assert categories(resources) == {each["id"]: expected(each) for each in resources if expected(each)}
 
 

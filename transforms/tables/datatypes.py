@@ -309,11 +309,13 @@ def _quantity(name: str, quantity: str, writer: Writer) -> list[_Made]:
 
 def best_coding(codings: str, writer: Writer, prefer: Sequence[str]) -> str:
     """The coding to show: of the first preferred system, else the one that a person chose, else the first coded."""
-    p, known = writer.fresh(), ranks(tuple(prefer))
-    chosen = f"coalesce({known}[{p}.system], CASE WHEN {p}.userSelected = 'true' THEN 80 ELSE 90 END)"
+    p = writer.fresh()
+    cases = ranks(tuple(prefer))
+    chosen = f"CASE {p}.system {cases} ELSE CASE WHEN {p}.userSelected = 'true' THEN 80 ELSE 90 END END"
     rank = f"CASE WHEN coalesce({p}.code, '') = '' THEN 99 ELSE {chosen} END"
-    ranked = writer.let(f"list_transform({codings}, lambda {p}: {rank})")
-    return writer.let(f"{codings}[list_position({ranked}, list_min({ranked}))]")
+    # mostly there is one
+    ranked = writer.let(f"CASE WHEN len({codings}) > 1 THEN list_transform({codings}, lambda {p}: {rank}) END")
+    return writer.let(f"{codings}[coalesce(list_position({ranked}, list_min({ranked})), 1)]")
 
 
 def first_concept(concepts: str) -> str:

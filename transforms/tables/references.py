@@ -3,10 +3,10 @@
 `prepare(source)` are statements that make of a relation of resources what the tables' queries read:
 
 - `named`: what can be pointed at, by key: what it is called, the concept of a Medication, the start of an Encounter.
-- `resource_refs`: for each resource, the references in it that name one of those.
+- `references_of`: for each resource, the references in it that name one of those.
 - `classified`: the category of each Observation, by its own rule (`transforms.classification`).
-- `resources`: the resources with their references.
-- `observed`: the Observations that belong to a category, with it.
+- `resources`: the resources with both.
+- `observed`: the Observations that belong to a category.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ NAMED = "named"
 RESOURCES = "resources"
 OBSERVED = "observed"
 CATEGORY = "mapped_category"
-"""The column of `observed` that names the table."""
+"""The column of `resources` that names an Observation's table."""
 _CLASSIFIED = "classified"
-_REFS = "resource_refs"
+_REFS = "references_of"
 _TARGETS = "named_targets"
 
 NO_LINKS = "(SELECT NULL::VARCHAR AS link_id, NULL::VARCHAR AS provider, NULL::VARCHAR AS route)"
@@ -59,31 +59,31 @@ def prepare(source: str, *, links: str = NO_LINKS) -> tuple[str, ...]:
     """The statements, to be run in their order.
 
     Args:
-        source: a relation with `person_key, link_id, resource_type, resource_id, last_updated, resource`, all VARCHAR.
+        source: a table with `person_key, link_id, resource_type, resource_id, last_updated, resource`, all VARCHAR.
         links: a relation with `link_id, provider, route`, all VARCHAR.
     """
     return (
         f"CREATE OR REPLACE TABLE {_TARGETS} AS\n{_targets(source)}",
         f"CREATE OR REPLACE TABLE {NAMED} AS\n{_named()}",
         f"CREATE OR REPLACE TABLE {_REFS} AS\n{_references(source)}",
-        f"CREATE OR REPLACE VIEW {RESOURCES} AS\n"
-        "SELECT source.*, origin.provider AS link_provider, origin.route AS link_route, found.refs AS refs\n"
-        f"FROM {source} AS source LEFT JOIN {_REFS} AS found USING (link_id, resource_type, resource_id)\n"
-        f"LEFT JOIN {links} AS origin ON origin.link_id = source.link_id",
         f"CREATE OR REPLACE TABLE {_CLASSIFIED} AS\n{_classified(source, links)}",
-        f"CREATE OR REPLACE VIEW {OBSERVED} AS\n"
-        f"SELECT {RESOURCES}.*, category AS {CATEGORY} FROM {RESOURCES}\n"
-        f"JOIN {_CLASSIFIED} USING (link_id, resource_type, resource_id) WHERE category IS NOT NULL",
+        f"CREATE OR REPLACE VIEW {RESOURCES} AS\n"
+        "SELECT source.*, origin.provider AS link_provider, origin.route AS link_route, found.refs AS refs,"
+        f" sorted.category AS {CATEGORY}\n"
+        f"FROM {source} AS source LEFT JOIN {_REFS} AS found ON found.nth = source.rowid\n"
+        f"LEFT JOIN {_CLASSIFIED} AS sorted ON sorted.nth = source.rowid\n"
+        f"LEFT JOIN {links} AS origin ON origin.link_id = source.link_id",
+        f"CREATE OR REPLACE VIEW {OBSERVED} AS FROM {RESOURCES} WHERE {CATEGORY} IS NOT NULL",
     )
 
 
 def _classified(source: str, links: str) -> str:
     """The category of each Observation; other types are of one category, whatever they hold."""
     routed = (
-        f"(SELECT source.link_id, resource_type, resource_id, resource, origin.route AS route FROM {source} AS source"
+        f"(SELECT source.rowid AS nth, resource_type, resource, origin.route AS route FROM {source} AS source"
         f" LEFT JOIN {links} AS origin ON origin.link_id = source.link_id WHERE resource_type = 'Observation')"
     )
-    return classified_sql(routed, ("link_id", "resource_id"))
+    return classified_sql(routed, ("nth",))
 
 
 def _spec(parts: tuple[Part, ...]) -> dict[str, object]:
@@ -182,24 +182,22 @@ def _references(source: str) -> str:
     found = r"regexp_extract_all(resource, '\"reference\"\s*:\s*\"((?:[^\"\\]|\\.)*)\"', 1)"
     useful = "lambda p: NOT (contains(p, 'Patient/') OR (contains(p, 'Encounter/') AND NOT starts_with(p, '#')))"
     return f"""WITH candidates AS (
-  SELECT link_id, resource_type, resource_id, {_key("")} AS resource_key,
+  SELECT rowid AS nth, link_id, {_key("")} AS resource_key,
     unnest(list_distinct(list_filter({found}, {useful}))) AS sent
   FROM {source}
 ), pointing AS (
-  SELECT link_id, resource_type, resource_id, resource_key, replace(sent, '\\/', '/') AS reference FROM candidates
+  SELECT nth, link_id, resource_key, replace(sent, '\\/', '/') AS reference FROM candidates
 ), resolved AS (
-  SELECT pointing.link_id, resource_type, resource_id, reference, key, display FROM pointing
+  SELECT nth, reference, key, display FROM pointing
   JOIN {NAMED} ON key = {_target("reference", "pointing")}
   UNION ALL
-  SELECT pointing.link_id, pointing.resource_type, pointing.resource_id, reference,
-    other.link_id || '/' || other.resource_type || '/' || other.resource_id AS key, {NAMED}.display
+  SELECT nth, reference, other.link_id || '/' || other.resource_type || '/' || other.resource_id AS key, {NAMED}.display
   FROM pointing JOIN {source} AS other
     ON other.link_id = pointing.link_id AND other.resource_id = substr(reference, 10)
   LEFT JOIN {NAMED} ON {NAMED}.key = other.link_id || '/' || other.resource_type || '/' || other.resource_id
   WHERE starts_with(reference, 'urn:uuid:') AND other.resource_type <> 'Patient'
 )
-SELECT link_id, resource_type, resource_id,
-  list({{'reference': reference, 'key': key, 'display': display}} ORDER BY reference, key) AS refs
+SELECT nth, list({{'reference': reference, 'key': key, 'display': display}} ORDER BY reference, key) AS refs
 FROM resolved GROUP BY ALL"""
 
 

@@ -553,9 +553,17 @@ def _negations() -> dict[str, Any]:
 
 
 def _compiled(declaration: Declaration, resource: str) -> str:
-    """The view's own SQL. What belongs to a category was told apart before, all of a type at once."""
+    """The view's own SQL over its resources. Which category an Observation is of was decided before."""
     definition = view_of(declaration, resource)
-    if declaration.category is None:
+    if declaration.rows is None:
         return compile_view(definition, SqlRelation(RESOURCES), carry=CARRIED)
-    laying_out = {name: part for name, part in definition.items() if name not in {"where", "constant"}}
-    return compile_view(laying_out, SqlRelation(OBSERVED), carry=(*CARRIED, CATEGORY))
+    # A branch at a time: rows that a lambda puts together as structs would cost several times as much.
+    definition = {name: part for name, part in definition.items() if name not in {"where", "constant"}}
+    whole, union = definition["select"]
+    of_itself, of_items = ({**definition, "select": [whole, branch]} for branch in union["unionAll"])
+    carried, name = (*CARRIED, CATEGORY), sql.literal(f'"{declaration.rows}"')
+    return (
+        f"WITH parted AS NOT MATERIALIZED (\nSELECT * FROM {OBSERVED} WHERE contains(resource, {name})\n)\n"
+        f"SELECT * FROM (\n{compile_view(of_itself, SqlRelation(OBSERVED), carry=carried)}\n)\nUNION ALL BY NAME\n"
+        f"SELECT * FROM (\n{compile_view(of_items, SqlRelation('parted'), carry=carried)}\n)"
+    )

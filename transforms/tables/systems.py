@@ -32,9 +32,10 @@ def title(name: str) -> str:
 
 @cache
 def ranks(prefer: tuple[str, ...]) -> str:
-    """SQL of a map from the address of a preferred system to its rank, the best 0."""
-    pairs = (f"{sql.literal(each)}: {rank}" for rank, name in enumerate(prefer) for each in addresses(name))
-    return f"MAP {{{', '.join(pairs)}}}"
+    """The branches of an SQL CASE over the address of a system that give its rank, the best 0."""
+    return " ".join(
+        f"WHEN {sql.literal(each)} THEN {rank}" for rank, name in enumerate(prefer) for each in addresses(name)
+    )
 
 
 def canonical(address: str) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 
-from transforms.tables.declaration import Declaration, read_declarations
 from transforms.tables import references
-from transforms.tables.references import NAMED_TYPES, NO_LINKS
+from transforms.tables.declaration import Declaration, read_declarations
+from transforms.tables.references import CATEGORY, NAMED_TYPES, NO_LINKS, RESOURCES
 from transforms.tables.statement import OBSERVATIONS, columns_of, observations_sql, select_sql
-from transforms.tables.text import quoted
+from transforms.tables.text import literal, quoted
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,12 @@ class Table:
         """`CREATE TABLE` for this table. `qualified_name` is used as it stands."""
         columns = ",\n".join(f"    {quoted(column.name)} {column.sql_type}" for column in self.columns)
         return f"CREATE TABLE {qualified_name} (\n{columns}\n)"
+
+    def has_rows_sql(self) -> str:
+        """A query of one boolean: whether any resource makes rows of this table, over what `prepare` made."""
+        kinds = ", ".join(map(literal, self.resource_types))
+        own = f" AND {CATEGORY} = {literal(self.declaration.category)}" if self.declaration.category else ""
+        return f"SELECT EXISTS (SELECT 1 FROM {RESOURCES} WHERE resource_type IN ({kinds}){own})"
 
     def select_sql(self) -> str:
         """The whole SELECT: exactly the table's columns, in order, over what `prepare` made."""

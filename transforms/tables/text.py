@@ -29,13 +29,18 @@ def instant_text(text: str) -> str:
     """
     return (
         f"CASE WHEN starts_with({text}, '0000') THEN NULL WHEN length({text}) > 16"
-        rf" THEN CASE WHEN regexp_matches({text}, '(Z|[+-]\d\d:\d\d)$') THEN"
-        rf" regexp_replace({text}, '^(.{{10}}T\d\d:\d\d)(Z|[+-])', '\1:00\2') ELSE {text} || 'Z' END"
+        f" THEN CASE WHEN substr({text}, 17, 1) IN ('Z', '+', '-') THEN left({text}, 16) || ':00' || substr({text}, 17)"
+        f" WHEN {_zoned(text)} THEN {text} ELSE {text} || 'Z' END"
         f" WHEN length({text}) = 4 THEN {text} || '-01-01T00:00:00Z'"
         f" WHEN length({text}) = 7 THEN {text} || '-01T00:00:00Z'"
         f" WHEN length({text}) = 10 THEN {text} || 'T00:00:00Z'"
         f" WHEN length({text}) = 16 THEN {text} || ':00Z' END"
     )
+
+
+def _zoned(text: str) -> str:
+    """Whether a time ends with its offset from UTC."""
+    return f"ends_with({text}, 'Z') OR substr({text}, -6, 1) IN ('+', '-')"
 
 
 def instant(text: str) -> str:
@@ -48,7 +53,7 @@ def precision(text: str, read: str) -> str:
     return (
         f"CASE WHEN {read} IS NULL THEN NULL"
         f" WHEN length({text}) = 4 THEN 'year' WHEN length({text}) = 7 THEN 'month' WHEN length({text}) = 10 THEN 'day'"
-        rf" WHEN regexp_matches({text}, '^.{{10}}T\d\d:\d\d(Z|[+-].*)?$') THEN 'minute' ELSE 'second' END"
+        f" WHEN length({text}) = 16 OR substr({text}, 17, 1) IN ('Z', '+', '-') THEN 'minute' ELSE 'second' END"
     )
 
 
@@ -59,15 +64,16 @@ def day(text: str, read: str) -> str:
 
 def offset(text: str, read: str) -> str:
     """The offset from UTC as sent (`Z`, `-08:00`); NULL where none was."""
-    found = rf"regexp_extract({text}, 'T.*(Z|[+-]\d\d:\d\d)$', 1)"
-    return f"CASE WHEN {read} IS NOT NULL AND length({text}) > 16 THEN nullif({found}, '') END"
+    said = (
+        f"CASE WHEN ends_with({text}, 'Z') THEN 'Z' WHEN substr({text}, -6, 1) IN ('+', '-') THEN right({text}, 6) END"
+    )
+    return f"CASE WHEN {read} IS NOT NULL AND length({text}) > 16 THEN {said} END"
 
 
 def number(text: str) -> str:
     """A number as DOUBLE, also where it was sent as a string; NULL where it is none, or beyond a DOUBLE."""
     read = f"TRY_CAST({text} AS DOUBLE)"
-    is_one = f"regexp_full_match({text}, '\\s*[-+]?[0-9.]+([eE][-+]?[0-9]+)?\\s*')"
-    return f"CASE WHEN {is_one} AND isfinite({read}) THEN {read} END"
+    return f"CASE WHEN isfinite({read}) AND NOT contains({text}, '_') THEN {read} END"
 
 
 def whole(text: str) -> str:

@@ -161,6 +161,27 @@ def doctor(as_json: AsJson = False) -> None:
 
 
 @app.command()
+def rebuild(
+    everyone: Annotated[bool, typer.Option("--all", help="Everyone, not only those who are due.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Build the tables anew from the vault, without asking any provider; say what was done.
+
+    Due are the people whose vault has moved on, or whose rows were made by another mapping. Nothing may be at work.
+    """
+    from dataclasses import asdict
+
+    from charthouse.sync.rebuild import rebuild
+
+    done = rebuild(everyone=everyone)
+    if as_json:
+        typer.echo(json.dumps(asdict(done), indent=1))
+        return
+    typer.echo(f"{done.people:,} people rebuilt by mapping {done.mapping_version}, run {done.run_id}")
+    show([asdict(each) for each in done.tables], as_json=False, empty="no tables")
+
+
+@app.command()
 def refetch() -> None:
     """Forget how far providers have been read: the next night asks for everything, and builds everyone again.
 

@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     from charthouse.settings import Settings
     from transforms.tables import Table
 
-MEMORY: Final = 44_000_000
-"""What DuckDB may use at least, and more for each version (what joins hold) and for the largest text (its copies)."""
+MEMORY: Final = 400_000_000
+"""What DuckDB may use at least, and more for each version (what joins hold) and for the largest text (its copies).
+
+Most of the least is never touched: a table of lists of structs has hundreds of columns, each with blocks of its own."""
 PER_VERSION: Final = 250
 PER_BYTE: Final = 8
 MOST_MEMORY: Final = 1_000_000_000
