@@ -28,7 +28,9 @@ def test_a_rebuild_gives_the_same_rows_and_asks_nobody(house: House) -> None:
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
     assert (said["people"], said["mapping_version"]) == (1, MAPPING_VERSION)
-    assert {each["table"]: each["rewritten"] for each in said["tables"]}["lab_results"] == len(before["lab_results"]) > 0
+    assert (
+        {each["table"]: each["rewritten"] for each in said["tables"]}["lab_results"] == len(before["lab_results"]) > 0
+    )
     assert content() == before
     assert len(house.provider.asked) == asked
     row = dict(zip((column.name for column in all_tables()[3].columns), before["lab_results"][0], strict=True))

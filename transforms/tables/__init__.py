@@ -10,6 +10,7 @@ From a declaration come the published views (`schemas/views`), the DDL, the SELE
 
 from transforms.tables.declaration import TableError
 from transforms.tables.dictionary import dictionary_markdown
+from transforms.tables.must_support import must_support_markdown
 from transforms.tables.references import prepare
 from transforms.tables.table import Column, Table, all_tables, resource_types, table, tables
 from transforms.tables.version import MAPPING_VERSION
@@ -22,6 +23,7 @@ __all__ = [
     "TableError",
     "all_tables",
     "dictionary_markdown",
+    "must_support_markdown",
     "prepare",
     "resource_types",
     "table",
