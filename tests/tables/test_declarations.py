@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from transforms.sql_on_fhir import run_view
-from transforms.tables import Table, TableError, all_tables, dictionary_markdown, table, tables, view_files
+from transforms.tables import (
+    Table,
+    TableError,
+    all_tables,
+    dictionary_markdown,
+    must_support_markdown,
+    table,
+    tables,
+    view_files,
+)
 from transforms.tables.declaration import read_declaration
 from transforms.tables.statement import columns_of, select_sql
 
@@ -139,6 +148,9 @@ def test_no_table_shows_who_the_person_is() -> None:
 def test_the_dictionary_and_the_views_are_those_generated() -> None:
     assert (ROOT / "docs" / "dictionary.md").read_text(encoding="utf-8") == dictionary_markdown()
     assert {file.name: file.read_text(encoding="utf-8") for file in VIEWS} == view_files()
+    told = (ROOT / "docs" / "must_support.md").read_text(encoding="utf-8")
+    assert told == must_support_markdown()
+    assert "**nothing**" not in told
 
 
 @pytest.mark.parametrize("file", VIEWS, ids=lambda file: file.name)

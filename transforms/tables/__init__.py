@@ -10,6 +10,7 @@ From a declaration come the published views (`schemas/views`), the DDL, the SELE
 
 from transforms.tables.declaration import TableError
 from transforms.tables.dictionary import dictionary_markdown
+from transforms.tables.must_support import must_support_markdown
 from transforms.tables.table import Column, Table, all_tables, prepare, resource_types, table, tables
 from transforms.tables.version import MAPPING_VERSION
 from transforms.tables.views import view_files
@@ -21,6 +22,7 @@ __all__ = [
     "TableError",
     "all_tables",
     "dictionary_markdown",
+    "must_support_markdown",
     "prepare",
     "resource_types",
     "table",

@@ -44,6 +44,12 @@ def columns_of(declaration: Declaration) -> tuple[Field, ...]:
     return tuple(_Row(declaration).columns())
 
 
+def columns_for(declaration: Declaration) -> tuple[tuple[Declared, tuple[str, ...]], ...]:
+    """Each element that is the table's own, with the names of its columns."""
+    row = _Row(declaration)
+    return tuple((each, tuple(field.name for field in row.own(each))) for each in declaration.columns)
+
+
 @cache
 def select_sql(declaration: Declaration) -> str:
     """The SELECT of exactly the table's columns, in order, over what `prepare` made."""
