@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from charthouse import faults
 from charthouse.lake import marks
-from charthouse.lake.session import RECORDS, maintain, purge, quoted
+from charthouse.lake.session import RECORDS, maintain, more_memory, purge, quoted
 from charthouse.lake.vault import BUCKETS
 from transforms.auditing import rules_of
 from transforms.tables import all_tables, prepare, tables
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from transforms.tables import Table
 
+WIDE_BYTES = 1_500_000_000
+"""What DuckDB books to write a table of hundreds of columns into sixteen partitions at once; much stays untouched."""
 _HELPERS = """
 CREATE TABLE IF NOT EXISTS records.built_people (person_key VARCHAR, vault_seq BIGINT, declaration VARCHAR);
 CREATE TABLE IF NOT EXISTS records.withheld_rows (
@@ -210,7 +212,8 @@ def _replace(connection: duckdb.DuckDBPyConnection, table: Table, files: str, wi
             f"{marks.select_sql(connection, table, files)} WHERE {key} NOT IN ({kept_out}) "
             "AND person_key IN (SELECT person_key FROM due) AND link_id NOT IN (FROM gone_links)"
         )
-        inserted = _changed(connection, f"INSERT INTO {name} {source}")
+        with more_memory(connection, WIDE_BYTES):
+            inserted = _changed(connection, f"INSERT INTO {name} {source}")
     rows = connection.execute(f"SELECT count(*) FROM {name}").fetchone()
     return TableChange(table.name, rows[0] if rows else 0, removed, inserted, withheld)
 

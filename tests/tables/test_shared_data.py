@@ -98,7 +98,8 @@ def test_rows_are_as_many_as_counted_apart(resources: Any, least: int, audited: 
     rows: Counter[str] = Counter()
     with duckdb.connect(config={"memory_limit": "2GB", "threads": 2}) as connection:
         connection.execute("SET TimeZone = 'UTC'")
-        connection.register("staged", columns)
+        connection.register("given", columns)
+        connection.execute("CREATE TABLE staged AS FROM given")
         for statement in prepare("staged"):
             connection.execute(statement)
         for each in tables():

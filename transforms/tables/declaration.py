@@ -24,7 +24,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from transforms.fhir_r4 import r4
-from transforms.sql_on_fhir.values import FAMILY, Type
+from transforms.sql_on_fhir.values import Type
 from transforms.tables.datatypes import snake
 from transforms.tables.systems import PREFERRED
 
@@ -246,8 +246,3 @@ class _Reader:
         types = element.types if element.is_choice else (Type.at(element).name,)
         within = None if element.is_choice else Type.at(element)
         return _Found(".".join(written), tuple(types), element.is_list, element.is_choice, within)
-
-
-def is_primitive(column: ViewColumn) -> bool:
-    """Whether the view gives it as a primitive."""
-    return column.type in FAMILY
