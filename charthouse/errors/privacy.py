@@ -112,6 +112,12 @@ CODES = (
         final=True,
     ),
     ErrorCode(
+        "CH958",
+        "A backup is not put into another backup",
+        "Name a new folder beside it, such as one for each day: the other would no longer hold.",
+        final=True,
+    ),
+    ErrorCode(
         "CH960",
         "The retention table does not know this",
         "CHARTHOUSE_RETENTION names entries of: charthouse retention",

@@ -40,4 +40,10 @@ CODES = (
         "SOURCE holds no Patient",
         "Add the Patient resources that its records point at: people are linked by them.",
     ),
+    ErrorCode(
+        "CH013",
+        "There is no Airflow in this home yet",
+        "Start it with: make airflow (or, for one night without its web page: make nightly)",
+        final=True,
+    ),
 )
