@@ -22,6 +22,12 @@ CODES = (
     ),
     ErrorCode("CH905", "A person who is being erased cannot do this", "Wait for the receipt.", final=True),
     ErrorCode(
+        "CH906",
+        "The erasure of the person took this request in",
+        "Nothing to do: everything goes, and the erasure's receipt covers it.",
+        final=True,
+    ),
+    ErrorCode(
         "CH910",
         "Something of what was erased is still there",
         "Nothing to do at first: it is erased again within minutes. If the same place is named twice, see what writes "
@@ -103,6 +109,12 @@ CODES = (
         "CH957",
         "PostgreSQL's own tools are missing or too old for a backup",
         "Put pg_dump and pg_restore of the server's version on the PATH (Debian: postgresql-client).",
+        final=True,
+    ),
+    ErrorCode(
+        "CH958",
+        "A backup is not put into another backup",
+        "Name a new folder beside it, such as one for each day: the other would no longer hold.",
         final=True,
     ),
     ErrorCode(

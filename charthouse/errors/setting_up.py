@@ -43,4 +43,10 @@ CODES = (
     ErrorCode(
         "CH013", "The resource cannot be read", "Name a file that holds one FHIR resource as JSON, or - to send it."
     ),
+    ErrorCode(
+        "CH014",
+        "There is no Airflow in this home yet",
+        "Start it with: make airflow (or, for one night without its web page: make nightly)",
+        final=True,
+    ),
 )

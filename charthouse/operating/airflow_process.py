@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from charthouse.errors import SetupError, StateError
+from charthouse.errors import SetupError
 from charthouse.operating import mailroom
 from charthouse.settings import PROJECT_ROOT, get_settings
 
@@ -111,11 +111,11 @@ def command_line(arguments: Sequence[str]) -> int:
     """Run an Airflow command of the operator's on this terminal. Returns its exit code.
 
     Raises:
-        StateError: CH609 for a home in which there is no Airflow yet.
+        SetupError: CH014 for a home in which there is no Airflow yet.
     """
     database = get_settings().home / "airflow" / "airflow.db"
     if not database.exists():
-        raise StateError("CH609", where=str(database))
+        raise SetupError("CH014", where=str(database))
     return subprocess.run([AIRFLOW, *arguments], env=environment(), check=False).returncode  # noqa: S603
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import requests
 from sqlalchemy import text
 
-from charthouse.errors import CharthouseError, LakeError
+from charthouse.errors import CharthouseError, LakeError, catalogue
 from charthouse.lake.session import EXTENSIONS, connect, open_records, open_vault
 from charthouse.linking.alarms import open_alarms
 from charthouse.linking.keys import check_key, key_is_needed
@@ -194,17 +194,24 @@ def _alarms() -> Iterator[Finding]:
 
 
 def _requests() -> Iterator[Finding]:
-    """Requests of people that come near the date by which the law wants them done."""
+    """Requests of people that do not get through, or come near the date by which the law wants them done."""
     try:
         with session(read_only=True) as state:
             pressing = deadlines.near(state)
+            stuck = deadlines.stuck(state)
     except Exception:  # the state database has its own finding
         return
+    for request in stuck:
+        met = f"{request.tries:,} tries ({request.kind}), the last ended with {request.code}"
+        if (entry := catalogue().get(str(request.code))) is not None:
+            met += f" {entry.title}"
+        again = f"then: charthouse requests retry {request.id}"
+        yield Finding(f"request {request.id}", False, met, f"{entry.mend if entry else ''} Mended, {again}".strip())
     if pressing:
         due = f"{len(pressing):,} open near their due date; the first is due {pressing[0][1]:%Y-%m-%d %H:%M} UTC"
         yield Finding("requests of people", False, due, "See why they are not done: charthouse requests")
-    else:
-        yield Finding("requests of people", True, "none is near its due date")
+    elif not stuck:
+        yield Finding("requests of people", True, "none is stuck, none is near its due date")
 
 
 def _guard(what: str, look: Callable[[], str]) -> Finding:

@@ -53,6 +53,12 @@ def render_alarms(out: Console) -> None:
     with session(read_only=True) as state:
         standing = [alarm for alarm in open_alarms(state) if alarm.code != deadlines.NEAR]
         pressing = deadlines.near(state)
+        stuck = deadlines.stuck(state)
+    for request in stuck:
+        known = catalogue().get(str(request.code))
+        said = f"{request.code} {known.title if known else ''}: request {request.id} ({request.kind}), "
+        out.print(f"{said}{request.tries:,} tries", style="red", highlight=False)
+        out.print(f"  Mended, try it at once: charthouse requests retry {request.id}", highlight=False)
     for request_id, due in pressing:
         title = catalogue()[deadlines.NEAR].title
         out.print(f"{deadlines.NEAR} {title}: {request_id}, due {due:%Y-%m-%d %H:%M} UTC", style="red", highlight=False)

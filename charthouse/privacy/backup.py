@@ -133,6 +133,9 @@ def _refuse(folder: Path, keys: Path | None, settings: Settings) -> None:
     for place in (folder, *([keys] if keys is not None else [])):
         if place.resolve().is_relative_to(settings.home.resolve()):
             raise PrivacyError("CH952", where=str(place), what="a backup stands outside of the home")
+        for above in (place.resolve(), *place.resolve().parents):
+            if (above / manifests.FILE).is_file():
+                raise PrivacyError("CH958", where=str(place), what=f"{above} is one")
     if keys is not None and (keys.resolve().is_relative_to(folder.resolve()) or folder.is_relative_to(keys)):
         raise PrivacyError("CH952", where=str(keys), what="keys are kept apart from what they open")
     if folder.is_symlink() or (folder.exists() and (not folder.is_dir() or any(folder.iterdir()))):

@@ -29,6 +29,8 @@ NEAR: Final = "CH951"
 LATE: Final = "CH956"
 RUN_HOURS: Final = 6
 """How long a run of a DAG that works off requests may take: a hundredth and less of what the law gives."""
+STUCK_TRIES: Final = 2
+"""Tries after which what is in the way of a request is told: once is often a worker that had not let go yet."""
 KINDS: Final[dict[str, tuple[RequestKind, ...]]] = {
     "run_exports": ("export",),
     "run_erasures": ("erase", "delete_link"),
@@ -43,6 +45,14 @@ def near(state: Session, settings: Settings | None = None) -> list[tuple[str, da
         PrivacyRequest.status.in_(OPEN), PrivacyRequest.due_at < until
     )
     return [(request_id, due) for request_id, due in state.execute(query.order_by(PrivacyRequest.due_at))]
+
+
+def stuck(state: Session) -> list[PrivacyRequest]:
+    """The open requests that have been tried more than once and did not get through, those first that are due first."""
+    query = select(PrivacyRequest).where(
+        PrivacyRequest.status.in_(OPEN), PrivacyRequest.code.is_not(None), PrivacyRequest.tries >= STUCK_TRIES
+    )
+    return list(state.scalars(query.order_by(PrivacyRequest.due_at, PrivacyRequest.id)))
 
 
 def watch(settings: Settings | None = None) -> int:

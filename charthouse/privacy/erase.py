@@ -19,7 +19,7 @@ from charthouse.linking import links
 from charthouse.linking.disconnect import revoke
 from charthouse.linking.registrations import client_of
 from charthouse.log import get_logger
-from charthouse.privacy import receipts, requests, subjects, telling
+from charthouse.privacy import overtaking, receipts, requests, subjects, telling
 from charthouse.privacy.erasers import airflow, databases, files, lakes, runs
 from charthouse.privacy.erasers import state as state_rows
 from charthouse.privacy.matching import Matcher
@@ -30,7 +30,7 @@ from charthouse.state import audit, tombstones
 from charthouse.state import session as state_session
 from charthouse.state.base import now
 from charthouse.state.locks import exclusive
-from charthouse.state.models import Link
+from charthouse.state.models import Link, Person
 from charthouse.state.notices import Delivery, Notice
 from transforms.sql_on_fhir.run import FAILURES
 
@@ -43,8 +43,6 @@ if TYPE_CHECKING:
 
 WAIT_SECONDS: Final = 1800.0
 """How long an erasure waits for another one of the same home."""
-PROVEN: Final = ("receipt", "tell")
-"""Steps behind the scan: a request that has come so far is not erased again."""
 IN_THE_WAY: Final = (CharthouseError, OSError, *FAILURES, ArrowException)
 """What keeps a request from its end until the next try. Words of libraries may quote values: their class is noted."""
 log = get_logger(__name__)
@@ -52,7 +50,10 @@ log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Erased:
-    """What became of one request. Done with a receipt; or not yet, with the number of what is in the way, and where."""
+    """What became of one request. Done with a receipt; or not yet, with the number of what is in the way, and where.
+
+    One that an erasure of its person has taken in is done without a receipt of its own.
+    """
 
     request_id: str
     receipt: Path | None = None
@@ -98,7 +99,7 @@ def _run(request_ids: list[str], settings: Settings) -> list[Erased]:
         if subject is None:
             ended[request_id] = _ended_before(request_id, settings)
         elif known:
-            (proven if step in PROVEN else begun).append(subject)
+            (proven if step in requests.PROVEN else begun).append(subject)
         else:
             new.append(subject)
     try:
@@ -106,11 +107,23 @@ def _run(request_ids: list[str], settings: Settings) -> list[Erased]:
         begun += new
     except IN_THE_WAY as error:
         ended |= {subject.request_id: _stumbled(subject.request_id, error, settings) for subject in new}
+    for subject in proven:  # while their people are there to be told
+        ended[subject.request_id] = _guarded(subject, None, settings)
+    begun = _without_overtaken(begun, ended, settings)
     for subject, proof in _erased(begun, ended, settings) if begun else ():
         ended[subject.request_id] = _guarded(subject, proof, settings)
-    for subject in proven:
-        ended[subject.request_id] = _guarded(subject, None, settings)
     return [ended[request_id] for request_id in request_ids]
+
+
+def _without_overtaken(begun: list[Subject], ended: dict[str, Erased], settings: Settings) -> list[Subject]:
+    """Let erasures take in what else is asked for of their people; the others are left."""
+    try:
+        taken = overtaking.take_in(begun, settings)
+    except IN_THE_WAY as error:
+        ended |= {subject.request_id: _stumbled(subject.request_id, error, settings) for subject in begun}
+        return []
+    ended |= {request_id: Erased(request_id) for request_id in taken}
+    return [subject for subject in begun if subject.request_id not in taken]
 
 
 def _begin(request_id: str, settings: Settings) -> tuple[Subject | None, str, bool]:
@@ -269,7 +282,8 @@ def _close(subject: Subject, proof: Proof | None, settings: Settings) -> Erased:
         request = requests.find(state, subject.request_id)
         if not told and (now() - request.asked_at).total_seconds() < settings.notices_max_age:
             raise PrivacyError("CH912", where="mails", what="it is erased and proven; its person could not be told yet")
-        requests.close(state, subject.request_id, receipt_id=subject.receipt_id, forget=subject.whole)
+        forget = subject.whole or state.get(Person, subject.person_key) is None
+        requests.close(state, subject.request_id, receipt_id=subject.receipt_id, forget=forget)
         audit.record(
             state, "sync", f"{subject.kind}.done", "request", subject.request_id, {"receipt": subject.receipt_id}
         )
@@ -290,6 +304,8 @@ def _ended_before(request_id: str, settings: Settings) -> Erased:
         request = requests.find(state, request_id)
     if request.status == "done" and request.receipt_id:
         return Erased(request_id, receipts.file_of(request.receipt_id, settings))
+    if request.code == requests.OVERTAKEN:
+        return Erased(request_id)
     return Erased(request_id, code="CH901", where=request.status)
 
 

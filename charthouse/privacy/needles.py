@@ -134,6 +134,11 @@ class Needles:
         self.ids -= plain
         self.texts -= plain
 
+    def join(self, other: Needles) -> None:
+        """Look for these as well."""
+        for name in _SETS:
+            getattr(self, name).update(getattr(other, name))
+
     def dump(self) -> dict[str, Any]:
         """As JSON."""
         parts = {name: sorted(_shown(text) for text in getattr(self, name)) for name in _SETS}

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 OPEN: Final[tuple[RequestStatus, ...]] = ("waiting", "running")
 ERASING: Final[tuple[RequestKind, ...]] = ("erase", "delete_link")
+PROVEN: Final = ("receipt", "tell")
+"""Steps of an erasure behind its scan: a request that has come so far is not erased again."""
+OVERTAKEN: Final = "CH906"
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +199,7 @@ def stumble(session: Session, request_id: str, code: str, *, final: bool = False
     request.code = code
     if final:
         request.status, request.done_at = "failed", now()
+        request.sealed_notes = None
     session.flush()
 
 
@@ -215,6 +219,15 @@ def close(session: Session, request_id: str, *, receipt_id: str | None = None, f
     if forget:
         request.person_key = request.link_id = None
         request.options = {}
+    session.flush()
+
+
+def overtake(session: Session, request_id: str) -> None:
+    """Note that the erasure of its person does what a request is for, and forget what it had collected."""
+    request = _get(session, request_id, lock=True)
+    request.status, request.done_at, request.code = "cancelled", now(), OVERTAKEN
+    request.sealed_notes = None
+    audit.record(session, "sync", f"{request.kind}.overtaken", "request", request_id)
     session.flush()
 
 

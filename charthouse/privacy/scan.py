@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 import mmap
 import subprocess
 import sys
@@ -27,6 +28,7 @@ from charthouse.lake.session import connect, data_of, quoted, writing
 from charthouse.privacy.erasers.databases import Catalog, catalogs
 from charthouse.privacy.erasers.files import mail_folders, mail_parts, mails_of_the_living, name_of_mail
 from charthouse.privacy.matching import Matcher
+from charthouse.privacy.overtaking import noted
 from charthouse.privacy.registry import place_of, places
 from charthouse.state import session
 from charthouse.state.engine import engine
@@ -118,6 +120,13 @@ class _Scan:
             for request_id in self.owners[needle]:
                 self.proof.traces.add(Trace(place, "CH910", request_id))
 
+    def notes(self, request_id: str, content: bytes) -> None:
+        """Look at what is sealed with a request: it may name whom that one is about, and nobody else who goes."""
+        self.proof.bytes += len(content)
+        for needle in self.matcher.found(content, dropped=self.soft) & self.hard:
+            for other in self.owners[needle] - {request_id}:
+                self.proof.traces.add(Trace("notes of requests", "CH910", other))
+
     def settle(self) -> None:
         """What others hold by right is looked for no more: in their rows, or as the patient of a link of theirs."""
         with session(self.settings, read_only=True) as state:
@@ -151,6 +160,10 @@ def scan(subjects: Sequence[Subject], settings: Settings) -> Proof:
         _file(work, place, file)
     if not settled:
         work.settle()
+    with session(settings, read_only=True) as state:
+        for request, notes in noted(state, settings):
+            if notes is not None:
+                work.notes(request.id, json.dumps(notes.said()).encode())
     _servers(work, settings)
     return work.proof
 

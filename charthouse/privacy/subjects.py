@@ -75,6 +75,20 @@ class Subject:
         """Whether a person goes, and not a link alone."""
         return self.kind == "erase"
 
+    def said(self) -> dict[str, Any]:
+        """All of it, as JSON is made of it."""
+        own = {name.name: getattr(self, name.name) for name in fields(self) if name.name != "needles"}
+        return {**own, "needles": self.needles.dump()}
+
+    def join(self, other: Subject) -> None:
+        """Take over what another request of the same person knew, and what it had done so far."""
+        for name in ("link_ids", "grants", "mails", "patients", "exports"):
+            mine, theirs = getattr(self, name), getattr(other, name)
+            mine.extend(each for each in theirs if each not in mine)
+        for place, number in other.gone.items():
+            self.count(place, number)
+        self.needles.join(other.needles)
+
     def count(self, place: str, number: int) -> None:
         """Note that something went; what is erased again counts once more."""
         if number:
@@ -83,8 +97,7 @@ class Subject:
 
 def save(session: Session, subject: Subject, settings: Settings) -> None:
     """Seal what is known of a subject with its request."""
-    said = {name.name: getattr(subject, name.name) for name in fields(subject) if name.name != "needles"}
-    packed = zlib.compress(json.dumps({**said, "needles": subject.needles.dump()}).encode(), 6)
+    packed = zlib.compress(json.dumps(subject.said()).encode(), 6)
     request = session.get_one(PrivacyRequest, subject.request_id)
     text = base64.b85encode(packed).decode()
     request.sealed_notes = sealer_of(settings).seal(text, _owner(subject.request_id))

@@ -17,6 +17,7 @@ from charthouse.notify.render import Facts, letter, page
 from charthouse.notify.secrets import webhook_secrets
 from charthouse.privacy.erasers.files import mask_mail
 from charthouse.state import session as state_session
+from charthouse.state.models import Person
 
 if TYPE_CHECKING:
     from charthouse.privacy.subjects import Subject
@@ -29,10 +30,13 @@ log = get_logger(__name__)
 def told(subject: Subject, settings: Settings) -> bool:
     """Tell a subject's person, and the app, that it is done. Returns whether nothing is left to be told.
 
-    What a killed process tells again carries the same id. Of a link alone, the person is told as usual.
+    What a killed process tells again carries the same id. Of a link alone, the person is told as usual, if they were
+    not erased meanwhile: then that was the last thing they are told.
     """
     if not subject.whole:
         with state_session(settings) as state:
+            if state.get(Person, subject.person_key) is None:
+                return True
             dedupe = f"{KIND}:{subject.request_id}"
             tell(state, subject.person_key, KIND, link_id=subject.link_ids[0], reason="link_deleted", dedupe=dedupe)
         return True

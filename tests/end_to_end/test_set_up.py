@@ -148,7 +148,13 @@ def test_an_empty_variable_is_an_unset_one(installation: Any) -> None:
 
 @pytest.mark.parametrize(
     ("command", "code"),
-    [("status", "CH609"), ("people list --json", "CH609"), ("airflow dags list", "CH609"), ("sql select", "CH501")],
+    [
+        ("status", "CH609"),
+        ("people list --json", "CH609"),
+        ("airflow dags list", "CH014"),
+        ("airflow no-such-command", "CH014"),
+        ("sql select", "CH501"),
+    ],
 )
 def test_whoever_looks_at_a_home_that_is_not_there_makes_none(installation: Any, command: str, code: str) -> None:
     assert_refused(installation.run(*command.split()), code)
@@ -160,7 +166,7 @@ def test_a_home_that_is_a_file(installation: Any, command: str) -> None:
     installation.home.write_text("in the way")
     done = installation.run(*command.split())
     assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
-    assert re.match(r"CH(005|501|609) ", done.stderr)
+    assert re.match(r"CH(005|013|501|609) ", done.stderr)
 
 
 def test_a_key_that_does_not_open_what_is_stored(home: Path, new_installation: Any) -> None:

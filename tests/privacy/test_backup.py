@@ -156,6 +156,19 @@ def test_a_killed_backup_or_restore_is_run_again(taken: Any, tmp_path: Path) -> 
     assert rows_of(other) == second
 
 
+def test_a_backup_is_not_put_into_another(taken: Any, tmp_path: Path) -> None:
+    installation, _, _, folder = taken
+    before = sorted(path for path in folder.rglob("*"))
+    for arguments in (
+        [folder / "backup"],
+        [folder / "backup" / "exports" / "of-today"],
+        [tmp_path / "made", "--keys", folder / "backup" / "keys"],
+    ):
+        done = installation.run("backup", *map(str, arguments))
+        assert (done.returncode, done.stderr[:6]) == (1, "CH958 "), done.stderr
+    assert sorted(path for path in folder.rglob("*")) == before
+
+
 def test_a_full_disk_leaves_nothing(taken: Any, tmp_path: Path) -> None:
     installation, _, _, _ = taken
     command = f'ulimit -f 100; exec "{sys.executable}" -m charthouse backup "{tmp_path / "made"}"'

@@ -178,6 +178,24 @@ def test_the_weekly_dag_trims_airflows_own_database_and_looks_at_the_trail(home:
         assert not database.execute("SELECT name FROM sqlite_master WHERE name LIKE '_airflow_deleted%'").fetchall()
 
 
+def test_a_request_that_does_not_get_through_is_told_and_tried_again_at_once(home: Path) -> None:
+    installation = Installation(home)
+    with session() as state:
+        person = create_person(state).person_key
+        export, erasure = (ask(state, person).request_id for ask in (requests.ask_export, requests.ask_erasure))
+        state.execute(update(PrivacyRequest).values(status="running", tries=7, code="CH911"))
+    for said in (installation.run("status").stdout, installation.run("doctor").stdout):
+        told = " ".join(said.split())
+        assert all(word in told for word in (export, erasure, "CH911", "7 tries", f"requests retry {erasure}")), said
+    for request, word in ((export, "ready"), (erasure, "receipt:")):
+        for again in (word, "it is done"):
+            done = installation.run("requests", "retry", request)
+            assert done.returncode == 0, done.stderr
+            assert again in done.stdout
+    assert "none is stuck" in installation.run("doctor").stdout
+    assert installation.run("requests", "retry", "no-such-request").stderr.startswith("CH900 ")
+
+
 def test_a_request_near_its_due_date_is_told_until_it_is_done(
     home: Path,
 ) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Column, Table, delete, or_, select, update
+from sqlalchemy import Column, Table, Update, delete, or_, select, update
 from sqlalchemy.engine import CursorResult
 
+from charthouse.privacy import requests
 from charthouse.privacy.registry import places
 from charthouse.privacy.subjects import Subject, keys_of
 from charthouse.state import session as state_session
@@ -81,12 +82,16 @@ def _emptied(state: Session, name: str, subjects: Sequence[Subject]) -> int:
             or_(PrivacyRequest.person_key.in_(people), PrivacyRequest.link_id.in_(links))
         )
         ours = [subject.request_id for subject in subjects]
-        open_ones = theirs.where(PrivacyRequest.status.in_(("waiting", "running")), PrivacyRequest.id.not_in(ours))
-        _changed(state, open_ones.values(status="cancelled", done_at=now()))
-        others = theirs.where(PrivacyRequest.id.not_in(ours))
-        _changed(state, others.values(sealed_notes=None))
+        _overtaken(state, theirs.where(PrivacyRequest.id.not_in(ours)))
         return _changed(state, theirs.values(person_key=None, link_id=None, options={}))
     raise LookupError(name)
+
+
+def _overtaken(state: Session, others: Update) -> None:
+    """Call off what was asked for in the meantime; nothing of it was begun, for erasures wait for each other."""
+    open_ones = others.where(PrivacyRequest.status.in_(requests.OPEN))
+    _changed(state, open_ones.values(status="cancelled", done_at=now(), code=requests.OVERTAKEN))
+    _changed(state, others.values(sealed_notes=None))
 
 
 def _changed(state: Session, statement: Any) -> int:
