@@ -306,7 +306,7 @@ def stage_current(connection: duckdb.DuckDBPyConnection, people: Sequence[str], 
     connection.execute(
         """
         CREATE OR REPLACE TABLE staged AS
-        SELECT person_key, link_id, resource_type, resource_id, last_updated, resource FROM vault.resources
+        SELECT person_key, link_id, resource_type, resource_id, last_updated, remarks, resource FROM vault.resources
         SEMI JOIN current_versions USING (link_id, resource_type, resource_id, stored_seq)
         WHERE person_key IN (SELECT unnest(?))
         """,

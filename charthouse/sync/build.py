@@ -18,6 +18,7 @@ from charthouse.lake.buckets import bucket_of
 from charthouse.lake.session import VAULT, attach, more_memory, open_records, open_vault, quoted
 from charthouse.settings import get_settings
 from charthouse.sync import footing, holding, night, origins, runs, staging
+from charthouse.sync.mending import mend_staged
 from transforms.tables import all_tables, prepare, resource_types
 
 if TYPE_CHECKING:
@@ -86,7 +87,8 @@ def build_group(name: str) -> str:
     ):
         people: dict[str, int] = orjson.loads(staging.group_file(run_id, group).read_bytes())
         vault.stage_current(connection, list(people), resource_types())
-        *before, observations = prepare("staged", links=origins.stage_origins(connection, list(people)))
+        links, mended = origins.stage_origins(connection, list(people)), mend_staged(connection)
+        *before, observations = prepare("staged", links=links, mended=mended)
         for statement in before:
             connection.execute(statement)
 

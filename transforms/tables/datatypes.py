@@ -18,6 +18,7 @@ from transforms.sql_on_fhir.parts import parts_of
 from transforms.sql_on_fhir.values import FAMILY, Type
 from transforms.tables import text as sql
 from transforms.tables.systems import PREFERRED, addresses, canonical, ranks
+from transforms.values import comparators
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
     from transforms.sql_on_fhir.parts import Part
 
 QUANTITIES = frozenset({"Quantity", "SimpleQuantity", "MoneyQuantity", "Age", "Count", "Distance", "Duration"})
-COMPARATORS = ("<", "<=", ">=", ">", "ad")
-"""Comparators of a Quantity; the last is R5's "sufficient to achieve this total". Others are kept and remarked."""
-
 CODINGS = "STRUCT(system VARCHAR, version VARCHAR, code VARCHAR, display VARCHAR, user_selected BOOLEAN)[]"
 
 
@@ -281,16 +279,19 @@ def _moment(name: str, text: str, writer: Writer) -> list[_Made]:
 def _number(text: str, writer: Writer) -> list[_Made]:
     text = writer.let(text)
     read = writer.let(sql.number(text))
-    writer.remark("unread-number", f"({text} <> '' AND {read} IS NULL)")
+    writer.remark("unread-number", unread_number(text, read))
     return [("", "DOUBLE", read, ""), ("text", "VARCHAR", sql.words(text), " As sent.")]
+
+
+def unread_number(text: str, read: str) -> str:
+    """SQL: whether a text is there that was not `read` as a number."""
+    return f"({text} <> '' AND {read} IS NULL)"
 
 
 def _quantity(name: str, quantity: str, writer: Writer) -> list[_Made]:
     quantity = writer.let(quantity)
     under = f"{name}_" if name else ""
-    comparator = f"nullif({quantity}.comparator, '')"
-    known = ", ".join(sql.literal(each) for each in COMPARATORS)
-    writer.remark("unknown-comparator", f"({quantity}.comparator NOT IN ('', {known}))")
+    comparator = _comparator(writer.let(f"{quantity}.comparator"), writer)
     (_, _, value, _), (_, _, digits, _) = _number(f"{quantity}.value", writer)
     return [
         (name, "DOUBLE", value, ""),
@@ -305,6 +306,16 @@ def _quantity(name: str, quantity: str, writer: Writer) -> list[_Made]:
         (f"{under}unit_code", "VARCHAR", f"nullif({quantity}.code, '')", " The unit's code."),
         (f"{under}unit_system", "VARCHAR", f"nullif({quantity}.system, '')", " The system of that code."),
     ]
+
+
+def _comparator(sent: str, writer: Writer) -> str:
+    """A comparator, the one that is meant where it is written oddly (`&lt;`, `=<`); an unknown one as it was sent."""
+    usual = ", ".join(map(sql.literal, comparators.KNOWN))
+    # Nearly all are NULL or usual: the patterns are for the others.
+    is_usual = f"list_contains([{usual}], {sent})"
+    read = writer.let(f"CASE WHEN {is_usual} THEN {sent} WHEN {sent} <> '' THEN {comparators.known(sent)} END")
+    writer.remark(comparators.UNKNOWN_COMPARATOR, f"(trim({sent}) <> '' AND {read} IS NULL)")
+    return f"coalesce({read}, {sql.words(sent)})"
 
 
 def best_coding(codings: str, writer: Writer, prefer: Sequence[str]) -> str:

@@ -33,6 +33,7 @@ _REFS = "references_of"
 _TARGETS = "named_targets"
 
 NO_LINKS = "(SELECT NULL::VARCHAR AS link_id, NULL::VARCHAR AS provider, NULL::VARCHAR AS route)"
+NO_MENDED = "(SELECT NULL::VARCHAR AS link_id, NULL::VARCHAR AS resource_type, NULL::VARCHAR AS resource_id)"
 CARRIED = (
     "person_key",
     "link_id",
@@ -42,6 +43,7 @@ CARRIED = (
     "link_provider",
     "link_route",
     "refs",
+    "is_mended",
 )
 """What the tables' queries take along from `resources`, beside the text of the resource."""
 
@@ -55,12 +57,13 @@ _CONCEPT = Type.of("CodeableConcept")
 CONCEPT_TYPE = struct_type(parts_of(_CONCEPT))
 
 
-def prepare(source: str, *, links: str = NO_LINKS) -> tuple[str, ...]:
+def prepare(source: str, *, links: str = NO_LINKS, mended: str = NO_MENDED) -> tuple[str, ...]:
     """The statements, to be run in their order.
 
     Args:
         source: a table with `person_key, link_id, resource_type, resource_id, last_updated, resource`, all VARCHAR.
         links: a relation with `link_id, provider, route`, all VARCHAR.
+        mended: a relation with `link_id, resource_type, resource_id` of what is not in the shape that was sent.
     """
     return (
         f"CREATE OR REPLACE TABLE {_TARGETS} AS\n{_targets(source)}",
@@ -69,9 +72,10 @@ def prepare(source: str, *, links: str = NO_LINKS) -> tuple[str, ...]:
         f"CREATE OR REPLACE TABLE {_CLASSIFIED} AS\n{_classified(source, links)}",
         f"CREATE OR REPLACE VIEW {RESOURCES} AS\n"
         "SELECT source.*, origin.provider AS link_provider, origin.route AS link_route, found.refs AS refs,"
-        f" sorted.category AS {CATEGORY}\n"
+        f" sorted.category AS {CATEGORY}, mended.resource_id IS NOT NULL AS is_mended\n"
         f"FROM {source} AS source LEFT JOIN {_REFS} AS found ON found.nth = source.rowid\n"
         f"LEFT JOIN {_CLASSIFIED} AS sorted ON sorted.nth = source.rowid\n"
+        f"LEFT JOIN {mended} AS mended USING (link_id, resource_type, resource_id)\n"
         f"LEFT JOIN {links} AS origin ON origin.link_id = source.link_id",
         f"CREATE OR REPLACE VIEW {OBSERVED} AS FROM {RESOURCES} WHERE {CATEGORY} IS NOT NULL",
     )
@@ -83,7 +87,7 @@ def _classified(source: str, links: str) -> str:
         f"(SELECT source.rowid AS nth, resource_type, resource, origin.route AS route FROM {source} AS source"
         f" LEFT JOIN {links} AS origin ON origin.link_id = source.link_id WHERE resource_type = 'Observation')"
     )
-    return classified_sql(routed, ("nth",))
+    return f"SELECT nth, category FROM (\n{classified_sql(routed, ('nth',))}\n)"
 
 
 def _spec(parts: tuple[Part, ...]) -> dict[str, object]:

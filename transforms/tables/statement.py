@@ -25,6 +25,7 @@ from transforms.tables.datatypes import (
     typed_reference,
 )
 from transforms.tables.declaration import Declaration, Declared, TableError
+from transforms.tables.measured import PRESSURES, canonical, is_positive, read_result, with_result
 from transforms.tables.references import CARRIED, CATEGORY, NAMED, OBSERVED, RESOURCES
 from transforms.tables.systems import title
 from transforms.tables.version import MAPPING_VERSION
@@ -188,6 +189,7 @@ class _Row:
         nothing = " AND ".join(f"{each} IS NULL" for each in (code["code_code"].sql, code["code_display"].sql, words))
         if declaration.name != "visits":
             writer.remark("names-nothing", f"({nothing})")
+        writer.remark("mended-shape", "is_mended")
         writer.remark("unusual-id", r"(NOT regexp_full_match(resource_id, '[A-Za-z0-9\-.]{1,64}'))")
         own = [*self.system_columns(codings), *dated]
         own += [each for declared in declaration.columns for each in self.own(declared)]
@@ -293,7 +295,11 @@ class _Row:
             prefer=declared.prefer,
         )
         if declared.name == "value" and self.declaration.rows:
-            made += self.about_value(kinds)
+            made = with_result(made, kinds, self.writer)
+            made += [*self.about_value(kinds), is_positive(kinds, self.writer, self.interpretations())]
+            made += canonical("value", made, self.loinc(), self.writer)
+        if declared.name in PRESSURES and self.declaration.rows:
+            made = self.pressure(declared.name, made)
         if declared.name == "data_absent_reason":
             made = self.with_reason(made, kinds["CodeableConcept"])
         if declared.name == "as_needed":
@@ -307,6 +313,29 @@ class _Row:
                 Field("has_members", "BOOLEAN", f"coalesce({there}, false)", "Whether it groups other observations.")
             )
         return made
+
+    def loinc(self) -> str:
+        """The row's LOINC code."""
+        return self.writer.let(code_of(f"{self.concept()}.coding", "loinc"))
+
+    def interpretations(self) -> str:
+        """How the row's value is interpreted: concepts."""
+        declared = next(each for each in self.declaration.columns if each.name == "interpretation")
+        return self.kinds(declared)["CodeableConcept"]
+
+    def pressure(self, name: str, made: list[Field]) -> list[Field]:
+        """A side of a blood pressure: of its component, else of words such as `120/80 mmHg`."""
+        value = next(each for each in self.declaration.columns if each.name == "value")
+        result = read_result(self.kinds(value), self.writer)
+        of_words = f"{NUMBER} = 0 AND {result}.kind = 'pressure'"
+        read = {name: f"{result}.{name}", f"{name}_unit": f"{result}.unit"}
+        made = [
+            replace(each, sql=f"coalesce({each.sql}, CASE WHEN {of_words} THEN {read[each.name]} END)")
+            if each.name in read
+            else each
+            for each in made
+        ]
+        return [*made, *canonical(name, made, sql.literal(PRESSURES[name]), self.writer)]
 
     def about_value(self, kinds: dict[str, str]) -> list[Field]:
         """Whether there is a value, and of which type."""
@@ -450,11 +479,20 @@ class _Row:
                 ends = [*instants, *ended]
                 if "Period" in kinds:
                     own += self.beside(f"{base}_start", f"{kinds['Period']}.start")
+            if "string" in kinds:
+                in_words = self.date_in_words(kinds["string"])
+                (starts if key == "effective" else ends).append(in_words)
             others = {kind: each for kind, each in kinds.items() if kind not in _DATED or kind == "Timing"}
             if others:
                 own += fields(base, others, writer, about="When, in other words than a date.", choice=True)
         start = fields("start", {"dateTime": self.text(starts)}, writer)
         return start, fields("end", {"dateTime": self.text(ends)}, writer), own
+
+    def date_in_words(self, words: str) -> str:
+        """A text that is a date to the day, written as FHIR writes dates; it stands among the words too."""
+        is_date = self.writer.let(rf"regexp_full_match({words}, '\d{{4}}-\d\d-\d\d(T\d\d:\d\d\S*)?')")
+        self.writer.remark("date-in-words", is_date)
+        return f"CASE WHEN {is_date} THEN {words} END"
 
     def beside(self, name: str, text: str) -> list[Field]:
         """A date beside start and end."""

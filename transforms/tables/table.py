@@ -7,9 +7,10 @@ from functools import cache
 
 from transforms.tables import references
 from transforms.tables.declaration import Declaration, read_declarations
-from transforms.tables.references import CATEGORY, NAMED_TYPES, NO_LINKS, RESOURCES
+from transforms.tables.references import CATEGORY, NAMED_TYPES, NO_LINKS, NO_MENDED, RESOURCES
 from transforms.tables.statement import OBSERVATIONS, columns_of, observations_sql, select_sql
 from transforms.tables.text import literal, quoted
+from transforms.values.units import relations
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,7 @@ def table(name: str) -> Table:
     return {each.name: each for each in all_tables()}[name]
 
 
-def prepare(source: str, *, links: str = NO_LINKS) -> tuple[str, ...]:
+def prepare(source: str, *, links: str = NO_LINKS, mended: str = NO_MENDED) -> tuple[str, ...]:
     """The statements that the tables' SELECTs need to have been run, in their order.
 
     The last makes the rows of all Observations; only tables `of_observations` need that one.
@@ -86,9 +87,11 @@ def prepare(source: str, *, links: str = NO_LINKS) -> tuple[str, ...]:
     Args:
         source: a relation with `person_key, link_id, resource_type, resource_id, last_updated, resource`, all VARCHAR.
         links: a relation with `link_id, provider, route`, all VARCHAR.
+        mended: a relation with `link_id, resource_type, resource_id` of what is not in the shape that was sent.
     """
     observed = observations_sql(tuple(each.declaration for each in tables() if each.of_observations))
-    return (*references.prepare(source, links=links), f"CREATE OR REPLACE TABLE {OBSERVATIONS} AS\n{observed}")
+    before = (*relations(), *references.prepare(source, links=links, mended=mended))
+    return (*before, f"CREATE OR REPLACE TABLE {OBSERVATIONS} AS\n{observed}")
 
 
 def resource_types() -> tuple[str, ...]:

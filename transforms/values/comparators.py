@@ -34,11 +34,28 @@ def plain(text: str) -> str:
     return f"CASE WHEN regexp_matches({text}, '[^ -~]|&|  ') THEN trim({sql}) ELSE trim({text}) END"
 
 
+_SPACE: Final = r"[\s\x{00A0}\x{2000}-\x{200A}\x{202F}\x{3000}]*"
+_LESS, _GREATER, _EQUAL = (
+    rf"(?:{sign}|&(?:amp;)*(?:{names});)"
+    for sign, names in (("<", "lt|#0*60|#x0*3c"), (">", "gt|#0*62|#x0*3e"), ("=", "equals|#0*61|#x0*3d"))
+)
+_WRITTEN: Final = {
+    "<=": f"[≤⩽≦]|{_LESS}{_SPACE}{_EQUAL}|{_EQUAL}{_SPACE}{_LESS}",
+    ">=": f"[≥⩾≧]|{_GREATER}{_SPACE}{_EQUAL}|{_EQUAL}{_SPACE}{_GREATER}",
+    "<": _LESS,
+    ">": _GREATER,
+    "ad": "ad",
+}
+"""How each is written, as one pattern: many quantities of a table are read by it, and each step of SQL is planned."""
+
+
 def known(text: str) -> str:
     """The comparator that a text is, or NULL: `≤`, `&lt;`, `=<` and `< =` are read, words are not."""
-    listed = ", ".join(f"'{each}'" for each in KNOWN)
-    sql = f"replace(replace(replace({plain(text)}, ' ', ''), '=<', '<='), '=>', '>=')"
-    return f"CASE WHEN {sql} IN ({listed}) THEN {sql} END"
+    cases = " ".join(
+        f"WHEN regexp_full_match({text}, '{_SPACE}(?:{pattern}){_SPACE}', 'i') THEN '{each}'"
+        for each, pattern in _WRITTEN.items()
+    )
+    return f"CASE {cases} END"
 
 
 def comparator(text: str) -> str:

@@ -46,9 +46,9 @@ def relations() -> tuple[str, ...]:
     measured = [(loinc, analyte.id) for analyte in analytes() for loinc in analyte.loinc]
     spelled = [(spelling, code) for spelling, codes in known_spellings().items() for code in codes]
     return (
-        f"CREATE TEMP TABLE IF NOT EXISTS {SPELLINGS} AS {_rows(spelled, 'spelling', 'code')}",
-        f"CREATE TEMP TABLE IF NOT EXISTS {MEASURED} AS {_rows(measured, 'loinc', 'analyte')}",
-        f"CREATE TEMP TABLE IF NOT EXISTS {CONVERSIONS} AS SELECT DISTINCT loinc, spelling,"
+        f"CREATE TABLE IF NOT EXISTS {SPELLINGS} AS {_rows(spelled, 'spelling', 'code')}",
+        f"CREATE TABLE IF NOT EXISTS {MEASURED} AS {_rows(measured, 'loinc', 'analyte')}",
+        f"CREATE TABLE IF NOT EXISTS {CONVERSIONS} AS SELECT DISTINCT loinc, spelling,"
         " struct_pack(factor := factor, shift := shift, summand := summand, unit := unit, low := low, high := high)"
         f" AS conversion FROM ({_rows(factors, 'analyte', 'code', *Conversion._fields, 'unit', 'low', 'high')})"
         f" JOIN {MEASURED} USING (analyte) JOIN {SPELLINGS} USING (code)",

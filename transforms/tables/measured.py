@@ -1,0 +1,115 @@
+"""The value of an observation, read: what its words say, and its number in the canonical unit of what is measured.
+
+`transforms.values` says what a text or a unit means; here it meets the columns of a row. What was sent stands beside
+it, untouched: `value_text`, `value_unit`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from transforms.tables import text as sql
+from transforms.tables.datatypes import Field, unread_number
+from transforms.values import results, units
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from transforms.tables.datatypes import Writer
+
+SYSTOLIC, DIASTOLIC = "systolic", "diastolic"
+PRESSURES = {SYSTOLIC: "8480-6", DIASTOLIC: "8462-4"}
+"""The columns of a whole blood pressure, each with the LOINC code that says what is measured."""
+_UNIT_REMARKS = tuple(units.REMARKS)
+
+
+def read_result(kinds: Mapping[str, str], writer: Writer) -> str:
+    """SQL of what the words of a value say (`results.COLUMNS`): a number that is none, a text, or a concept.
+
+    Args:
+        kinds: FHIR type → SQL of the value of that type.
+        writer: the row's.
+    """
+    said = []
+    if "Quantity" in kinds:
+        number = writer.let(f"{writer.let(kinds['Quantity'])}.value")
+        said.append(f"CASE WHEN {writer.let(sql.number(number))} IS NULL THEN {number} END")
+    if "string" in kinds:
+        said.append(kinds["string"])
+    if "CodeableConcept" in kinds:
+        concept = writer.let(kinds["CodeableConcept"])
+        said += [f"nullif({concept}.text, '')", f"nullif({concept}.coding[1].display, '')"]
+    return writer.let(results.result(writer.let(sql.words(writer.let(f"coalesce({', '.join(said)})")))))
+
+
+def with_result(made: Sequence[Field], kinds: Mapping[str, str], writer: Writer) -> list[Field]:
+    """The columns of a value, completed by what its words say."""
+    result = read_result(kinds, writer)
+    quantity = writer.let(kinds["Quantity"])
+    number = writer.let(f"{quantity}.value")
+    # A number that its words are read as is no number that could not be read.
+    was_unread = unread_number(number, writer.let(sql.number(number)))
+    unread = writer.remarks["unread-number"]
+    unread[unread.index(was_unread)] = f"({was_unread} AND coalesce({result}.kind, 'text') = 'text')"
+    for remark in results.REMARKS:
+        writer.remark(remark, f"{result}.remark = {sql.literal(remark)}")
+    is_range = f"{result}.kind = 'range'"
+    no_unit = f"{quantity}.unit IS NULL AND {quantity}.code IS NULL"
+    bound = f"CASE WHEN {result}.kind = 'bound' THEN {result}.comparator END"
+    read = {
+        "value": f"{result}.number",
+        "value_comparator": bound,
+        "value_unit": f"CASE WHEN {no_unit} THEN {result}.unit END",
+        "value_numerator": f"{result}.numerator",
+        "value_denominator": f"{result}.denominator",
+        "value_denominator_comparator": f"CASE WHEN {result}.kind = 'ratio' THEN {result}.comparator END",
+    }
+    for side in ("low", "high"):
+        read |= {
+            f"value_{side}": f"{result}.{side}",
+            f"value_{side}_unit": f"CASE WHEN {is_range} THEN coalesce({result}.unit, {quantity}.unit) END",
+            f"value_{side}_unit_code": f"CASE WHEN {is_range} AND {result}.unit IS NULL THEN {quantity}.code END",
+            f"value_{side}_unit_system": f"CASE WHEN {is_range} AND {result}.unit IS NULL THEN {quantity}.system END",
+        }
+    return [
+        replace(each, sql=f"coalesce({each.sql}, {read[each.name]})") if each.name in read else each for each in made
+    ]
+
+
+def is_positive(kinds: Mapping[str, str], writer: Writer, interpretations: str) -> Field:
+    """Whether the value says yes or no to what was looked for, in words or by a code; else its interpretation."""
+    found = [f"{read_result(kinds, writer)}.is_positive"]
+    if "CodeableConcept" in kinds:
+        found.insert(0, _said_by(f"{writer.let(kinds['CodeableConcept'])}.coding", writer))
+    found.append(_said_by(f"flatten(list_transform({interpretations}, lambda p: p.coding))", writer))
+    about = "Whether what was looked for was found; NULL: neither the value nor its interpretation says so."
+    return Field("is_positive", "BOOLEAN", f"coalesce({', '.join(found)})", about)
+
+
+def _said_by(codings: str, writer: Writer) -> str:
+    """What the first coding says that says yes or no."""
+    each = writer.fresh()
+    said = f"list_transform({codings}, lambda {each}: {results.positive_code(f'{each}.system', f'{each}.code')})"
+    return f"list_filter({said}, lambda {each}: {each} IS NOT NULL)[1]"
+
+
+def canonical(name: str, made: Sequence[Field], loinc: str, writer: Writer) -> list[Field]:
+    """A number's columns in the canonical unit of what the LOINC code measures.
+
+    Args:
+        name: what the columns of the number begin with.
+        made: those columns, as they are shown.
+        loinc: SQL of the LOINC code.
+        writer: the row's.
+    """
+    shown = {each.name: writer.let(each.sql) for each in made}
+    asked = (shown[name], *(shown[f"{name}_{part}"] for part in ("unit", "unit_code", "unit_system")), loinc)
+    read = writer.let(units.canonical(*asked))
+    for remark in _UNIT_REMARKS:
+        writer.remark(remark, f"{read}.remark = {sql.literal(remark)}")
+    about = "In the canonical unit of what is measured, a bound where the number is one; NULL: none is known."
+    return [
+        Field(f"{name}_canonical", "DOUBLE", f"{read}.value", about),
+        Field(f"{name}_canonical_unit", "VARCHAR", f"{read}.unit", "That unit, as a UCUM code."),
+    ]
