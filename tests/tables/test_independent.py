@@ -1,0 +1,233 @@
+"""All tables of 146 published people, held against their raw Bundles by a reading of its own (`raw.py`).
+
+The people are built once, a few at a time, into Parquet files ordered by key; every question asks those.
+"""
+
+from __future__ import annotations
+
+import gzip
+import heapq
+import json
+import re
+import zlib
+from collections import Counter, defaultdict
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tests.tables.raw import CHILDREN, Json, Link, Row, Sent, read, rows_of, secrets_of
+from transforms.bundles import read_page, resource_stub
+from transforms.tables import MAPPING_VERSION, all_tables, prepare, resource_types
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+SHARED = Path(__file__).parents[3] / "shared" / "data"
+SETS = {"synthea-r4": 63, "synthea-us-core": 83}
+EXAMPLES = "us-core-examples"
+AT_ONCE = 32
+SAMPLE = 50
+SEED = b"charthouse"
+FREE_TEXT = {
+    "text", "value_text", "observation_text", "reason_text", "reasons", "notes", "codings", "onset_text",
+    "abatement_text", "performed_text", "occurrence_text", "description", "reactions", "words", "dosage_text",
+    "patient_instruction", "additional_instruction_text", "additional_instructions", "evidence", "stages",
+}  # fmt: skip
+"""What senders write in their own words, and lists that hold such words: a name may stand there."""
+
+pytestmark = pytest.mark.shared_data
+
+
+@dataclass
+class Published:
+    """What was built, and what the raw JSON says it must be."""
+
+    folder: Path
+    counts: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    people: Counter[str] = field(default_factory=Counter)
+    secrets: set[str] = field(default_factory=set)
+    patients: list[str] = field(default_factory=list)
+    sample: dict[str, list[tuple[int, str, dict[str, Any]]]] = field(default_factory=lambda: defaultdict(list))
+
+    def rows(self, table: str) -> str:
+        """The rows of a table, as SQL."""
+        return f"read_parquet('{self.folder}/*/{table}.parquet')"
+
+    def look(self, sent: str, link: Link, resources: Sequence[Json]) -> None:
+        """Count the rows that these resources must make, and keep what some of them must say."""
+        for each in resources:
+            link.learn(each)
+        drawn: dict[str, list[tuple[int, str, Json, int]]] = defaultdict(list)
+        for each in resources:
+            if each["resourceType"] == "Patient":
+                self.people[sent] += 1
+                self.secrets |= secrets_of(each)
+                self.patients.append(json.dumps(each))
+            for table, number in rows_of(each):
+                self.counts[sent][table] += 1
+                key = f"{link.link_id}/{each['resourceType']}/{each['id']}/{number}"
+                drawn[table].append((zlib.crc32(key.encode(), zlib.crc32(SEED)), key, each, number))
+        for table, those in drawn.items():
+            new = [
+                (rank, key, Row(link, each, table, number).expected)
+                for rank, key, each, number in heapq.nsmallest(SAMPLE, those)
+            ]
+            self.sample[table] = heapq.nsmallest(SAMPLE, self.sample[table] + new)
+
+
+def files() -> Iterator[tuple[str, Path]]:
+    for folder in SETS:
+        yield from ((folder, file) for file in sorted((SHARED / folder).glob("*.gz")))
+
+
+def pages() -> Iterator[tuple[str, bytes]]:
+    """Each link's Bundle: a person's, or all of the examples, which point at each other."""
+    yield from ((folder, gzip.decompress(file.read_bytes())) for folder, file in files())
+    found = [raw for file in (SHARED / EXAMPLES).glob("*.json") if b'"Bundle"' not in (raw := file.read_bytes())[:99]]
+    yield EXAMPLES, b'{"resourceType":"Bundle","entry":[%s]}' % b",".join(b'{"resource":%s}' % raw for raw in found)
+
+
+@contextmanager
+def staged(links: Iterable[tuple[Link, bytes]]) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection in which everything has been prepared, as the build stage does it from the vault."""
+    held = set(resource_types())
+    names = ("person_key", "link_id", "resource_type", "resource_id", "last_updated", "resource")
+    with duckdb.connect(config={"memory_limit": "2GB", "threads": 2}) as connection:
+        connection.execute("SET TimeZone = 'Asia/Kolkata'")
+        connection.execute(f"CREATE TABLE staged ({', '.join(f'{name} VARCHAR' for name in names)})")
+        connection.execute("CREATE TABLE links (link_id VARCHAR, provider VARCHAR, route VARCHAR)")
+        for link, body in links:
+            rows = [
+                (link.person_key, link.link_id, kind, name, updated, entry.raw.decode())
+                for entry in read_page(body).entries
+                for kind, name, updated in (resource_stub(entry.raw),)
+                if kind in held and name
+            ]
+            batch = pa.table({name: pa.array(column, pa.string()) for name, column in zip(names, zip(*rows), strict=True)})
+            connection.register("batch", batch)
+            connection.execute("INSERT INTO staged FROM batch")
+            connection.unregister("batch")
+            connection.execute("INSERT INTO links VALUES (?, ?, 'direct')", [link.link_id, link.provider])
+        for statement in prepare("staged", links="links"):
+            connection.execute(statement)
+        yield connection
+
+
+def write(connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
+    """All tables, ordered by key."""
+    folder.mkdir()
+    for each in all_tables():
+        connection.execute(
+            f"COPY ({each.select_sql()} ORDER BY row_key) TO '{folder / each.name}.parquet' (FORMAT parquet)"
+        )
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Published:
+    made = Published(tmp_path_factory.mktemp("published"))
+    coming, number = enumerate(pages()), 0
+    while some := list(islice(coming, AT_ONCE)):
+        links = []
+        for nth, (sent, body) in some:
+            link = Link(f"person-{nth}", f"link-{nth}", sent)
+            made.look(sent, link, read(body))
+            links.append((link, body))
+        with staged(links) as connection:
+            write(connection, made.folder / str(number))
+        number += 1
+    return made
+
+
+def test_every_category_has_the_rows_that_the_bundles_have(published: Published) -> None:
+    assert {sent: published.people[sent] for sent in SETS} == SETS
+    for sent in SETS:
+        found = {}
+        for each in all_tables():
+            through = "link_id" if each.parent else "provider"
+            of_set = f"SELECT link_id FROM {published.rows('visits')} WHERE provider = '{sent}'"
+            among = f"provider = '{sent}'" if through == "provider" else f"link_id IN ({of_set})"
+            found[each.name] = one(f"SELECT count(*) FROM {published.rows(each.name)} WHERE {among}")
+        assert {name: rows for name, rows in found.items() if rows} == published.counts[sent]
+    assert published.counts["synthea-r4"]["vitals"] > 4_000
+    assert published.counts["synthea-us-core"]["lab_results"] > 26_000
+
+
+@pytest.mark.parametrize("table", [each.name for each in all_tables()])
+def test_sampled_rows_say_what_the_raw_json_says(published: Published, table: str) -> None:
+    drawn = published.sample[table]
+    assert len(drawn) == min(SAMPLE, sum(counts[table] for counts in published.counts.values()))
+    connection = duckdb.connect(config={"threads": 1})
+    connection.execute("SET TimeZone = 'UTC'")
+    keys = ", ".join(f"'{expected['row_key']}'" for _, _, expected in drawn)
+    rows = connection.sql(f"FROM {published.rows(table)} WHERE row_key IN ({keys or 'NULL'})").to_arrow_table()
+    found = {row["row_key"]: row for row in rows.to_pylist()}
+    begun = {"parent_key"} if table in CHILDREN else set(rows.column_names[:26]) - {"mapping_version"}
+    for _, _, expected in drawn:
+        row = found[expected["row_key"]]
+        assert row.pop("mapping_version") == MAPPING_VERSION
+        assert begun <= expected.keys()
+        assert len(expected.keys() - begun) >= 10 or table == "visit_diagnoses"
+        assert not differing(row, expected), expected["row_key"]
+
+
+def differing(row: dict[str, Any], expected: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """The columns that say another thing than they must: what they say, what they must."""
+    return {name: (row[name], value) for name, value in expected.items() if not same(row[name], value)}
+
+
+def same(found: Any, wanted: Any) -> bool:
+    """Whether a value is as it must be; of a struct only what is told here. An empty list is as none."""
+    if isinstance(wanted, list):
+        given = found or []
+        return len(given) == len(wanted) and all(map(same, given, wanted))
+    if isinstance(wanted, dict):
+        return isinstance(found, dict) and all(same(found[name], value) for name, value in wanted.items())
+    if isinstance(wanted, Sent):
+        return found == str(wanted)
+    return bool(found == wanted) and isinstance(found, bool) == isinstance(wanted, bool)
+
+
+def test_a_second_build_is_the_same_to_the_byte(tmp_path: Path) -> None:
+    # Of both sets, and the second time what came last is staged first.
+    some = [body for nth, (_, body) in enumerate(pages()) if nth % 20 == 3]
+    links = [(Link(f"person-{nth}", f"link-{nth}", "shore"), body) for nth, body in enumerate(some)]
+    for name, those in (("first", links), ("second", links[::-1])):
+        with staged(those) as connection:
+            write(connection, tmp_path / name)
+    for each in all_tables():
+        first, second = (tmp_path / name / f"{each.name}.parquet" for name in ("first", "second"))
+        assert first.read_bytes() == second.read_bytes(), each.name
+        keys = pq.read_table(first, columns=["row_key"])["row_key"].to_pylist()
+        assert keys == sorted(set(keys)), each.name
+
+
+def test_no_table_says_who_the_people_are(published: Published) -> None:
+    starts = {re.findall(r"\w+", secret)[0] for secret in published.secrets}
+
+    def told(text: str) -> list[str]:
+        if starts.isdisjoint(re.findall(r"\w+", text)):
+            return []
+        return [secret for secret in published.secrets if secret in text]
+
+    assert len(published.patients) >= sum(SETS.values())
+    assert all(told(text) for text in published.patients)
+    leaking = set()
+    for each in all_tables():
+        for column in each.columns:
+            if column.sql_type not in {"BOOLEAN", "DOUBLE", "TIMESTAMPTZ", "DATE"} and column.name not in FREE_TEXT:
+                texts = duckdb.sql(f'SELECT DISTINCT "{column.name}"::VARCHAR FROM {published.rows(each.name)}').fetchall()
+                if any(told(text) for (text,) in texts if text):
+                    leaking.add((each.name, column.name))
+    assert not leaking
+
+
+def one(query: str) -> Any:
+    (row,) = duckdb.sql(query).fetchall()
+    return row[0]
