@@ -22,11 +22,15 @@ NDC, ICD10, CPT = "http://hl7.org/fhir/sid/ndc", "http://hl7.org/fhir/sid/icd-10
 GENERAL = (LOINC, SNOMED, RXNORM, CVX, ICD10, CPT)
 
 # Health Connect's lists of codes, as Android's documentation has them, in the order of its rules.
-PREGNANCY = (
-    "82810-3 11636-8 11637-6 11638-4 11639-2 11640-0 11612-9 11613-7 11614-5 33065-4 11778-8 11779-6 11780-4".split()
+PREGNANCY = frozenset(
+    ["82810-3", "11636-8", "11637-6", "11638-4", "11639-2", "11640-0", "11612-9", "11613-7", "11614-5", "33065-4"]
+    + ["11778-8", "11779-6", "11780-4"]
 )
-SOCIAL = ["74013-4", "72166-2"]
-VITAL = "85353-1 9279-1 8867-4 2708-6 8310-5 8302-2 9843-4 29463-7 39156-5 85354-9 8480-6 8462-4".split()
+SOCIAL = frozenset(["74013-4", "72166-2"])
+VITAL = frozenset(
+    ["85353-1", "9279-1", "8867-4", "2708-6", "8310-5", "8302-2", "9843-4", "29463-7", "39156-5", "85354-9"]
+    + ["8480-6", "8462-4"]
+)
 OF_TYPE = {
     "AllergyIntolerance": "allergies",
     "Condition": "conditions",
@@ -67,12 +71,12 @@ def table_of(resource: Json) -> str | None:
     codes = {each["code"] for each in resource["code"].get("coding", []) if each.get("system") == LOINC}
     groups = {each["code"] for group in resource.get("category", []) for each in group.get("coding", [])}
     for table, known, names in (
-        ("pregnancy", PREGNANCY, set()),
+        ("pregnancy", PREGNANCY, frozenset()),
         ("social_history", SOCIAL, {"social-history"}),
         ("vitals", VITAL, {"vital-signs"}),
-        ("lab_results", (), {"laboratory"}),
+        ("lab_results", frozenset(), {"laboratory"}),
     ):
-        if codes & set(known) or groups & names:
+        if codes & known or groups & names:
             return table
     return "social_history" if "sdoh" in groups else None
 
@@ -367,7 +371,9 @@ class Row:
         self.concept("severity", given.get("severity"))
         self.concepts("body_site", "body_sites", given.get("bodySite"))
         asserted = [
-            each["valueDateTime"] for each in given.get("extension", []) if each["url"].endswith("condition-assertedDate")
+            each["valueDateTime"]
+            for each in given.get("extension", [])
+            if each["url"].endswith("condition-assertedDate")
         ]
         self.date("asserted", asserted[0] if asserted else None)
         self.points("recorder", given.get("recorder"))
@@ -429,7 +435,9 @@ class Row:
     def value(self, part: Json) -> None:
         kinds = [name.removeprefix("value") for name in part if name.startswith("value")]
         kind = kinds[0] if kinds else None
-        self.expected |= {"value_type": {"String": "string", "Boolean": "boolean", "DateTime": "dateTime"}.get(kind or "", kind)}
+        self.expected |= {
+            "value_type": {"String": "string", "Boolean": "boolean", "DateTime": "dateTime"}.get(kind or "", kind)
+        }
         self.expected["has_value"] = bool(kinds)
         if kind != "String":  # a result in words is read as a number too, where it is one: other tests look at that
             self.quantity("value", part.get("valueQuantity"))
