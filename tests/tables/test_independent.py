@@ -110,7 +110,10 @@ def staged(links: Iterable[tuple[Link, bytes]]) -> Iterator[duckdb.DuckDBPyConne
                 if kind in held and name
             ]
             batch = pa.table(
-                {name: pa.array(column, pa.string()) for name, column in zip(names, zip(*rows, strict=True), strict=True)}
+                {
+                    name: pa.array(column, pa.string())
+                    for name, column in zip(names, zip(*rows, strict=True), strict=True)
+                }
             )
             connection.register("batch", batch)
             connection.execute("INSERT INTO staged FROM batch")
