@@ -22,11 +22,15 @@ NDC, ICD10, CPT = "http://hl7.org/fhir/sid/ndc", "http://hl7.org/fhir/sid/icd-10
 GENERAL = (LOINC, SNOMED, RXNORM, CVX, ICD10, CPT)
 
 # Health Connect's lists of codes, as Android's documentation has them, in the order of its rules.
-PREGNANCY = (
-    "82810-3 11636-8 11637-6 11638-4 11639-2 11640-0 11612-9 11613-7 11614-5 33065-4 11778-8 11779-6 11780-4".split()
+PREGNANCY = frozenset(
+    ["82810-3", "11636-8", "11637-6", "11638-4", "11639-2", "11640-0", "11612-9", "11613-7", "11614-5", "33065-4"]
+    + ["11778-8", "11779-6", "11780-4"]
 )
-SOCIAL = ["74013-4", "72166-2"]
-VITAL = "85353-1 9279-1 8867-4 2708-6 8310-5 8302-2 9843-4 29463-7 39156-5 85354-9 8480-6 8462-4".split()
+SOCIAL = frozenset(["74013-4", "72166-2"])
+VITAL = frozenset(
+    ["85353-1", "9279-1", "8867-4", "2708-6", "8310-5", "8302-2", "9843-4", "29463-7", "39156-5", "85354-9"]
+    + ["8480-6", "8462-4"]
+)
 OF_TYPE = {
     "AllergyIntolerance": "allergies",
     "Condition": "conditions",
@@ -44,7 +48,7 @@ RECORD_TYPES = {
     "MedicationDispense": "dispense",
     "MedicationAdministration": "administration",
 }
-NOTHING_KNOWN = {"716186003", "409137002", "429625007", "428607008", "160244002"}
+NOTHING_KNOWN = {"716186003", "409137002", "429625007", "428607008", "160244002", "716184000"}
 
 
 class Sent(str):
@@ -67,12 +71,12 @@ def table_of(resource: Json) -> str | None:
     codes = {each["code"] for each in resource["code"].get("coding", []) if each.get("system") == LOINC}
     groups = {each["code"] for group in resource.get("category", []) for each in group.get("coding", [])}
     for table, known, names in (
-        ("pregnancy", PREGNANCY, set()),
+        ("pregnancy", PREGNANCY, frozenset()),
         ("social_history", SOCIAL, {"social-history"}),
         ("vitals", VITAL, {"vital-signs"}),
-        ("lab_results", (), {"laboratory"}),
+        ("lab_results", frozenset(), {"laboratory"}),
     ):
-        if codes & set(known) or groups & names:
+        if codes & known or groups & names:
             return table
     return "social_history" if "sdoh" in groups else None
 
@@ -116,6 +120,9 @@ class Link:
             self.types[name] = kind
             for each in resource.get("contained", []):
                 self.learn(each, key)
+        parts = [each.get("itemCodeableConcept") for each in resource.get("ingredient", [])]
+        if kind == "Medication" and "code" not in resource and parts and all(parts):
+            self.names[key] = " / ".join(called(each) for each in parts)
         if kind in {"Condition", "Procedure", "Medication"} and "code" in resource:
             self.names[key] = called(resource["code"])
             self.concepts[key] = resource["code"]
@@ -163,6 +170,11 @@ def codings(concept: Json | None) -> list[Json] | None:
     return None if found is None else [{name: each.get(name) for name in names} for each in found]
 
 
+def says_whom(reference: Json) -> bool:
+    """Whether a reference means a record: one that has no more than a name in words means none."""
+    return "reference" in reference or "display" not in reference
+
+
 class Row:
     """One row as it must be. `expected` is filled in by its methods, each of which writes the columns of an element."""
 
@@ -173,7 +185,13 @@ class Row:
         self.unresolved = False
         self.begin()
         getattr(self, table if table not in OBSERVED else "observation")()
-        self.expected["remarks"] = ["unresolved-reference"] if self.unresolved else []
+        remarks = {"unresolved-reference": self.unresolved, "names-nothing": self.names_nothing()}
+        self.expected["remarks"] = sorted(rule for rule, there in remarks.items() if there)
+
+    def names_nothing(self) -> bool:
+        """Whether the row does not say what it is about. A visit need not."""
+        named = [self.expected.get(name, "") for name in ("code", "display", "text")]
+        return self.table != "visits" and named == [None, None, None]
 
     # -- elements -----------------------------------------------------------------------------------------------------
 
@@ -237,7 +255,7 @@ class Row:
 
     def points(self, name: str, reference: Json | None) -> None:
         found = self.named(reference)
-        self.unresolved |= reference is not None and found["key"] is None and "reference" in reference
+        self.unresolved |= reference is not None and found["key"] is None and says_whom(reference)
         self.expected |= {f"{name}_{part}": value for part, value in found.items()}
 
     def point(self, name: str, several: str, references: list[Json] | None) -> None:
@@ -284,7 +302,7 @@ class Row:
         at, precision, day, offset = moment(start)
         ended, ended_precision, _, _ = moment(end)
         key = self.target(visit)
-        self.unresolved |= visit is not None and key is None and "reference" in visit
+        self.unresolved |= visit is not None and key is None and says_whom(visit)
         known = {each.get("code") for each in (concept or {}).get("coding", [])}
         self.expected |= {
             "status": status,
@@ -367,7 +385,9 @@ class Row:
         self.concept("severity", given.get("severity"))
         self.concepts("body_site", "body_sites", given.get("bodySite"))
         asserted = [
-            each["valueDateTime"] for each in given.get("extension", []) if each["url"].endswith("condition-assertedDate")
+            each["valueDateTime"]
+            for each in given.get("extension", [])
+            if each["url"].endswith("condition-assertedDate")
         ]
         self.date("asserted", asserted[0] if asserted else None)
         self.points("recorder", given.get("recorder"))
@@ -429,7 +449,9 @@ class Row:
     def value(self, part: Json) -> None:
         kinds = [name.removeprefix("value") for name in part if name.startswith("value")]
         kind = kinds[0] if kinds else None
-        self.expected |= {"value_type": {"String": "string", "Boolean": "boolean", "DateTime": "dateTime"}.get(kind or "", kind)}
+        self.expected |= {
+            "value_type": {"String": "string", "Boolean": "boolean", "DateTime": "dateTime"}.get(kind or "", kind)
+        }
         self.expected["has_value"] = bool(kinds)
         if kind != "String":  # a result in words is read as a number too, where it is one: other tests look at that
             self.quantity("value", part.get("valueQuantity"))
@@ -532,7 +554,11 @@ class Row:
         if pointed is not None and self.expected["text"] is None:
             self.expected["text"] = pointed.get("display") or self.link.names.get(self.target(pointed) or "")
         self.points("medication", pointed)
-        self.codes(concept, rxnorm=RXNORM, ndc=NDC, snomed=SNOMED)
+        if pointed is None or concept is not None:
+            self.codes(concept, rxnorm=RXNORM, ndc=NDC, snomed=SNOMED)
+        else:  # it is named by what is in it, if by anything; other tests look at the codes of that
+            for name in ("code", "code_system", "display", "codings"):
+                del self.expected[name]
         self.expected |= {
             "record_type": RECORD_TYPES[kind],
             "intent": given.get("intent"),
@@ -578,7 +604,7 @@ class Row:
             "timing_period_text": repeat.get("period"),
             "timing_period_unit": repeat.get("periodUnit"),
             "timing_bounds_start": moment(repeat.get("boundsPeriod", {}).get("start"))[0],
-            "is_as_needed": given.get("asNeededBoolean"),
+            "is_as_needed": given.get("asNeededBoolean", True if "asNeededCodeableConcept" in given else None),
         }
         self.concept("site", given.get("site"))
         self.concept("route", given.get("route"))

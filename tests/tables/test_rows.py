@@ -494,6 +494,8 @@ def test_what_is_not_so_is_marked(build: Any) -> None:
         "code": {"code": {"coding": [{"system": SNOMED, "code": "716186003"}]}},
         "words": {"code": {"text": "No Known Drug Allergies"}},
         "short": {"code": {"text": "NKDA"}},
+        "shown": {"code": {"coding": [{"code": "9", "display": "No known animal allergy (situation)"}]}},
+        "latex": {"code": {"coding": [{"system": SNOMED, "code": "716184000"}]}},
         "refuted": {"code": {"text": "nuts"}, "verificationStatus": {"coding": [{"code": "refuted"}]}},
         "real": {"code": {"text": "nuts, known since childhood"}},
         "summary": {"code": {"coding": [{"code": "no-known-food-allergies"}]}},

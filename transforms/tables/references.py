@@ -173,7 +173,7 @@ SELECT targets.key, targets.link_id, targets.kind, targets.start,
     {words("targets.organization.display")}, organization.display, ingredients.display) AS display,
   CASE WHEN targets.kind IN ('Medication', 'Substance') THEN
     CASE WHEN targets.concept.text <> '' OR len(targets.concept.coding) > 0 THEN targets.concept
-      ELSE {{'coding': ingredients.codings, 'text': ingredients.display, 'extension': NULL}}::{CONCEPT_TYPE}
+      ELSE {{'coding': ingredients.codings, 'text': NULL, 'extension': NULL}}::{CONCEPT_TYPE}
     END END AS concept
 FROM targets
 LEFT JOIN targets AS person ON person.key = {_target("targets.practitioner.reference", "targets")}

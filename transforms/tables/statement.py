@@ -236,7 +236,7 @@ class _Row:
         yield Field(
             "is_negated",
             "BOOLEAN",
-            self.negated(status, error, error_codings, codings, words),
+            self.negated(status, error, error_codings, codings, (words, code["code_display"].sql)),
             "Whether it says that something is not so: refuted, not done, not to be given, none known.",
         )
         yield Field("encounter_key", "VARCHAR", visit, "The visit it was made in.")
@@ -523,7 +523,7 @@ class _Row:
         return key, sql.instant("visit_start")
 
     def negated(
-        self, status: str | None, error: str | None, error_codings: str | None, codings: str, words: str
+        self, status: str | None, error: str | None, error_codings: str | None, codings: str, words: tuple[str, ...]
     ) -> str:
         """Whether the row says that something is not so."""
         said: list[str] = []
@@ -538,7 +538,7 @@ class _Row:
             known = _negations()[negated["no_known"]]
             codes = ", ".join(map(sql.literal, known["codes"]))
             said.append(f"len(list_filter({codings}, lambda p: p.code IN ({codes}))) > 0")
-            said.append(f"regexp_full_match({words}, {sql.literal(known['words'])})")
+            said += [f"regexp_full_match({each}, {sql.literal(known['words'])})" for each in words]
         return _any(said)
 
     def remarks(self) -> str:
