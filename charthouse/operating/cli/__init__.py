@@ -174,6 +174,32 @@ def refetch() -> None:
         typer.echo(f"the next night asks for everything again: {forget():,} links")
 
 
+@app.command()
+def rebuild(
+    people: Annotated[
+        list[str] | None, typer.Argument(metavar="[PERSON]…", help="Everybody, if none is named.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make the tables anew from the vault, by the mapping of today. Nothing is fetched; no run may be at work."""
+    from dataclasses import asdict
+
+    from charthouse.operating import report
+    from charthouse.operating.home import held, prepare
+    from charthouse.sync.rebuild import rebuild as build_anew
+
+    with held():
+        prepare()
+        done = build_anew(people or ())
+    if as_json:
+        typer.echo(json.dumps(asdict(done) | {"report": report.as_data(report.latest())}, default=str, indent=1))
+        return
+    report.render(report.latest(), out)
+    who = "1 person was" if done.people == 1 else f"{done.people:,} people were"
+    typer.echo(f"\n{who} built anew from the vault by mapping {done.mapping_version}; nothing was fetched.")
+    typer.echo(f"{done.outdated:,} of them had rows of another mapping or declaration, or none.")
+
+
 @app.command("settings")
 def settings_list(as_json: AsJson = False) -> None:
     """Every setting: its variable, its present value, what it is."""
