@@ -1,8 +1,9 @@
-"""The records: the category tables, their child tables and two helpers, published together for the people rebuilt.
+"""The records: the category tables, their child tables and helpers, published together for the people rebuilt.
 
-Helpers: `built_people` says up to which version of the vault each person's rows stand (and by which declaration of the
-tables), so a night knows who is due without trusting any file; `withheld_rows` names the rows that an audit rule kept
-out of the tables, by key and rule alone. A row that a rule merely marks carries the rule's id in its `remarks`.
+Helpers: some are built as the tables are (`transforms.tables.helpers`). `built_people` says up to which version of the
+vault each person's rows stand (and by which declaration of the tables), so a night knows who is due without trusting
+any file; `withheld_rows` names the rows that an audit rule kept out of the tables, by key and rule alone. A row that a
+rule merely marks carries the rule's id in its `remarks`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from charthouse.lake import marks
 from charthouse.lake.session import RECORDS, maintain, more_memory, purge, quoted
 from charthouse.lake.vault import BUCKETS
 from transforms.auditing import rules_of
-from transforms.tables import all_tables, prepare, tables
+from transforms.tables import Table, all_tables, built_tables, helpers, prepare, tables
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     import duckdb
 
-    from transforms.tables import Table
+    from transforms.tables import Relation
 
 WIDE_BYTES = 1_500_000_000
 """What DuckDB books to write a table of hundreds of columns into sixteen partitions at once; much stays untouched."""
@@ -50,6 +51,8 @@ class TableChange:
 def declaration() -> str:
     """A fingerprint of how the tables and their rules are declared: when it changes, everyone is due for a rebuild."""
     said = [f"{table.create_sql(table.name)}\n{table.select_sql()}" for table in all_tables()]
+    named = {table.name: table.name for table in tables()}
+    said += [f"{helper.create_sql(helper.name)}\n{helper.select_sql(named)}" for helper in helpers()]
     rules = [repr(rules_of(table.name)) for table in tables()]
     text = "\n".join((*prepare("staged"), *said, *rules))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -58,7 +61,7 @@ def declaration() -> str:
 def create(connection: duckdb.DuckDBPyConnection) -> None:
     """Make the tables where they are missing. One that was lost makes everyone due, for its rows are gone."""
     connection.execute(_HELPERS)
-    missing = [table for table in all_tables() if not _standing_columns(connection, table)]
+    missing = [table for table in built_tables() if not _standing_columns(connection, table)]
     if missing:
         forget_built(connection)
     for table in missing:
@@ -100,7 +103,7 @@ def publish(
     connection.execute("BEGIN")
     try:
         kept_out = _note_withheld(connection, staged)
-        for table in all_tables():
+        for table in built_tables():
             if _standing_columns(connection, table) != [column.name for column in table.columns]:
                 # Its declaration changed, so everyone is due: analysts see the old table until this commits.
                 connection.execute(f"DROP TABLE IF EXISTS records.{table.name}")
@@ -124,7 +127,7 @@ def remove_links(connection: duckdb.DuckDBPyConnection, people: Sequence[str], l
     removed = 0
     connection.execute("BEGIN")
     try:
-        for table in all_tables():
+        for table in built_tables():
             gone = f"DELETE FROM records.{table.name} WHERE link_id IN (SELECT unnest($links))"
             removed += _changed(connection, gone, {"links": list(link_ids)})
         _changed(
@@ -149,7 +152,7 @@ def remove_links(connection: duckdb.DuckDBPyConnection, people: Sequence[str], l
 def staged_links(connection: duckdb.DuckDBPyConnection, staged: Path) -> set[str]:
     """The links whose rows are staged."""
     found: set[str] = set()
-    for table in all_tables():
+    for table in built_tables():
         files = _files(staged, table)
         if files:
             rows = connection.execute(f"SELECT DISTINCT link_id FROM read_parquet({files})").fetchall()
@@ -158,9 +161,9 @@ def staged_links(connection: duckdb.DuckDBPyConnection, staged: Path) -> set[str
 
 
 def counts(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
-    """Rows of each category table in the attached snapshot."""
+    """Rows of each table in the attached snapshot."""
     found = {}
-    for table in all_tables():
+    for table in built_tables():
         row = connection.execute(f"SELECT count(*) FROM records.{table.name}").fetchone()
         found[table.name] = row[0] if row else 0
     return found
@@ -176,7 +179,7 @@ def bare_names(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute("USE records")
 
 
-def _files(staged: Path, table: Table) -> str:
+def _files(staged: Path, table: Relation) -> str:
     """The staged files of a table as an SQL list; empty when there are none."""
     listed = ", ".join(quoted(str(file)) for file in sorted((staged / table.name).glob("*.parquet")))
     return f"[{listed}]" if listed else ""
@@ -200,18 +203,19 @@ def _note_withheld(connection: duckdb.DuckDBPyConnection, staged: Path) -> dict[
     return dict(counted)
 
 
-def _replace(connection: duckdb.DuckDBPyConnection, table: Table, files: str, withheld: int) -> TableChange:
+def _replace(connection: duckdb.DuckDBPyConnection, table: Relation, files: str, withheld: int) -> TableChange:
     name = f"records.{table.name}"
     removed = _changed(connection, f"DELETE FROM {name} WHERE person_key IN (SELECT person_key FROM due)")
     inserted = 0
     if files:
-        # What is kept out takes the rows along that belong to it.
-        key, owner = ("row_key", table.name) if table.parent is None else ("parent_key", table.parent)
-        kept_out = f"SELECT row_key FROM withheld WHERE table_name = {quoted(owner)}"
-        source = (
-            f"{marks.select_sql(connection, table, files)} WHERE {key} NOT IN ({kept_out}) "
-            "AND person_key IN (SELECT person_key FROM due) AND link_id NOT IN (FROM gone_links)"
-        )
+        permitted = "person_key IN (SELECT person_key FROM due) AND link_id NOT IN (FROM gone_links)"
+        if isinstance(table, Table):
+            # What is kept out takes the rows along that belong to it.
+            key, owner = ("row_key", table.name) if table.parent is None else ("parent_key", table.parent)
+            kept_out = f"SELECT row_key FROM withheld WHERE table_name = {quoted(owner)}"
+            source = f"{marks.select_sql(connection, table, files)} WHERE {key} NOT IN ({kept_out}) AND {permitted}"
+        else:
+            source = f"SELECT * FROM read_parquet({files}) WHERE {permitted}"
         with more_memory(connection, WIDE_BYTES):
             inserted = _changed(connection, f"INSERT INTO {name} {source}")
     rows = connection.execute(f"SELECT count(*) FROM {name}").fetchone()
@@ -223,13 +227,13 @@ def _changed(connection: duckdb.DuckDBPyConnection, statement: str, values: Mapp
     return int(row[0]) if row else 0
 
 
-def _make(connection: duckdb.DuckDBPyConnection, table: Table) -> None:
+def _make(connection: duckdb.DuckDBPyConnection, table: Relation) -> None:
     connection.execute(table.create_sql(f"records.{table.name}"))
     connection.execute(f"ALTER TABLE records.{table.name} SET PARTITIONED BY (bucket({BUCKETS}, person_key))")
     connection.execute(f"ALTER TABLE records.{table.name} SET SORTED BY (person_key ASC)")
 
 
-def _standing_columns(connection: duckdb.DuckDBPyConnection, table: Table) -> list[str]:
+def _standing_columns(connection: duckdb.DuckDBPyConnection, table: Relation) -> list[str]:
     rows = connection.execute(
         "SELECT column_name FROM duckdb_columns() WHERE database_name = ? AND table_name = ? ORDER BY column_index",
         [RECORDS, table.name],

@@ -289,28 +289,39 @@ def newest(connection: duckdb.DuckDBPyConnection, link_id: str, resource_type: s
 
 
 def stage_current(connection: duckdb.DuckDBPyConnection, people: Sequence[str], types: Sequence[str]) -> None:
-    """Make the in-memory table `staged`: the current versions of `types` of `people`, what a build reads.
+    """Make of the current versions of `people` the in-memory tables that a build reads.
 
-    Every cursor of the connection sees it. Which versions are current is decided on the keys alone: a window over the
-    texts would hold them all in memory.
+    `staged` are those of `types`, with their texts; `others` are the rest, by their keys alone. Every cursor of the
+    connection sees them. Which versions are current is decided on the keys: a window over the texts would hold them
+    all in memory.
     """
     connection.execute(
         """
         CREATE OR REPLACE TEMP TABLE current_versions AS
-        SELECT link_id, resource_type, resource_id, max(stored_seq) AS stored_seq FROM vault.resources
-        WHERE person_key IN (SELECT unnest(?)) AND resource_type IN (SELECT unnest(?))
-        GROUP BY ALL
+        SELECT person_key, link_id, resource_type, resource_id, max(stored_seq) AS stored_seq,
+               max(stored_at) AS stored_at
+        FROM vault.resources WHERE person_key IN (SELECT unnest(?)) GROUP BY ALL
         """,
-        [list(people), list(types)],
+        [list(people)],
+    )
+    connection.execute(
+        """
+        CREATE OR REPLACE TABLE others AS
+        SELECT person_key, link_id, resource_type, resource_id, stored_at FROM current_versions
+        WHERE resource_type NOT IN (SELECT unnest(?))
+        """,
+        [list(types)],
     )
     connection.execute(
         """
         CREATE OR REPLACE TABLE staged AS
-        SELECT person_key, link_id, resource_type, resource_id, last_updated, remarks, resource FROM vault.resources
-        SEMI JOIN current_versions USING (link_id, resource_type, resource_id, stored_seq)
-        WHERE person_key IN (SELECT unnest(?))
+        SELECT person_key, link_id, resource_type, resource_id, last_updated, stored_at, remarks, resource
+        FROM vault.resources
+        SEMI JOIN (FROM current_versions WHERE resource_type IN (SELECT unnest($types)))
+            USING (link_id, resource_type, resource_id, stored_seq)
+        WHERE person_key IN (SELECT unnest($people))
         """,
-        [list(people)],
+        {"people": list(people), "types": list(types)},
     )
 
 

@@ -22,7 +22,7 @@ from charthouse.state import current_version, head_version, session
 from charthouse.state.key_sources import KeyFile, source_of
 from charthouse.sync import footing
 from transforms.sql_on_fhir.run import FAILURES
-from transforms.tables import all_tables
+from transforms.tables import built_tables
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -131,7 +131,7 @@ def _lakes() -> Iterator[Finding]:
                 connection.execute(f"FROM {table} LIMIT 1").fetchall()
             return f"{connection.execute(f'SELECT count(*) FROM {counted}').fetchone()[0]:,} rows"
 
-    names = [f"records.{table.name}" for table in all_tables()]
+    names = [f"records.{table.name}" for table in built_tables()]
     yield _guard("vault", lambda: rows(open_vault, "vault.resources", "vault.quarantine"))
     yield _guard("records", lambda: rows(open_records, "records.built_people", *names))
 

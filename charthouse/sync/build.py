@@ -19,10 +19,10 @@ from charthouse.lake.session import VAULT, attach, more_memory, open_records, op
 from charthouse.settings import get_settings
 from charthouse.sync import footing, holding, night, origins, runs, staging
 from charthouse.sync.mending import mend_staged
-from transforms.tables import all_tables, prepare, resource_types
+from transforms.tables import all_tables, helpers, prepare, resource_types, tables
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from transforms.tables import Table
 
@@ -31,11 +31,15 @@ VECTORS = 700_000_000
 column. Little of it is ever touched (25 MB of a table's query stay resident), but the limit counts all of it."""
 
 
-def plan_build(airflow_run_id: str) -> list[str]:
+def plan_build(airflow_run_id: str, whom: Collection[str] | None = None) -> list[str]:
     """Who is due, in groups that each read a few partitions of the vault. Returns `<run_id>/<group>` names.
 
     A person is due when the vault holds versions that their published rows have not seen, or when the declaration of
     the tables has changed. Rows staged by an earlier, killed attempt are thrown away: the vault may have moved since.
+
+    Args:
+        airflow_run_id: the run, by Airflow's id of it.
+        whom: build these people, due or not, and nobody else.
 
     Raises:
         LakeError: CH504 when the vault lacks what has been read: older rows must not replace newer ones.
@@ -49,7 +53,10 @@ def plan_build(airflow_run_id: str) -> list[str]:
         footing.require(connection)
         heads = vault.heads(connection)
     fingerprint = records.declaration()
-    due = {person: head for person, head in heads.items() if built.get(person) != (head.stored_seq, fingerprint)}
+    if whom is None:
+        due = {person: head for person, head in heads.items() if built.get(person) != (head.stored_seq, fingerprint)}
+    else:
+        due = {person: heads[person] for person in whom if person in heads}
     names = []
     for number, people in enumerate(_cut(due), start=1):
         names.append(f"{run_id}/group-{number:04d}")
@@ -88,7 +95,7 @@ def build_group(name: str) -> str:
         people: dict[str, int] = orjson.loads(staging.group_file(run_id, group).read_bytes())
         vault.stage_current(connection, list(people), resource_types())
         links, mended = origins.stage_origins(connection, list(people)), mend_staged(connection)
-        *before, observations = prepare("staged", links=links, mended=mended)
+        *before, observations = prepare("staged", links=links, mended=mended, others="others")
         for statement in before:
             connection.execute(statement)
 
@@ -96,16 +103,20 @@ def build_group(name: str) -> str:
             with connection.cursor() as cursor:
                 cursor.execute(observations)
 
-        def stage(table: Table) -> int:
-            file = staging.rows(run_id) / table.name / f"{group}.parquet"
+        def copied(name: str, select: str) -> int:
+            file = staging.rows_file(run_id, name, group)
             file.parent.mkdir(parents=True, exist_ok=True)
-            copy = f"COPY ({table.select_sql()}) TO {quoted(str(file))} (FORMAT parquet, COMPRESSION zstd)"
+            copy = f"COPY ({select}) TO {quoted(str(file))} (FORMAT parquet, COMPRESSION zstd)"
             with connection.cursor() as cursor:
-                if cursor.execute(table.has_rows_sql()).fetchone() != (True,):
-                    return 0
                 count = cursor.execute(copy).fetchone()
-            faults.point("build.table")
             return int(count[0]) if count else 0
+
+        def stage(table: Table) -> int:
+            with connection.cursor() as cursor:
+                there = cursor.execute(table.has_rows_sql()).fetchone() == (True,)
+            count = copied(table.name, table.select_sql()) if there else 0
+            faults.point("build.table")
+            return count
 
         # DuckDB gives a thread to every 122,880 rows, which a group seldom has: the tables run side by side instead.
         threads = get_settings().duckdb_threads
@@ -114,6 +125,9 @@ def build_group(name: str) -> str:
             rows = sum(pool.map(stage, [each for each in all_tables() if not each.of_observations]))
             observed.result()
             rows += sum(pool.map(stage, [each for each in all_tables() if each.of_observations]))
+            files = {each.name: staging.rows_file(run_id, each.name, group) for each in tables()}
+            staged = {name: f"read_parquet({quoted(str(file))})" for name, file in files.items() if file.exists()}
+            list(pool.map(lambda helper: copied(helper.name, helper.select_sql(staged)), helpers()))
             counts |= {"people": len(people), "rows": rows}
         write_whole(staging.done_marker(run_id, group), b"")
     progress.tell("build", len(people), unit="people")

@@ -1,80 +1,67 @@
-"""Rebuild: the tables anew from the vault alone. No provider is asked.
-
-It is the second half of a night (build, audit, publish, finish) in a run of its own scope, so it is resumed like one
-and stands in the ledger. A night does the same by itself for everyone whose rows another mapping made.
-"""
+"""Rebuild: people's rows made anew from the vault, by the mapping of today. No provider is asked."""
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass
-from uuid import uuid4
+from typing import TYPE_CHECKING
 
-from sqlalchemy import select
-
-from charthouse.lake import records
-from charthouse.lake.session import RECORDS, open_records, writing
-from charthouse.state import session
-from charthouse.state.ledger import TableTally
-from charthouse.sync import build, footing, runs, staging
+from charthouse.errors import StateError
+from charthouse.lake import records, vault
+from charthouse.lake.session import open_records, open_vault
+from charthouse.state import audit, session
+from charthouse.sync import holding, runs
 from charthouse.sync.audit import audit_run
+from charthouse.sync.build import build_group, plan_build
 from charthouse.sync.finish import finish_run
 from charthouse.sync.publish import publish_run
 from transforms.tables import MAPPING_VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 SCOPE = "rebuild"
 
 
 @dataclass(frozen=True, slots=True)
-class RebuiltTable:
-    """A table after a rebuild: its rows, how many of them were written, how many the audit withheld."""
-
-    table: str
-    rows: int
-    rewritten: int
-    withheld: int
-
-
-@dataclass(frozen=True, slots=True)
 class Rebuilt:
-    """What a rebuild did: the run in the ledger, the mapping, the people built anew, and each table."""
+    """What a rebuild did: `people` were built anew, of whom `outdated` had rows of another mapping, or none."""
 
     run_id: str
-    mapping_version: str
     people: int
-    tables: tuple[RebuiltTable, ...]
+    outdated: int
+    mapping_version: str
 
 
-def rebuild(*, everyone: bool = False) -> Rebuilt:
-    """Build anew, from the vault, the rows of the people who are due.
+def rebuild(people: Sequence[str] = ()) -> Rebuilt:
+    """Build, audit and publish the rows of these people (of everybody, where none are named) from the vault.
 
-    Args:
-        everyone: also those whose rows are of the present mapping and have seen all of the vault.
+    It is a run of its own in the ledger. Killed half-way nothing is published, and the next one takes it up.
 
     Raises:
-        LakeError: CH504 when the vault lacks what has been read.
-        AuditError: CH402 when the audit holds the batch: the tables stay as they were.
+        StateError: CH602 for a person who is not there.
+        LakeError: CH504 when the vault lacks what has been read, CH503 when nothing could be published.
+        AuditError: CH402 when the audit holds what was built, CH403 when it broke.
     """
-    footing.check()
-    airflow_run_id = f"{SCOPE}-{uuid4()}"
+    unknown = set(people) - holding.people_among(people)
+    if unknown:
+        raise StateError("CH602", where=f"person {min(unknown)}")
+    with open_vault(read_only=True) as connection:
+        heads = vault.heads(connection)
+    with open_records() as connection:
+        records.create(connection)
+        built = records.built(connection)
+    whom = sorted(set(people or heads) & heads.keys())
+    today = records.declaration()
+    outdated = sum(built.get(person, (0, ""))[1] != today for person in whom)
+    name = f"{SCOPE}-{secrets.token_hex(4)}"
     with session() as state:
-        run_id = runs.open_or_resume_run(state, SCOPE, airflow_run_id).id
-        runs.plan_links(state, run_id, [])
-    if everyone:
-        with writing(RECORDS), open_records() as connection:
-            records.create(connection)
-            records.forget_built(connection)
-    for group in build.plan_build(airflow_run_id):
-        build.build_group(group)
-    audit_run(airflow_run_id)
-    people = len(staging.people_of(run_id))
-    publish_run(airflow_run_id)
-    finish_run(airflow_run_id)
-    return Rebuilt(run_id, MAPPING_VERSION, people, _tables(run_id))
-
-
-def _tables(run_id: str) -> tuple[RebuiltTable, ...]:
-    query = select(TableTally).where(TableTally.run_id == run_id).order_by(TableTally.table_name)
-    with session(read_only=True) as state:
-        return tuple(
-            RebuiltTable(each.table_name, each.rows, each.rows_changed, each.held_rows) for each in state.scalars(query)
-        )
+        run_id = runs.open_or_resume_run(state, SCOPE, name).id
+    for group in plan_build(name, whom):
+        build_group(group)
+    audit_run(name)
+    publish_run(name)
+    finish_run(name)
+    with session() as state:
+        audit.record(state, "operator", "rebuild", "records", "records", {"people": len(whom)})
+    return Rebuilt(run_id, len(whom), outdated, MAPPING_VERSION)

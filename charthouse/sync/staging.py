@@ -32,6 +32,11 @@ def rows(run_id: str) -> Path:
     return folder(run_id) / "rows"
 
 
+def rows_file(run_id: str, table: str, group: str) -> Path:
+    """The staged rows of one table and group."""
+    return rows(run_id) / table / f"{group}.parquet"
+
+
 def group_file(run_id: str, group: str) -> Path:
     """The file that lists the people of a group."""
     return folder(run_id) / "groups" / f"{group}.json"

@@ -14,7 +14,7 @@ from charthouse.lake.session import open_records, open_vault, quoted
 from charthouse.linking import links, people, providers
 from charthouse.state import session
 from charthouse.sync.build import VECTORS
-from transforms.tables import all_tables, prepare, resource_types
+from transforms.tables import Helper, all_tables, built_tables, helpers, prepare, resource_types
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -79,14 +79,16 @@ def publish(folder: Path, *persons: str) -> None:
     pq.write_table(pa.table({name: pa.array([], pa.string()) for name in ("table_name", "row_key", "rule")}), withheld)
     with open_vault(read_only=True) as connection:
         vault.stage_current(connection, list(persons), resource_types())
-        for statement in prepare("staged"):
+        for statement in prepare("staged", others="others"):
             connection.execute(statement)
         heads = {person: head.stored_seq for person, head in vault.heads(connection).items() if person in persons}
         connection.execute(f"SET memory_limit = '{VECTORS}B'")
-        for table in all_tables():
-            file = folder / "rows" / table.name / "all.parquet"
-            file.parent.mkdir(parents=True, exist_ok=True)
-            connection.execute(f"COPY ({table.select_sql()}) TO {quoted(str(file))} (FORMAT parquet)")
+        files = {table.name: folder / "rows" / table.name / "all.parquet" for table in built_tables()}
+        staged = {name: f"read_parquet({quoted(str(file))})" for name, file in files.items()}
+        for table in (*all_tables(), *helpers()):
+            select = table.select_sql(staged) if isinstance(table, Helper) else table.select_sql()
+            files[table.name].parent.mkdir(parents=True, exist_ok=True)
+            connection.execute(f"COPY ({select}) TO {quoted(str(files[table.name]))} (FORMAT parquet)")
     with open_records() as connection:
         records.publish(connection, folder / "rows", withheld, heads)
 

@@ -1,40 +1,84 @@
-"""The tables come anew from the vault alone, the same to the byte, and no provider is asked."""
+"""What is built from the vault beside the ten tables, what is mended for them, and building it all anew."""
 
 from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
 
-from charthouse.lake.session import open_records
-from transforms.tables import MAPPING_VERSION, all_tables
+import pytest
+
+from charthouse.errors import StateError
+from charthouse.lake import records
+from charthouse.lake.session import RECORDS, open_records, open_vault, writing
+from charthouse.operating import report
+from charthouse.state import session
+from charthouse.state.models import Link
+from charthouse.sync.rebuild import rebuild
+from tests.sync.conftest import PATIENT, observation
 
 if TYPE_CHECKING:
     from tests.sync.conftest import House
 
+SUBJECT = {"subject": {"reference": f"Patient/{PATIENT}"}}
+SURVEY = {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/observation-category", "code": "survey"}]}
 
-def content() -> dict[str, list[Any]]:
+
+def asked(query: str) -> list[tuple[Any, ...]]:
     with open_records(read_only=True) as connection:
-        return {
-            table.name: connection.execute(f"SELECT * FROM records.{table.name} ORDER BY row_key").fetchall()
-            for table in all_tables()
-        }
+        return connection.execute(query).fetchall()
 
 
-def test_a_rebuild_gives_the_same_rows_and_asks_nobody(house: House) -> None:
-    house.night()
-    before = content()
-    asked = len(house.provider.asked)
-    done = house.charthouse("rebuild", "--all", "--json")
-    assert done.returncode == 0, done.stderr
-    said = json.loads(done.stdout)
-    assert (said["people"], said["mapping_version"]) == (1, MAPPING_VERSION)
-    assert (
-        {each["table"]: each["rewritten"] for each in said["tables"]}["lab_results"] == len(before["lab_results"]) > 0
-    )
-    assert content() == before
-    assert len(house.provider.asked) == asked
-    row = dict(zip((column.name for column in all_tables()[3].columns), before["lab_results"][0], strict=True))
-    assert row["route"] == "direct"
-    assert row["provider"]
-    again = house.charthouse("rebuild")
-    assert again.stdout.startswith("0 people rebuilt")
+def test_everything_that_a_person_has_is_in_a_table_or_counted(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    odd = observation(4)
+    odd["category"] = odd["category"][0]  # one value where a list belongs
+    odd["valueQuantity"] = {"value": "94", "unit": "mg per spoon"}
+    house.provider.resources += [
+        odd,
+        {"resourceType": "DiagnosticReport", "id": "d", "status": "final", "code": {"text": "panel"}, **SUBJECT},
+        {**observation(5), "category": [SURVEY], "code": {"text": "how are you"}},
+        {**observation(6), "code": {"text": "urine, by eye"}, "valueQuantity": {"value": 1}},
+    ]
+    rows = house.night()["rows"]
+    assert len(rows) == 5
+    assert asked(
+        "SELECT resource_type, rule, resources, last_seen IS NOT NULL FROM records.additional ORDER BY ALL"
+    ) == [
+        ("DiagnosticReport", "type/DiagnosticReport", 1, True),
+        ("Observation", "category/survey", 1, True),
+    ]
+    units = "SELECT table_name, unit, code, reason, row_count FROM records.unmapped_units"
+    assert asked(units) == [("lab_results", "mg per spoon", "2345-7", "unknown-unit", 1)]
+    assert asked("SELECT table_name, code, reason, row_count FROM records.unmapped_codes") == [
+        ("lab_results", None, "code-missing", 1)
+    ]
+    mended = "SELECT value, remarks FROM records.lab_results WHERE resource_key LIKE '%/o4'"
+    assert asked(mended) == [(94.0, ["mended-shape", "unknown-unit"])]
+    with open_vault(read_only=True) as connection:
+        found = connection.execute("SELECT resource FROM vault.resources WHERE resource_id = 'o4'").fetchone()
+    assert found is not None
+    assert json.loads(found[0]) == odd, "the vault keeps what was received"
+    counted = {table.table: table.rows for table in report.latest().tables}
+    assert (counted["additional"], counted["unmapped_units"], counted["unmapped_codes"]) == (2, 1, 1)
+
+    before = house.held()
+    requests = len(house.provider.asked)
+    (person,) = asked("SELECT person_key FROM records.built_people")
+    done = house.charthouse("rebuild", person[0])
+    assert "1 person was built anew" in done.stdout, done.stderr
+    assert len(house.provider.asked) == requests, "nothing is fetched"
+    assert house.held() == before
+    with pytest.raises(StateError, match="CH602"):
+        rebuild(["nobody"])
+
+    monkeypatch.setattr("charthouse.lake.records.declaration", lambda: "another")
+    del house.provider.resources[1:]
+    assert house.night() == before, "a provider's silence deletes nothing"
+    assert asked("SELECT declaration FROM records.built_people") == [("another",)]
+    assert {stage.stage for stage in report.latest().stages} >= {"build", "audit", "publish"}
+
+    with session(read_only=True) as state:
+        (link,) = state.query(Link.id).one()
+    with writing(RECORDS), open_records() as connection:
+        assert records.remove_links(connection, [person[0]], [link]) == 9
+    for helper in ("additional", "unmapped_units", "unmapped_codes"):
+        assert asked(f"FROM records.{helper}") == []

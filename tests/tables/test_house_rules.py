@@ -65,7 +65,9 @@ NUMBERS = [
     ("1234567890123456789.123456789", 1234567890123456789.123456789, "1234567890123456789.123456789"),
     ("1.50E3", 1500.0, "1.50E3"),
     ('"1.80"', 1.8, "1.80"),
-    ('"120 mg"', None, "120 mg"),
+    ('"120 mg"', 120.0, "120 mg"),  # its words say no more than a number and the same unit
+    ('"120 mmol/L"', None, "120 mmol/L"),  # another unit than that beside it
+    ('"120 mg of it"', None, "120 mg of it"),
     ('"NaN"', None, "NaN"),
     ("1e999", None, "1e999"),
     ("9" * 400, None, "9" * 400),

@@ -20,7 +20,7 @@ LOINC = "http://loinc.org"
 def published(database: duckdb.DuckDBPyConnection) -> Iterator[list[Source]]:
     """Two published tables, as far as the worklists read them."""
     database.execute(
-        "CREATE TEMP TABLE lab (person_key VARCHAR, code VARCHAR, code_system VARCHAR, value DOUBLE,"
+        "CREATE TEMP TABLE lab (person_key VARCHAR, link_id VARCHAR, code VARCHAR, code_system VARCHAR, value DOUBLE,"
         " value_unit VARCHAR, value_unit_code VARCHAR, effective_start TIMESTAMPTZ)"
     )
     rows = [
@@ -35,11 +35,12 @@ def published(database: duckdb.DuckDBPyConnection) -> Iterator[list[Source]]:
         ("c", "GLU", "urn:lab", None, None, None, None),
         ("c", None, None, None, None, None, None),
     ]
-    database.executemany("INSERT INTO lab VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+    database.executemany("INSERT INTO lab VALUES ($1, $1 || '-link', $2, $3, $4, $5, $6, $7)", rows)
     database.execute(
-        "CREATE TEMP TABLE visit (person_key VARCHAR, code VARCHAR, code_system VARCHAR, effective_start TIMESTAMPTZ)"
+        "CREATE TEMP TABLE visit"
+        " (person_key VARCHAR, link_id VARCHAR, code VARCHAR, code_system VARCHAR, effective_start TIMESTAMPTZ)"
     )
-    database.execute("INSERT INTO visit VALUES ('a', '99213', 'http://www.ama-assn.org/go/cpt', NULL)")
+    database.execute("INSERT INTO visit VALUES ('a', 'a-link', '99213', 'http://www.ama-assn.org/go/cpt', NULL)")
     yield [Source("lab_results", "lab", value="value"), Source("visits", "visit")]
     database.execute("DROP TABLE lab")
     database.execute("DROP TABLE visit")
@@ -48,24 +49,25 @@ def published(database: duckdb.DuckDBPyConnection) -> Iterator[list[Source]]:
 def test_units_that_nobody_maps_are_counted(database: duckdb.DuckDBPyConnection, published: list[Source]) -> None:
     found = database.execute(unmapped_units(published))
     assert [column[0] for column in found.description or []] == list(UNITS_COLUMNS)
-    listed = {(row[1], row[2], row[3], row[5], row[6], row[7]) for row in found.fetchall()}
+    listed = {(row[0], row[1], *row[3:6], row[7], row[8]) for row in found.fetchall()}
     assert listed == {
-        ("Zorkmids", None, "2345-7", "unknown-unit", 1, 1),
-        (None, None, "2345-7", "missing-unit", 1, 1),
-        ("kg", "kg", "2345-7", "unfit-unit", 1, 1),
-        ("mg/dL", "mmol/L", "2345-7", "contradicting-units", 1, 1),
-        ("blorks", None, "GLU", "unknown-unit", 1, 1),
+        ("a", "a-link", "Zorkmids", None, "2345-7", "unknown-unit", 1),
+        ("b", "b-link", "Zorkmids", None, "2345-7", "unknown-unit", 1),
+        ("b", "b-link", None, None, "2345-7", "missing-unit", 1),
+        ("b", "b-link", "kg", "kg", "2345-7", "unfit-unit", 1),
+        ("b", "b-link", "mg/dL", "mmol/L", "2345-7", "contradicting-units", 1),
+        ("c", "c-link", "blorks", None, "GLU", "unknown-unit", 1),
     }
 
 
 def test_codes_that_nobody_maps_are_counted(database: duckdb.DuckDBPyConnection, published: list[Source]) -> None:
     found = database.execute(unmapped_codes(published))
     assert [column[0] for column in found.description or []] == list(CODES_COLUMNS)
-    assert {row[:6] for row in found.fetchall()} == {
-        ("lab_results", "5778-6", LOINC, "code-not-measured", 1, 1),
-        ("lab_results", "GLU", None, "code-without-system", 1, 1),
-        ("lab_results", "GLU", "urn:lab", "code-of-other-system", 1, 1),
-        ("lab_results", None, None, "code-missing", 1, 1),
+    assert {(row[1], *row[2:7]) for row in found.fetchall()} == {
+        ("c-link", "lab_results", "5778-6", LOINC, "code-not-measured", 1),
+        ("c-link", "lab_results", "GLU", None, "code-without-system", 1),
+        ("c-link", "lab_results", "GLU", "urn:lab", "code-of-other-system", 1),
+        ("c-link", "lab_results", None, None, "code-missing", 1),
     }
 
 

@@ -10,18 +10,24 @@ From a declaration come the published views (`schemas/views`), the DDL, the SELE
 
 from transforms.tables.declaration import TableError
 from transforms.tables.dictionary import dictionary_markdown
+from transforms.tables.helpers import Helper, built_tables, helpers
 from transforms.tables.must_support import must_support_markdown
-from transforms.tables.table import Column, Table, all_tables, prepare, resource_types, table, tables
+from transforms.tables.relation import Column, Relation
+from transforms.tables.table import Table, all_tables, prepare, resource_types, table, tables
 from transforms.tables.version import MAPPING_VERSION
 from transforms.tables.views import view_files
 
 __all__ = [
     "MAPPING_VERSION",
     "Column",
+    "Helper",
+    "Relation",
     "Table",
     "TableError",
     "all_tables",
+    "built_tables",
     "dictionary_markdown",
+    "helpers",
     "must_support_markdown",
     "prepare",
     "resource_types",

@@ -40,7 +40,20 @@ def read_result(kinds: Mapping[str, str], writer: Writer) -> str:
     if "CodeableConcept" in kinds:
         concept = writer.let(kinds["CodeableConcept"])
         said += [f"nullif({concept}.text, '')", f"nullif({concept}.coding[1].display, '')"]
-    return writer.let(results.result(writer.let(sql.words(writer.let(f"coalesce({', '.join(said)})")))))
+    read = writer.let(results.result(writer.let(sql.words(writer.let(f"coalesce({', '.join(said)})")))))
+    if "Quantity" not in kinds:
+        return read
+    return writer.let(f"CASE WHEN {_contradicts(read, kinds['Quantity'], writer)} THEN NULL ELSE {read} END")
+
+
+def _contradicts(result: str, quantity: str, writer: Writer) -> str:
+    """SQL: whether the words of a Quantity's number have another unit or comparator than the Quantity itself."""
+    quantity = writer.let(quantity)
+    unit = f"lower({result}.unit)"
+    other_unit = f"coalesce({unit} <> lower(trim({quantity}.unit)), {unit} <> lower(trim({quantity}.code)), false)"
+    same_code = f"coalesce({unit} = lower(trim({quantity}.code)), false)"
+    other_sign = f"coalesce({result}.comparator <> {quantity}.comparator, false)"
+    return writer.let(f"({other_unit} AND NOT {same_code}) OR {other_sign}")
 
 
 def with_result(made: Sequence[Field], kinds: Mapping[str, str], writer: Writer) -> list[Field]:

@@ -4,7 +4,7 @@
 
 - `named`: what can be pointed at, by key: what it is called, the concept of a Medication, the start of an Encounter.
 - `references_of`: for each resource, the references in it that name one of those.
-- `classified`: the category of each Observation, by its own rule (`transforms.classification`).
+- `classified`: the category of each resource, and the rule that says so (`transforms.classification`).
 - `resources`: the resources with both.
 - `observed`: the Observations that belong to a category.
 """
@@ -27,13 +27,16 @@ NAMED = "named"
 RESOURCES = "resources"
 OBSERVED = "observed"
 CATEGORY = "mapped_category"
-"""The column of `resources` that names an Observation's table."""
-_CLASSIFIED = "classified"
+"""The column of `resources` that names the category."""
+CLASSIFIED = "classified"
+"""Every resource's category and the rule that says so."""
 _REFS = "references_of"
 _TARGETS = "named_targets"
 
 NO_LINKS = "(SELECT NULL::VARCHAR AS link_id, NULL::VARCHAR AS provider, NULL::VARCHAR AS route)"
-NO_MENDED = "(SELECT NULL::VARCHAR AS link_id, NULL::VARCHAR AS resource_type, NULL::VARCHAR AS resource_id)"
+_NOTHING = "(SELECT NULL::VARCHAR AS link_id, NULL::VARCHAR AS resource_type, NULL::VARCHAR AS resource_id)"
+NO_MENDED = _NOTHING
+NO_OTHERS = f"(FROM {_NOTHING} WHERE false)"
 CARRIED = (
     "person_key",
     "link_id",
@@ -57,37 +60,42 @@ _CONCEPT = Type.of("CodeableConcept")
 CONCEPT_TYPE = struct_type(parts_of(_CONCEPT))
 
 
-def prepare(source: str, *, links: str = NO_LINKS, mended: str = NO_MENDED) -> tuple[str, ...]:
+def prepare(source: str, *, links: str = NO_LINKS, mended: str = NO_MENDED, others: str = NO_OTHERS) -> tuple[str, ...]:
     """The statements, to be run in their order.
 
     Args:
         source: a table with `person_key, link_id, resource_type, resource_id, last_updated, resource`, all VARCHAR.
         links: a relation with `link_id, provider, route`, all VARCHAR.
         mended: a relation with `link_id, resource_type, resource_id` of what is not in the shape that was sent.
+        others: a relation with `link_id, resource_type, resource_id` of what no table reads, and `additional` counts.
     """
     return (
         f"CREATE OR REPLACE TABLE {_TARGETS} AS\n{_targets(source)}",
         f"CREATE OR REPLACE TABLE {NAMED} AS\n{_named()}",
         f"CREATE OR REPLACE TABLE {_REFS} AS\n{_references(source)}",
-        f"CREATE OR REPLACE TABLE {_CLASSIFIED} AS\n{_classified(source, links)}",
+        f"CREATE OR REPLACE TABLE {CLASSIFIED} AS\n{_classified(source, links, others)}",
         f"CREATE OR REPLACE VIEW {RESOURCES} AS\n"
         "SELECT source.*, origin.provider AS link_provider, origin.route AS link_route, found.refs AS refs,"
         f" sorted.category AS {CATEGORY}, mended.resource_id IS NOT NULL AS is_mended\n"
         f"FROM {source} AS source LEFT JOIN {_REFS} AS found ON found.nth = source.rowid\n"
-        f"LEFT JOIN {_CLASSIFIED} AS sorted ON sorted.nth = source.rowid\n"
+        f"LEFT JOIN {CLASSIFIED} AS sorted USING (link_id, resource_type, resource_id)\n"
         f"LEFT JOIN {mended} AS mended USING (link_id, resource_type, resource_id)\n"
         f"LEFT JOIN {links} AS origin ON origin.link_id = source.link_id",
-        f"CREATE OR REPLACE VIEW {OBSERVED} AS FROM {RESOURCES} WHERE {CATEGORY} IS NOT NULL",
+        f"CREATE OR REPLACE VIEW {OBSERVED} AS"
+        f" FROM {RESOURCES} WHERE {CATEGORY} IS NOT NULL AND resource_type = 'Observation'",
     )
 
 
-def _classified(source: str, links: str) -> str:
-    """The category of each Observation; other types are of one category, whatever they hold."""
+def _classified(source: str, links: str, others: str) -> str:
+    """The category and rule of each resource. Of most types none is read for it: they are told by the type."""
+    told = f"CASE resource_type WHEN 'Observation' THEN resource END AS resource FROM {source}"
+    kept = f"NULL::VARCHAR AS resource FROM {others}"
+    keys = "link_id, resource_type, resource_id"
     routed = (
-        f"(SELECT source.rowid AS nth, resource_type, resource, origin.route AS route FROM {source} AS source"
-        f" LEFT JOIN {links} AS origin ON origin.link_id = source.link_id WHERE resource_type = 'Observation')"
+        f"(SELECT held.*, origin.route AS route FROM (SELECT {keys}, {told} UNION ALL SELECT {keys}, {kept}) AS held"
+        f" LEFT JOIN {links} AS origin ON origin.link_id = held.link_id)"
     )
-    return f"SELECT nth, category FROM (\n{classified_sql(routed, ('nth',))}\n)"
+    return classified_sql(routed, ("link_id", "resource_id"))
 
 
 def _spec(parts: tuple[Part, ...]) -> dict[str, object]:

@@ -25,6 +25,11 @@ def addresses(name: str) -> tuple[str, ...]:
     return tuple(_content()["systems"][name]["addresses"])
 
 
+def every_address() -> tuple[str, ...]:
+    """FHIR's own address of every system that is known."""
+    return tuple(addresses(name)[0] for name in _content()["systems"])
+
+
 def title(name: str) -> str:
     """What the system is called."""
     return str(_content()["systems"][name]["title"])

@@ -7,32 +7,20 @@ from functools import cache
 
 from transforms.tables import references
 from transforms.tables.declaration import Declaration, read_declarations
-from transforms.tables.references import CATEGORY, NAMED_TYPES, NO_LINKS, NO_MENDED, RESOURCES
+from transforms.tables.references import CATEGORY, NAMED_TYPES, NO_LINKS, NO_MENDED, NO_OTHERS, RESOURCES
+from transforms.tables.relation import Column, Relation
 from transforms.tables.statement import OBSERVATIONS, columns_of, observations_sql, select_sql
-from transforms.tables.text import literal, quoted
+from transforms.tables.text import literal
 from transforms.values.units import relations
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
-    """One column of a table, with its DuckDB type."""
+class Table(Relation):
+    """One of the tables that show records: a category, or a child of one (`parent`).
 
-    name: str
-    sql_type: str
-    description: str
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """One of the tables: a category, or a child of one (`parent`).
-
-    `columns` are in order, the common ones first; `resource_types` are all types that its rows are made from.
+    The common columns come first; `resource_types` are all types that its rows are made from.
     """
 
-    name: str
-    title: str
-    description: str
-    columns: tuple[Column, ...]
     resource_types: tuple[str, ...]
     parent: str | None
     declaration: Declaration
@@ -41,11 +29,6 @@ class Table:
     def of_observations(self) -> bool:
         """Whether its rows are taken from those of all Observations, the last that `prepare` makes."""
         return self.declaration.category is not None
-
-    def create_sql(self, qualified_name: str) -> str:
-        """`CREATE TABLE` for this table. `qualified_name` is used as it stands."""
-        columns = ",\n".join(f"    {quoted(column.name)} {column.sql_type}" for column in self.columns)
-        return f"CREATE TABLE {qualified_name} (\n{columns}\n)"
 
     def has_rows_sql(self) -> str:
         """A query of one boolean: whether any resource makes rows of this table, over what `prepare` made."""
@@ -79,7 +62,7 @@ def table(name: str) -> Table:
     return {each.name: each for each in all_tables()}[name]
 
 
-def prepare(source: str, *, links: str = NO_LINKS, mended: str = NO_MENDED) -> tuple[str, ...]:
+def prepare(source: str, *, links: str = NO_LINKS, mended: str = NO_MENDED, others: str = NO_OTHERS) -> tuple[str, ...]:
     """The statements that the tables' SELECTs need to have been run, in their order.
 
     The last makes the rows of all Observations; only tables `of_observations` need that one.
@@ -88,9 +71,10 @@ def prepare(source: str, *, links: str = NO_LINKS, mended: str = NO_MENDED) -> t
         source: a relation with `person_key, link_id, resource_type, resource_id, last_updated, resource`, all VARCHAR.
         links: a relation with `link_id, provider, route`, all VARCHAR.
         mended: a relation with `link_id, resource_type, resource_id` of what is not in the shape that was sent.
+        others: a relation with `link_id, resource_type, resource_id` of what no table reads, and `additional` counts.
     """
     observed = observations_sql(tuple(each.declaration for each in tables() if each.of_observations))
-    before = (*relations(), *references.prepare(source, links=links, mended=mended))
+    before = (*relations(), *references.prepare(source, links=links, mended=mended, others=others))
     return (*before, f"CREATE OR REPLACE TABLE {OBSERVATIONS} AS\n{observed}")
 
 

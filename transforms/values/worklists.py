@@ -1,7 +1,7 @@
-"""Units and codes of the published tables that somebody may want to map, as SQL.
+"""Units and codes of the tables that somebody may want to map, as SQL.
 
-A row of a worklist says how often and for how many people; it holds no value of a person, no text that was written
-about one, and whole days alone.
+A row of a worklist says how often a person's rows of one link have it; it holds no value, no text that was written
+about somebody, and whole days alone. For how many people that is, whoever asks adds up.
 """
 
 from __future__ import annotations
@@ -51,6 +51,8 @@ PREFERRED: Final = (
 )
 
 UNITS_COLUMNS: Final[dict[str, str]] = {
+    "person_key": "VARCHAR",
+    "link_id": "VARCHAR",
     "table_name": "VARCHAR",
     "unit": "VARCHAR",
     "unit_code": "VARCHAR",
@@ -58,7 +60,6 @@ UNITS_COLUMNS: Final[dict[str, str]] = {
     "code_system": "VARCHAR",
     "reason": "VARCHAR",
     "row_count": "BIGINT",
-    "people": "BIGINT",
     "first_seen": "DATE",
     "last_seen": "DATE",
 }
@@ -92,7 +93,7 @@ def unmapped_units(sources: Sequence[Source]) -> str:
     Needs the relations of `transforms.values.units`. Numbers without a unit are listed where what is measured has one.
     """
     counted = " UNION ALL ".join(
-        f"SELECT {_text(each.name)} AS table_name, nullif(trim({each.unit}), '') AS unit,"
+        f"SELECT person_key, link_id, {_text(each.name)} AS table_name, nullif(trim({each.unit}), '') AS unit,"
         f" nullif(trim({each.unit_code}), '') AS unit_code, CASE WHEN {each.is_measured} THEN code END AS code,"
         f" CASE WHEN {each.is_measured} THEN code_system END AS code_system, {_COUNTS} FROM {each.relation}"
         f" WHERE {each.value} IS NOT NULL GROUP BY ALL"
@@ -126,7 +127,7 @@ def unmapped_codes(sources: Sequence[Source], preferred: Sequence[str] = PREFERR
     if not sources:
         return _nothing(CODES_COLUMNS)
     counted = " UNION ALL ".join(
-        f"SELECT {_text(each.name)} AS table_name, nullif(trim(code), '') AS code,"
+        f"SELECT person_key, link_id, {_text(each.name)} AS table_name, nullif(trim(code), '') AS code,"
         f" nullif(trim(code_system), '') AS code_system, {each.has_number()} AS has_number,"
         f" {_COUNTS} FROM {each.relation} GROUP BY ALL"
         for each in sources
@@ -144,8 +145,8 @@ def unmapped_codes(sources: Sequence[Source], preferred: Sequence[str] = PREFERR
 
 
 _COUNTS: Final = (
-    "count(*) AS row_count, count(DISTINCT person_key) AS people,"
-    " CAST(min(effective_start) AS DATE) AS first_seen, CAST(max(effective_start) AS DATE) AS last_seen"
+    "count(*) AS row_count, CAST(min(effective_start) AT TIME ZONE 'UTC' AS DATE) AS first_seen,"
+    " CAST(max(effective_start) AT TIME ZONE 'UTC' AS DATE) AS last_seen"
 )
 
 

@@ -161,27 +161,6 @@ def doctor(as_json: AsJson = False) -> None:
 
 
 @app.command()
-def rebuild(
-    everyone: Annotated[bool, typer.Option("--all", help="Everyone, not only those who are due.")] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Build the tables anew from the vault, without asking any provider; say what was done.
-
-    Due are the people whose vault has moved on, or whose rows were made by another mapping. Nothing may be at work.
-    """
-    from dataclasses import asdict
-
-    from charthouse.sync.rebuild import rebuild
-
-    done = rebuild(everyone=everyone)
-    if as_json:
-        typer.echo(json.dumps(asdict(done), indent=1))
-        return
-    typer.echo(f"{done.people:,} people rebuilt by mapping {done.mapping_version}, run {done.run_id}")
-    show([asdict(each) for each in done.tables], as_json=False, empty="no tables")
-
-
-@app.command()
 def refetch() -> None:
     """Forget how far providers have been read: the next night asks for everything, and builds everyone again.
 
@@ -193,6 +172,32 @@ def refetch() -> None:
 
     with held():
         typer.echo(f"the next night asks for everything again: {forget():,} links")
+
+
+@app.command()
+def rebuild(
+    people: Annotated[
+        list[str] | None, typer.Argument(metavar="[PERSON]…", help="Everybody, if none is named.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make the tables anew from the vault, by the mapping of today. Nothing is fetched; no run may be at work."""
+    from dataclasses import asdict
+
+    from charthouse.operating import report
+    from charthouse.operating.home import held, prepare
+    from charthouse.sync.rebuild import rebuild as build_anew
+
+    with held():
+        prepare()
+        done = build_anew(people or ())
+    if as_json:
+        typer.echo(json.dumps(asdict(done) | {"report": report.as_data(report.latest())}, default=str, indent=1))
+        return
+    report.render(report.latest(), out)
+    who = "1 person was" if done.people == 1 else f"{done.people:,} people were"
+    typer.echo(f"\n{who} built anew from the vault by mapping {done.mapping_version}; nothing was fetched.")
+    typer.echo(f"{done.outdated:,} of them had rows of another mapping or declaration, or none.")
 
 
 @app.command("settings")
