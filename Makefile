@@ -27,7 +27,8 @@ $(STAMP): requirements.txt pyproject.toml .ci/install
 	@PYTHON="$(PYTHON)" VENV="$(VENV)" bash .ci/install
 	@touch $(STAMP)
 
-nightly: $(STAMP)  ## one real night on the embedded default (SOURCE=DIR: your own FHIR files; PEOPLE=N SEED=S: generated people)
+nightly: $(STAMP)  ## one real night (SOURCE=DIR: your own FHIR files; else PEOPLE=25 SEED=1 made-up people: other numbers are another folder)
+	$(if $(and $(SOURCE),$(PEOPLE)$(SEED)),$(error SOURCE brings its own people: PEOPLE and SEED are for made-up ones))
 	@$(BIN)/charthouse nightly $${SOURCE:+--source "$$SOURCE"} $(if $(PEOPLE),--people $(PEOPLE)) $(if $(SEED),--seed $(SEED))
 
 test: check  ## lint, types, import arrows, then every test
@@ -48,5 +49,5 @@ lock: $(STAMP)  ## recompile requirements.txt from pyproject.toml
 bench: $(STAMP)  ## the benchmarks, as ratios
 	@$(BIN)/python -m benchmarks.night
 
-clean:  ## remove the run-time files (asks nothing: the sandbox can make them again)
+clean:  ## remove var/, all run-time files (asks nothing: the sandbox can make them again)
 	rm -rf var

@@ -122,7 +122,7 @@ class Settings(BaseSettings):
     smtp_url: MailUrl = Field(
         default="",
         description="How mail leaves: smtp://USER:PASSWORD@HOST:PORT, smtps://, smtp+starttls://, or folder:///PATH "
-        "that keeps .eml files; empty = no mail.",
+        "that keeps .eml files; empty = no mail server: nights and `make airflow` put mails into home/mail.",
     )
     mail_from: Line = Field(default="", description="Whom mails are from: `Name <address>`, or an address.")
     apprise_services: Line = Field(

@@ -1,4 +1,4 @@
-"""The sandbox's command line: `python -m sandbox serve|load|generate`."""
+"""The sandbox's command line: `python -m sandbox serve|load|generate|people`."""
 
 from __future__ import annotations
 
@@ -37,6 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _serve_arguments(commands.add_parser("serve", help="serve stores as providers"))
     _load_arguments(commands.add_parser("load", help="make a store hold what a folder of FHIR files holds"))
     _generate_arguments(commands.add_parser("generate", help="make people up"))
+    _people_arguments(commands.add_parser("people", help="print as JSON who can sign in at a store"))
     chosen = parser.parse_args(arguments)
     try:
         code: int = chosen.run(chosen)
@@ -92,6 +93,11 @@ def _generate_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--report", action="store_true", help="print as JSON what was made, broken ones included")
     parser.add_argument("--progress", choices=["json", "none"], default="none", help="lines on the error output")
     parser.set_defaults(run=_generate)
+
+
+def _people_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--store", type=Path, required=True)
+    parser.set_defaults(run=_people)
 
 
 def _at_least_one(text: str) -> int:
@@ -222,6 +228,17 @@ def _generate(chosen: argparse.Namespace) -> int:
         sys.stdout.write(orjson.dumps(said).decode() + "\n")
     else:
         sys.stdout.write(f"{said['people']} people, {said['resources']} resources\n")
+    return 0
+
+
+def _people(chosen: argparse.Namespace) -> int:
+    with contextlib.closing(Store(chosen.store)) as store:
+        people = [(identity, orjson.loads(body)) for identity, body in store.patients()]
+    said = [
+        {"patient": identity, "name": patient.get("name", []), "birthDate": patient.get("birthDate")}
+        for identity, patient in people
+    ]
+    sys.stdout.write(orjson.dumps(said).decode() + "\n")
     return 0
 
 

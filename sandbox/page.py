@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 from hashlib import sha256
 from html import escape
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
@@ -233,12 +234,7 @@ def _shown_address(uri: str) -> str:
 
 def people_shown(store: Store) -> list[tuple[str, str]]:
     """The first people who can sign in: id and name."""
-    rows = store.db.execute(
-        "SELECT r.id, b.body FROM resource r JOIN body b ON b.seq = r.seq"
-        " WHERE r.type = 'Patient' AND r.gone = 0 AND r.id IS NOT NULL ORDER BY r.seq LIMIT ?",
-        [SHOWN],
-    )
-    return [(identity, _named(body)) for identity, body in rows]
+    return [(identity, _named(body)) for identity, body in islice(store.patients(), SHOWN)]
 
 
 def _named(body: bytes) -> str:

@@ -161,6 +161,13 @@ class Store:
         )
         return [row[0] for row in rows]
 
+    def patients(self) -> Iterator[tuple[str, bytes]]:
+        """The ids and texts of the patients who can sign in, in the order of loading."""
+        yield from self.db.execute(
+            "SELECT r.id, b.body FROM resource r JOIN body b ON b.seq = r.seq"
+            " WHERE r.type = 'Patient' AND r.gone = 0 AND r.id IS NOT NULL ORDER BY r.seq"
+        )
+
     def has_person(self, identity: str) -> bool:
         """Whether a patient of this id can sign in."""
         row = self.db.execute(

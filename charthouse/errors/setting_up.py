@@ -49,4 +49,15 @@ CODES = (
         "Start it with: make airflow (or, for one night without its web page: make nightly)",
         final=True,
     ),
+    ErrorCode(
+        "CH015",
+        "The sandbox is not running",
+        "It runs only during a night, and while `make airflow` does: start that in another terminal.",
+    ),
+    ErrorCode(
+        "CH016",
+        "The sandbox of this home plays no such provider",
+        "It plays `generated` after: make nightly, or: make airflow",
+        final=True,
+    ),
 )

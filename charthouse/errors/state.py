@@ -9,7 +9,10 @@ CODES = (
         "Read the diagram in docs/state.md.",
     ),
     ErrorCode(
-        "CH602", "There is no such person, provider or link", "List them with: charthouse people list", final=True
+        "CH602",
+        "There is no such person, provider or link",
+        "List them with: charthouse people list, charthouse providers list or charthouse links list",
+        final=True,
     ),
     ErrorCode("CH603", "The state database is of another version", "Run: charthouse init", final=True),
     ErrorCode("CH604", "The provider refused the sign-in", "Start the link again."),

@@ -6,10 +6,13 @@ Airflow; this module starts them, shows the progress that the tasks tell, and pr
 
 from __future__ import annotations
 
+import shutil
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
@@ -28,7 +31,6 @@ from charthouse.sync import auditor, footing, runs
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Iterator
-    from pathlib import Path
 
     from rich.console import Console
     from rich.progress import TaskID
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from charthouse.sync.auditor import Auditor
 
 GENERATED = "generated"
+DEFAULT_PEOPLE, DEFAULT_SEED = 25, 1
 WATCH_SECONDS = 0.2
 MOST_PLACES = 5
 APART = "a resource has the id of another person's: it was given an id of its own"
@@ -184,7 +187,15 @@ def _say_where(out: Console, folder: Path, log: Path) -> None:
     query = "select display, count(*) as n from lab_results group by all order by n desc limit 5"
     out.print(f"\nLake: {folder / 'records'}\nLog:  {log}", highlight=False, soft_wrap=True)
     out.print("Query it:", style="bold")
-    out.print(f'  {home_given}.venv/bin/charthouse sql "{query}"\n', highlight=False, soft_wrap=True, markup=False)
+    out.print(f'  {home_given}{_command()} sql "{query}"\n', highlight=False, soft_wrap=True, markup=False)
+
+
+def _command() -> str:
+    """How `charthouse` is called in this terminal: by its name where the environment is active."""
+    own = Path(sys.executable).with_name("charthouse")
+    if shutil.which("charthouse") == str(own):
+        return "charthouse"
+    return str(own.relative_to(Path.cwd()) if own.is_relative_to(Path.cwd()) else own)
 
 
 @contextmanager

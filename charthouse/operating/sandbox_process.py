@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from charthouse.errors import CharthouseError
+
 REDIRECT_URI = "http://127.0.0.1/charthouse/callback"
 STORES = "*.sqlite"
 NO_RESOURCES = 2
@@ -94,6 +96,27 @@ def generate(count: int, seed: int, provider: str) -> None:
     """Let the sandbox make `count` people up."""
     arguments = ["generate", "--people", str(count), "--seed", str(seed), "--store", str(store_of(provider))]
     _command(arguments, where="sandbox generate")
+
+
+def people_of(provider: str) -> list[dict[str, Any]]:
+    """Who can sign in at a provider that the sandbox plays: `patient` (its id), `name` and `birthDate` as in FHIR.
+
+    Raises:
+        SetupError: CH016 when the sandbox of this home plays no such provider.
+    """
+    if provider not in known_providers():
+        raise SetupError("CH016", where=provider)
+    return list(orjson.loads(_command(["people", "--store", str(store_of(provider))], where="sandbox people")))
+
+
+def refuse_while_down(provider: str, error: CharthouseError) -> None:
+    """Say of a provider that did not answer that it is the sandbox, if it is: that is no fault of anybody's.
+
+    Raises:
+        SetupError: CH015 when it is.
+    """
+    if error.code == "CH642" and provider in known_providers():
+        raise SetupError("CH015", where=provider) from None
 
 
 def known_providers() -> list[str]:
@@ -189,7 +212,7 @@ def anybody_linked(provider: str) -> bool:
         return bool(links.linked_patients(state, provider))
 
 
-def _command(arguments: list[str], where: str) -> None:
+def _command(arguments: list[str], where: str) -> str:
     done = subprocess.run(  # noqa: S603
         [sys.executable, "-m", "sandbox", *arguments],
         cwd=PROJECT_ROOT,
@@ -202,3 +225,4 @@ def _command(arguments: list[str], where: str) -> None:
     if done.returncode:
         last = (done.stderr.strip().splitlines() or [""])[-1]
         raise SetupError("CH008", where=where, what=last.removesuffix("."))
+    return done.stdout

@@ -15,7 +15,7 @@ import typer
 from charthouse.api import MOUNT
 from charthouse.errors import SetupError
 from charthouse.operating import airflow_process, home, sandbox_process
-from charthouse.operating.nightly import GENERATED
+from charthouse.operating.nightly import DEFAULT_PEOPLE, DEFAULT_SEED, GENERATED
 from charthouse.operating.terminal import stop_as_by_ctrl_c
 from charthouse.settings import get_settings
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 START_SECONDS = 120
 STOP_SECONDS = 30
-DEFAULT_PEOPLE, DEFAULT_SEED = 25, 1
 
 
 def run_airflow() -> None:

@@ -153,8 +153,8 @@ def test_types() -> None:
 
 def test_a_row_is_where_its_table_has_the_type() -> None:
     for table in tables():
-        for view in table.views:
-            assert tables_of(table.name, view.resource) == (table.name,)
+        for resource in table.resource_types:
+            assert tables_of(table.name, resource) == (table.name,)
     assert tables_of("visits", "Location") == ()
     assert tables_of(None, "Observation") == ()
 

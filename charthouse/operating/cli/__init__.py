@@ -26,6 +26,7 @@ from charthouse.operating.cli import (
     notices,
     people,
     providers,
+    sandbox,
     serve,
     tokens,
     views,
@@ -47,6 +48,7 @@ app.add_typer(links.app, name="links")
 app.add_typer(keys.app, name="keys")
 app.add_typer(notices.app, name="notices")
 app.add_typer(providers.app, name="providers")
+app.add_typer(sandbox.app, name="sandbox")
 app.add_typer(views.app, name="views")
 app.add_typer(tokens.app, name="tokens")
 app.add_typer(keeping.app)
@@ -78,13 +80,22 @@ def nightly(
     source: Annotated[
         Path | None, typer.Option(readable=False, help="A folder of FHIR Bundles or NDJSON, or one such file.")
     ] = None,
-    people: Annotated[int, typer.Option(min=1, help="How many people to make up where no SOURCE is given.")] = 25,
-    seed: Annotated[int, typer.Option(help="The seed of the made-up people.")] = 1,
+    people: Annotated[
+        int | None, typer.Option(min=1, help="How many people to make up where no SOURCE is given.", show_default="25")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="The seed of the made-up people.", show_default="1")] = None,
 ) -> None:
-    """One real night on the embedded default: sandbox, people, links, the DAG sync_records, a summary."""
-    from charthouse.operating.nightly import run_night
+    """One real night on the embedded default: sandbox, people, links, the DAG sync_records, a summary.
 
-    raise typer.Exit(run_night(source.expanduser() if source else None, people, seed))
+    Other numbers of people, or another seed, are to the sandbox as another folder would be: whom it no longer has, it
+    no longer serves. What was read of them stays.
+    """
+    from charthouse.operating.nightly import DEFAULT_PEOPLE, DEFAULT_SEED, run_night
+
+    if source and not (people is None and seed is None):
+        raise typer.BadParameter("a source brings its own people: --people and --seed are for made-up ones")
+    count, chosen = people or DEFAULT_PEOPLE, DEFAULT_SEED if seed is None else seed
+    raise typer.Exit(run_night(source.expanduser() if source else None, count, chosen))
 
 
 @app.command(context_settings={"ignore_unknown_options": True})

@@ -31,12 +31,20 @@ def link(
 
     The provider has to know the callback http://127.0.0.1:PORT/callback; those that follow RFC 8252 take any port.
     """
+    from charthouse.errors import LinkError
     from charthouse.linking.sign_in import start_sign_in
     from charthouse.operating.loopback import Callback
+    from charthouse.operating.sandbox_process import refuse_while_down
 
     session = secrets.token_urlsafe(32)  # this process is the session that the sign-in is bound to
     with Callback(session, port) as callback:
-        started = start_sign_in(person, provider, link_id=link_id, browser=session, redirect_uri=callback.redirect_uri)
+        try:
+            started = start_sign_in(
+                person, provider, link_id=link_id, browser=session, redirect_uri=callback.redirect_uri
+            )
+        except LinkError as error:
+            refuse_while_down(provider, error)
+            raise
         if as_json:
             said = {"event": "open", "link_id": started.link_id, "authorize_url": started.authorize_url}
             typer.echo(json.dumps(said))
