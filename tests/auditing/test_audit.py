@@ -136,7 +136,9 @@ def test_what_cannot_be_true_is_void_only_where_what_was_sent_stands_beside_it()
     voiding = {(each, column) for each in TABLES for rule in rules_of(each) for column in rule.voids}
     assert {("vitals", "value"), ("medications", "dose"), ("visits", "duration")} <= voiding
     for table, column in voiding:
-        assert {f"{column.removesuffix('_precision').removesuffix('_canonical')}_{sent}" for sent in ("text", "day")} & columns(table), column
+        assert {
+            f"{column.removesuffix('_precision').removesuffix('_canonical')}_{sent}" for sent in ("text", "day")
+        } & columns(table), column
 
 
 def test_the_suites_and_their_page_are_those_written() -> None:
