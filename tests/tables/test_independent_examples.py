@@ -73,7 +73,7 @@ def test_every_official_example_ends_somewhere_and_its_rows_say_what_it_says(pyt
     ways, left, built = through(raws)
     assert ways["row"] > 170
     assert sum(each.resources for each in additional(left)) == ways["additional"] > 200
-    found = {row["row_key"]: row for rows in built.values() for row in rows}
+    found = {(name, row["row_key"]): row for name, rows in built.items() for row in rows}
     link, resources = Link("person", "link", "shore"), [each for raw in raws for each in read(raw)]
     chosen = [each for each in resources if list(rows_of(each)) or each["resourceType"] in NAMED]
     for each in chosen:
@@ -82,7 +82,7 @@ def test_every_official_example_ends_somewhere_and_its_rows_say_what_it_says(pyt
     for each in chosen:
         for table, number in rows_of(each):
             expected = Row(link, each, table, number).expected
-            assert not differing(found[expected["row_key"]], expected), expected["row_key"]
+            assert not differing(found[table, expected["row_key"]], expected), expected["row_key"]
             compared += 1
     assert compared > 250
 
