@@ -22,19 +22,15 @@ NDC, ICD10, CPT = "http://hl7.org/fhir/sid/ndc", "http://hl7.org/fhir/sid/icd-10
 GENERAL = (LOINC, SNOMED, RXNORM, CVX, ICD10, CPT)
 
 # Health Connect's lists of codes, as Android's documentation has them, in the order of its rules.
-PREGNANCY = frozenset(
-    [
-        *("82810-3", "11636-8", "11637-6", "11638-4", "11639-2", "11640-0", "11612-9", "11613-7", "11614-5", "33065-4"),
-        *("11778-8", "11779-6", "11780-4"),
-    ]
-)
-SOCIAL = frozenset(["74013-4", "72166-2"])
-VITAL = frozenset(
-    [
-        *("85353-1", "9279-1", "8867-4", "2708-6", "8310-5", "8302-2", "9843-4", "29463-7", "39156-5", "85354-9"),
-        *("8480-6", "8462-4"),
-    ]
-)
+PREGNANCY = {
+    "82810-3", "11636-8", "11637-6", "11638-4", "11639-2", "11640-0", "11612-9", "11613-7", "11614-5", "33065-4",
+    "11778-8", "11779-6", "11780-4",
+}  # fmt: skip
+SOCIAL = {"74013-4", "72166-2"}
+VITAL = {
+    "85353-1", "9279-1", "8867-4", "2708-6", "8310-5", "8302-2", "9843-4", "29463-7", "39156-5", "85354-9", "8480-6",
+    "8462-4",
+}  # fmt: skip
 OF_TYPE = {
     "AllergyIntolerance": "allergies",
     "Condition": "conditions",
@@ -75,10 +71,10 @@ def table_of(resource: Json) -> str | None:
     codes = {each["code"] for each in resource["code"].get("coding", []) if each.get("system") == LOINC}
     groups = {each["code"] for group in resource.get("category", []) for each in group.get("coding", [])}
     for table, known, names in (
-        ("pregnancy", PREGNANCY, frozenset()),
+        ("pregnancy", PREGNANCY, set()),
         ("social_history", SOCIAL, {"social-history"}),
         ("vitals", VITAL, {"vital-signs"}),
-        ("lab_results", frozenset(), {"laboratory"}),
+        ("lab_results", set(), {"laboratory"}),
     ):
         if codes & known or groups & names:
             return table

@@ -90,7 +90,12 @@ def pages() -> Iterator[tuple[str, bytes]]:
     """Each link's Bundle: a person's, or all of the examples, which point at each other."""
     yield from ((folder, gzip.decompress(file.read_bytes())) for folder, file in files())
     found = [raw for file in (SHARED / EXAMPLES).glob("*.json") if b'"Bundle"' not in (raw := file.read_bytes())[:99]]
-    yield EXAMPLES, b'{"resourceType":"Bundle","entry":[%s]}' % b",".join(b'{"resource":%s}' % raw for raw in found)
+    yield EXAMPLES, page(found)
+
+
+def page(raws: Iterable[bytes]) -> bytes:
+    """A Bundle of these resources."""
+    return b'{"resourceType":"Bundle","entry":[%s]}' % b",".join(b'{"resource":%s}' % raw for raw in raws)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Published resources by the thousand: as many rows as they are, each in its category, and none that the audit refuses."""
+"""Published resources by the thousand: a row for each, in its category, and none that the audit refuses."""
 
 from __future__ import annotations
 
