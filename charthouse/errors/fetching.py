@@ -3,7 +3,11 @@
 from transforms.errors import ErrorCode
 
 CODES = (
-    ErrorCode("CH101", "The provider cannot be reached", "Nothing to do: the next night tries again."),
+    ErrorCode(
+        "CH101",
+        "The provider cannot be reached",
+        "The next night tries again; if it stays so, check its address and your network: charthouse providers check.",
+    ),
     ErrorCode("CH102", "The provider refused the token (401)", "The person signs in at the provider again."),
     ErrorCode(
         "CH103",

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 STYLES = ("table", "csv", "json")
 MOST_ROWS = 200
+WHOLE = 1_000_000
+"""Columns of a table in a pipe: none is left out, and nothing is cut off."""
 """Rows that a table on the screen shows; CSV and JSON give all."""
 AT_ONCE = 2048
 LEAVE = frozenset({"exit", "quit", ".exit", ".quit"})
@@ -121,7 +123,10 @@ def _show(connection: duckdb.DuckDBPyConnection, text: str) -> None:
         if statement.type == duckdb.StatementType.EXPLAIN:
             sys.stdout.writelines(f"{plan}\n" for _, plan in relation.fetchall())
         else:
-            relation.show(max_rows=MOST_ROWS)
+            if sys.stdout.isatty():
+                relation.show(max_rows=MOST_ROWS)
+            else:  # a pipe: all columns, with all that is in them
+                relation.show(max_rows=MOST_ROWS, max_width=WHOLE, max_col_width=WHOLE)
 
 
 def _only_answer(connection: duckdb.DuckDBPyConnection, text: str) -> duckdb.DuckDBPyRelation:

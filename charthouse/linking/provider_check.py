@@ -32,7 +32,8 @@ State = Literal["ok", "remark", "missing"]
 
 NEEDED: Final = ("launch-standalone", "context-standalone-patient", "permission-patient")
 """Capabilities of "Patient Access for Standalone Apps" (SMART App Launch 2.2 §8.1) that every provider must have."""
-SILENT: Final = frozenset({"CH101", "CH109"})
+UNREACHED: Final = "CH101"
+SILENT: Final = frozenset({UNREACHED, "CH109"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +66,17 @@ def check_provider(slug_or_url: str, *, settings: Settings | None = None) -> lis
     """
     settings = settings or get_settings()
     asked = _asked(slug_or_url, settings)
-    findings = [*_ours(asked), _encrypted("FHIR base", asked.base)]
+    findings, address = _ours(asked), _encrypted("FHIR base", asked.base)
     with HttpClient(settings) as client:
         try:
             offered, metadata = _metadata(client.get(f"{asked.base}/metadata").body)
         except FetchError as error:
             offered, metadata = None, [_unread(error)]
             if error.code in SILENT:
-                return [*findings, *metadata]
+                # Nothing is well with an address at which nobody answers.
+                known = address.state == "missing" or error.code != UNREACHED
+                return [*findings, *([address] if known else []), *metadata]
+        findings.append(address)
         configuration, found = _configuration(client, asked.base)
         findings += found
     if configuration is not None:
@@ -242,7 +246,8 @@ def _unread(error: FetchError) -> CheckFinding:
     if error.code in ("CH102", "CH103"):
         return CheckFinding("/metadata", "remark", "it is shown with a token only")
     mend = "Check the address; a FHIR base often ends in /r4 or /R4."
-    return CheckFinding("/metadata", "missing", f"{error.code} {error.entry.title}", mend)
+    what = "FHIR base" if error.code == UNREACHED else "/metadata"
+    return CheckFinding(what, "missing", f"{error.code} {error.entry.title}", mend)
 
 
 def _metadata(body: bytes) -> tuple[Capability | None, list[CheckFinding]]:

@@ -6,7 +6,7 @@ import shutil
 import sys
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import requests
 from sqlalchemy import text
@@ -25,7 +25,7 @@ from transforms.sql_on_fhir.run import FAILURES
 from transforms.tables import built_tables
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 GIBIBYTE = 2**30
 PINNED = ("apache-airflow", "duckdb", "duckdb-extension-ducklake", "great-expectations", "pandas", "pyarrow")
@@ -77,7 +77,9 @@ def _extensions() -> Iterator[Finding]:
         yield Finding("DuckDB extensions", False, error.strerror or "", "Mend the home first.")
         return
     except FAILURES as error:
-        yield Finding("DuckDB extensions", False, type(error).__name__, "Run: make install")
+        yield Finding(
+            "DuckDB extensions", False, f"they cannot be loaded ({type(error).__name__})", "Run: make install"
+        )
         return
     missing = [name for name in EXTENSIONS if name not in loaded]
     yield Finding(
@@ -125,15 +127,25 @@ def _state() -> Iterator[Finding]:
 
 
 def _lakes() -> Iterator[Finding]:
-    def rows(open_lake: Callable[..., object], counted: str, *others: str) -> str:
-        with open_lake(read_only=True) as connection:  # type: ignore[attr-defined]
-            for table in (counted, *others):  # a count alone would come from the catalog
-                connection.execute(f"FROM {table} LIMIT 1").fetchall()
-            return f"{connection.execute(f'SELECT count(*) FROM {counted}').fetchone()[0]:,} rows"
-
     names = [f"records.{table.name}" for table in built_tables()]
-    yield _guard("vault", lambda: rows(open_vault, "vault.resources", "vault.quarantine"))
-    yield _guard("records", lambda: rows(open_records, "records.built_people", *names))
+
+    def held_in(open_lake: Callable[..., Any], counted: Sequence[str], others: Sequence[str] = ()) -> int:
+        with open_lake(read_only=True) as connection:
+            for table in (*counted, *others):  # a count alone would come from the catalog
+                connection.execute(f"FROM {table} LIMIT 1").fetchall()
+            return sum(connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in counted)
+
+    def of_vault() -> str:
+        kept = held_in(open_vault, ["vault.resources"])
+        quarantined = held_in(open_vault, ["vault.quarantine"])
+        return f"{kept:,} versions of resources, {quarantined:,} more in quarantine"
+
+    def of_records() -> str:
+        people = held_in(open_records, ["records.built_people"])
+        return f"{people:,} {'person' if people == 1 else 'people'}, {held_in(open_records, names):,} rows"
+
+    yield _guard("vault", of_vault)
+    yield _guard("records", of_records)
 
 
 def _backups() -> Iterator[Finding]:
@@ -162,7 +174,8 @@ def _providers() -> Iterator[Finding]:
         with session() as state:
             known = [(provider.slug, provider.fhir_base_url) for provider in list_providers(state)]
     except Exception as error:  # the state database has its own finding
-        yield Finding("providers", False, type(error).__name__, "Mend the state database first.")
+        told = f"they cannot be listed ({type(error).__name__})"
+        yield Finding("providers", False, told, "Mend the state database first.")
         return
     for slug, base in known:
         if slug_is_sandbox(base):
@@ -170,9 +183,11 @@ def _providers() -> Iterator[Finding]:
             continue
         try:
             answer = requests.get(f"{base}/metadata", timeout=10, headers={"Accept": "application/fhir+json"})
-            healthy, detail = answer.ok, f"HTTP {answer.status_code}"
+            healthy, detail = answer.ok, f"it answers with HTTP {answer.status_code}"
+        except requests.Timeout:
+            healthy, detail = False, "it does not answer in time"
         except requests.RequestException as error:
-            healthy, detail = False, type(error).__name__
+            healthy, detail = False, f"it cannot be reached ({type(error).__name__})"
         yield Finding(f"provider {slug}", healthy, detail, "" if healthy else "Check its endpoint and your network.")
 
 
@@ -222,7 +237,10 @@ def _guard(what: str, look: Callable[[], str]) -> Finding:
         return Finding(what, False, detail, error.entry.mend)
     except Exception as error:  # a doctor reports what it did not expect, too
         return Finding(
-            what, False, type(error).__name__, "Run: charthouse init; what it cannot make is in your backup."
+            what,
+            False,
+            f"it cannot be used ({type(error).__name__})",
+            "Run: charthouse init; what it cannot make is in your backup.",
         )
 
 

@@ -10,7 +10,7 @@ import shutil
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,14 +23,13 @@ from charthouse.clock import now
 from charthouse.errors import SetupError
 from charthouse.linking import links
 from charthouse.operating import accounting, airflow_process, home, mailroom, report, sandbox_process
-from charthouse.operating.terminal import console, page, stop_as_by_ctrl_c
+from charthouse.operating.terminal import console, page, step, stop_as_by_ctrl_c
 from charthouse.settings import PROJECT_ROOT
 from charthouse.state import session
 from charthouse.sync import auditor, footing, runs
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Iterator
 
     from rich.console import Console
     from rich.progress import TaskID
@@ -64,14 +63,14 @@ def run_night(source: Path | None, people: int, seed: int) -> int:
         # Airflow's first migration takes longer than everything else before the fetch.
         ready = aside.submit(airflow_process.make_ready, log)
         reads = f"reading {escape(sandbox_process.printable(source))}" if source else f"{people} people"
-        with _step(out, f"Sandbox provider: {reads}"):
+        with step(out, f"Sandbox provider: {reads}"):
             if source:
                 sandbox_process.load(source, provider)
             else:
                 sandbox_process.generate(people, seed, provider)
         with sandbox_process.serving([provider]) as sandbox:
             out.print(f"Sandbox provider at {sandbox.bases[provider]}", highlight=False)
-            with _step(out, "People: signing in at the provider"):
+            with step(out, "People: signing in at the provider"):
                 linked = sandbox_process.link_everyone(sandbox, provider)
             left = f"; {len(linked.left_out):,} left out, who were erased here" if linked.left_out else ""
             out.print(f"Links: {linked.new:,} new{left}", highlight=False)
@@ -79,7 +78,7 @@ def run_night(source: Path | None, people: int, seed: int) -> int:
             if not linked.left_out and not sandbox_process.anybody_linked(provider):
                 _say_of_the_source(out, inventory)
                 raise SetupError("CH012", where=provider)
-            with _step(out, "Airflow: getting ready"):
+            with step(out, "Airflow: getting ready"):
                 ready.result()
             before, began = _last_run(), now()
             code = _run_dag(provider, log, out, warm)
@@ -129,16 +128,16 @@ def _watch(process: subprocess.Popen[bytes], out: Console) -> None:
         offset, last = 0, ""
         while True:
             ended = process.poll() is not None
-            for behind, step in progress.follow(offset):
+            for behind, told in progress.follow(offset):
                 offset = behind
-                if step.stage not in tasks:
-                    tasks[step.stage] = bars.add_task(step.stage, total=step.total, unit=step.unit)
-                bars.update(tasks[step.stage], advance=step.done, unit=step.unit)
-                if step.total is not None:
-                    bars.update(tasks[step.stage], total=step.total)
-                if not out.is_terminal and step.stage != last:
-                    out.print(f"{step.stage} …", highlight=False)
-                    last = step.stage
+                if told.stage not in tasks:
+                    tasks[told.stage] = bars.add_task(told.stage, total=told.total, unit=told.unit)
+                bars.update(tasks[told.stage], advance=told.done, unit=told.unit)
+                if told.total is not None:
+                    bars.update(tasks[told.stage], total=told.total)
+                if not out.is_terminal and told.stage != last:
+                    out.print(f"{told.stage} …", highlight=False)
+                    last = told.stage
             if ended:
                 return
             time.sleep(WATCH_SECONDS)
@@ -196,11 +195,3 @@ def _command() -> str:
     if shutil.which("charthouse") == str(own):
         return "charthouse"
     return str(own.relative_to(Path.cwd()) if own.is_relative_to(Path.cwd()) else own)
-
-
-@contextmanager
-def _step(out: Console, text: str) -> Iterator[None]:
-    started = time.monotonic()
-    with out.status(text):
-        yield
-    out.print(f"· {text} [dim]({time.monotonic() - started:.1f} s)[/dim]", highlight=False)

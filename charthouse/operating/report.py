@@ -75,20 +75,44 @@ def render(report: RunReport, out: Console) -> None:
     out.print(
         f"\nRun {report.run_id} ({report.scope}): [{colour}]{report.status}[/{colour}]{took}{resumed}", highlight=False
     )
+    if why := _why_partial(report):
+        out.print(f"{report.status}: {why}", style=colour, highlight=False)
     links = report.links
     ended = f"{links.complete:,} complete, {links.partial:,} partial, {links.failed:,} failed"
     out.print(f"Links: {links.total:,} synced: {ended}", highlight=False)
     if report.finished_at is not None and report.nothing_new:
         out.print("Nothing new: no resource differed from the vault, so no table was rewritten.", style="bold")
-    out.print(_types(report))
-    out.print(_tables(report))
-    if report.rules:
-        out.print(_rules(report))
-    out.print(_stages(report))
+    for table, words in (
+        (_types(report), "what several links bring counts for each; new: versions that the vault had not seen"),
+        (
+            _tables(report),
+            "rewritten: rows of the people whose records changed; withheld: rows that nobody could place",
+        ),
+        (_rules(report), "marked: published, with the rule in its remarks"),
+        (_stages(report), "parts: tasks, some of them side by side"),
+    ):
+        if table.row_count:
+            out.print(table)
+            out.print(words, style="dim", highlight=False)
     if report.audit_to_build is not None:
         out.print(f"The audit took {report.audit_to_build:.2f} of the time of the build.", highlight=False)
     if report.outcomes:
         out.print(_outcomes(report))
+
+
+def _why_partial(report: RunReport) -> str:
+    """What a run that is not complete lacks, in a few words; empty where there is nothing to say."""
+    if report.status != "partial":
+        return ""
+    links = report.links
+    told = [
+        (links.total - links.complete, "link not read to its end", "links not read to their end"),
+        (sum(row.quarantined for row in report.types), "resource quarantined", "resources quarantined"),
+        (sum(row.with_remarks for row in report.types), "resource marked", "resources marked"),
+        (sum(row.held_rows for row in report.tables), "row withheld", "rows withheld"),
+    ]
+    said = [f"{number:,} {one if number == 1 else many}" for number, one, many in told if number]
+    return ", ".join(said) or "see the outcomes below"
 
 
 def _types(report: RunReport) -> Table:

@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from charthouse.errors import CharthouseError
-
 REDIRECT_URI = "http://127.0.0.1/charthouse/callback"
 STORES = "*.sqlite"
 NO_RESOURCES = 2
@@ -109,13 +107,13 @@ def people_of(provider: str) -> list[dict[str, Any]]:
     return list(orjson.loads(_command(["people", "--store", str(store_of(provider))], where="sandbox people")))
 
 
-def refuse_while_down(provider: str, error: CharthouseError) -> None:
-    """Say of a provider that did not answer that it is the sandbox, if it is: that is no fault of anybody's.
+def refuse_while_down(provider: str) -> None:
+    """Say of a provider that does not answer that it is the sandbox, if it is: that is no fault of anybody's.
 
     Raises:
         SetupError: CH015 when it is.
     """
-    if error.code == "CH642" and provider in known_providers():
+    if provider in known_providers():
         raise SetupError("CH015", where=provider) from None
 
 

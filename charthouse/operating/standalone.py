@@ -16,7 +16,7 @@ from charthouse.api import MOUNT
 from charthouse.errors import SetupError
 from charthouse.operating import airflow_process, home, sandbox_process
 from charthouse.operating.nightly import DEFAULT_PEOPLE, DEFAULT_SEED, GENERATED
-from charthouse.operating.terminal import stop_as_by_ctrl_c
+from charthouse.operating.terminal import console, step, stop_as_by_ctrl_c
 from charthouse.settings import get_settings
 
 if TYPE_CHECKING:
@@ -33,23 +33,28 @@ def run_airflow() -> None:
         SetupError: CH004 when a port is in use, CH011 when Airflow does not come up.
     """
     stop_as_by_ctrl_c()
-    settings = get_settings()
+    settings, out = get_settings(), console()
     with home.held():
-        folder = home.prepare()
+        with step(out, "Home: getting ready"):
+            folder = home.prepare()
         if not sandbox_process.known_providers():
-            sandbox_process.generate(DEFAULT_PEOPLE, DEFAULT_SEED, GENERATED)
+            with step(out, f"Sandbox provider: {DEFAULT_PEOPLE} people"):
+                sandbox_process.generate(DEFAULT_PEOPLE, DEFAULT_SEED, GENERATED)
         names = sandbox_process.known_providers()
         log = folder / "logs" / "airflow.log"
         with sandbox_process.serving(names) as sandbox:
-            for name in names:
-                sandbox_process.link_everyone(sandbox, name)
-            airflow_process.make_ready(log)
+            with step(out, "People: signing in at the provider"):
+                for name in names:
+                    sandbox_process.link_everyone(sandbox, name)
+            with step(out, "Airflow: getting ready"):
+                airflow_process.make_ready(log)
             port = _free_port(settings.airflow_port)
-            with log.open("ab") as out:
-                process = airflow_process.start_standalone(out, port)
+            with log.open("ab") as noise:
+                process = airflow_process.start_standalone(noise, port)
             try:
-                _wait_until_healthy(process, port, log)
-                airflow_process.run(["dags", "unpause", "--yes", "--treat-dag-id-as-regex", ".+"], log)
+                with step(out, "Airflow: starting"):
+                    _wait_until_healthy(process, port, log)
+                    airflow_process.run(["dags", "unpause", "--yes", "--treat-dag-id-as-regex", ".+"], log)
                 typer.echo(f"Airflow:  http://127.0.0.1:{port}")
                 typer.echo(f"Login:    {airflow_process.ADMIN} / {airflow_process.admin_password()}")
                 typer.echo(f"REST API: http://127.0.0.1:{port}{MOUNT}")

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import signal
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 PIPE_WIDTH = 200
+"""Columns for prose and pages in a pipe or a log, and for tables on a narrow terminal, which folds them."""
+WHOLE = 100_000
+"""Columns for tables in a pipe: programs read them, and nothing is cut off or folded."""
 
 
 def console() -> Console:
@@ -20,8 +29,19 @@ def console() -> Console:
 
 def page() -> Console:
     """A console for tables. A terminal folds a line that is too long; rich would leave columns out."""
-    out = console()
+    out = Console()
+    if not out.is_terminal:
+        return Console(width=WHOLE)
     return out if out.width >= PIPE_WIDTH else Console(width=PIPE_WIDTH)
+
+
+@contextmanager
+def step(out: Console, text: str) -> Iterator[None]:
+    """Say what is being done while it is, and how long it took."""
+    started = time.monotonic()
+    with out.status(text):
+        yield
+    out.print(f"· {text} [dim]({time.monotonic() - started:.1f} s)[/dim]", highlight=False)
 
 
 def stop_as_by_ctrl_c() -> None:

@@ -49,6 +49,25 @@ def test_every_link_is_synced_and_confirmed(nights: Any) -> None:
     assert len(installation.json("people", "list")) == 6
 
 
+def test_what_it_lacks_and_what_it_holds_are_said_in_words(nights: Any) -> None:
+    installation, printed, reports = nights
+    quarantined = sum(row["quarantined"] for row in reports[0]["types"])
+    assert re.search(
+        rf"^partial: {quarantined:,} resources? quarantined, [\d,]+ resources? marked", printed[0], re.MULTILINE
+    )
+    rows = sum(table["rows"] for table in reports[1]["tables"])
+    held = {finding["what"]: finding["detail"] for finding in json.loads(installation.run("doctor", "--json").stdout)}
+    assert held["records"] == f"6 people, {rows:,} rows"
+    assert re.fullmatch(r"[\d,]+ versions of resources, [\d,]+ more in quarantine", held["vault"])
+
+
+def test_a_pipe_gets_tables_whole(nights: Any) -> None:
+    installation, _, _ = nights
+    said = installation.run("sql", "select *, repeat('w', 3000) as wide from vitals limit 1").stdout
+    assert "w" * 3000 in said
+    assert "…" not in said
+
+
 def test_every_table_has_rows_and_answers_to_its_bare_name(nights: Any) -> None:
     installation, _, reports = nights
     rows = {table["table"]: table["rows"] for table in reports[0]["tables"]}

@@ -120,6 +120,7 @@ def test_somebody_else_and_a_missing_patient_scope(person: str) -> None:
     assert "CH644" in requests.get(command.callback("bob"), timeout=10).text
     code, said, _ = command.end()
     assert (code, said["status"], said["reason"]) == (1, "failed", "identity_not_matched")
+    assert said["permissions"] is None, "nothing is read of somebody else's"
 
     command = Command(person, "sandbox")
     page = requests.get(command.callback("ann-canary", "launch/patient patient/Immunization.rs"), timeout=10)

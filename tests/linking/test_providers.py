@@ -229,6 +229,8 @@ def test_answers_that_make_no_sense_are_findings(look: Callable[..., dict[str, t
     assert look(metadata=bare)["resources"] == ("remark", "nothing for: allergies, medications, procedures, vaccines")
     plain = check_provider("http://clinic.invalid/fhir")
     assert [finding.state for finding in plain] == ["missing", "missing"]
+    secure = check_provider("https://clinic.invalid/fhir")
+    assert [(finding.what, finding.state) for finding in secure] == [("FHIR base", "missing")], "nobody answers there"
 
 
 def test_everything_can_be_done_from_the_command_line(home: Path, tmp_path: Path) -> None:

@@ -43,7 +43,8 @@ def link(
                 person, provider, link_id=link_id, browser=session, redirect_uri=callback.redirect_uri
             )
         except LinkError as error:
-            refuse_while_down(provider, error)
+            if error.code == "CH642":
+                refuse_while_down(provider)
             raise
         if as_json:
             said = {"event": "open", "link_id": started.link_id, "authorize_url": started.authorize_url}
@@ -72,7 +73,8 @@ def _tell(finished: Finished, *, as_json: bool) -> None:
 
     with session(read_only=True) as state:
         granted = get_link(state, finished.link_id).granted_scopes
-    permissions = permitted(granted) if granted is not None else None
+    linked = finished.code is None
+    permissions = permitted(granted) if granted is not None and linked else None
     if as_json:
         said = {
             "event": "finished",

@@ -171,6 +171,7 @@ def providers_check(
 ) -> None:
     """Look at a provider: what it says of itself, what would be asked, what is missing. Exit code 1 if something is."""
     from charthouse.linking.provider_check import check_provider
+    from charthouse.operating.sandbox_process import refuse_while_down
 
     findings = check_provider(provider)
     if as_json:
@@ -183,6 +184,8 @@ def providers_check(
             out.print(finding.detail, highlight=False, markup=False)
             if finding.mend:
                 out.print(f"         {finding.mend}", highlight=False, markup=False)
+    if any(finding.state == "missing" and finding.detail.startswith("CH101") for finding in findings):
+        refuse_while_down(provider)
     raise typer.Exit(1 if any(finding.state == "missing" for finding in findings) else 0)
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from charthouse.operating.terminal import console
+from charthouse.operating.terminal import page
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -292,7 +292,7 @@ def _show(rows: list[dict[str, Any]]) -> None:
         table.add_column(name, overflow="fold")
     for row in rows:
         table.add_row(*(_cell(value) for value in row.values()))
-    console().print(table, markup=False)
+    page().print(table, markup=False)
 
 
 def _cell(value: object) -> str:
