@@ -105,6 +105,10 @@ class _Row:
     def query(self) -> str:
         """The rows of the views, with what is looked up and what is used several times under a name."""
         rows = "\nUNION ALL BY NAME\n".join(self.view_rows(resource) for resource in self.declaration.resources)
+        if len(self.declaration.resources) > 1:
+            # DuckDB runs all that stands above a union once for each of its branches, and making ready for so many
+            # columns costs more than the rows of a group: they are put together first.
+            rows = f"WITH together AS MATERIALIZED (\n{rows}\n)\nFROM together"
         rows = self.before.layered(rows)
         if self.joins:
             rows = f"SELECT held.*, {', '.join(self.looked_up)}\nFROM (\n{rows}\n) AS held\n" + "\n".join(self.joins)
