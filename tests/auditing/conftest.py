@@ -41,7 +41,12 @@ SOUND: dict[str, dict[str, Any]] = {
     "medications": {"status": "active", "record_type": "request", "code": "1", "dose": 2.5, "quantity": 30},
     "procedures": {"status": "completed", "code": "1", "effective_start": "2020-01-01"},
     "vaccines": {"status": "completed", "code": "1", "effective_start": "2020-01-01"},
-    "visits": {"status": "finished", "effective_start": "2020-01-01", "effective_start_precision": "day"},
+    "visits": {
+        "status": "finished",
+        "class_code": "AMB",
+        "effective_start": "2020-01-01",
+        "effective_start_precision": "day",
+    },
 }
 OBSERVED = {
     "status": "final",

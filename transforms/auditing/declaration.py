@@ -17,14 +17,10 @@ if TYPE_CHECKING:
 
     from transforms.tables import Table
 
-# --- Names of columns, in this place only: the first of each that a table has. ---
+# --- Names of columns, in this place only. ---
 
-TEXT = ("text", "code_text")
-DISPLAY = ("display", "code_display")
-LOINC = ("loinc_code", "code")
-UNIT_CODE = ("ucum_code", "value_unit_code")
-START = ("effective_start", "effective", "performed", "occurrence")
-REASON = ("data_absent_reason_text", "data_absent_reason")
+LOINC = "loinc_code"
+REASON = "data_absent_reason_text"
 NAMES_IT_TOO = ("medication_display", "class_code", "class_display")
 """What else names a drug or a visit."""
 OTHER_WORDS = (
@@ -37,13 +33,17 @@ OTHER_WORDS = (
 """What else than a value or a reason makes an observation say something."""
 HAS_PARTS = ("has_members", "has_components")
 """Flags of an observation that only groups others: those say the value."""
-NEVER_NEGATIVE = (
-    *("dose", "dose_high", "rate", "quantity", "supply", "duration", "onset_age", "abatement_age", "performed_age"),
-    *("onset", "abatement", "performed", "dose_quantity", "rate_quantity", "days_supply", "expected_supply_duration"),
+NEVER_NEGATIVE = frozenset(
+    f"{base}{ending}"
+    for base in ("dose", "quantity", "supply", "duration", "onset", "abatement", "performed")
+    for ending in ("", "_age", "_low", "_high")
 )
-END_OF = {"abatement": "onset"}
-"""Ends that are not named `<start>_end` or `<start>_end` beside `<start>_start`."""
-PLANNED = frozenset({"expiration", "value", "value_moment", "encounter_start"})
+"""Amounts and ages: one number, or both ends of a range."""
+BARE = ("recorded_at",)
+"""Moments without a precision beside them that are checked all the same."""
+BEGAN = {"onset_end": "effective_start", "abatement_start": "effective_start"}
+"""What begins before a moment that is not the `<name>_end` of a `<name>_start`."""
+PLANNED = frozenset({"expiration_date", "value_date", "value_start", "encounter_start"})
 """Moments that may lie far ahead, or are another resource's."""
 
 # --- Words that FHIR R4 requires. Rows entered in error are rows, and say so. ---
@@ -190,20 +190,18 @@ def _keys(table: Table) -> Iterator[dict[str, Any]]:
 
 
 def _codes(table: Table) -> Iterator[dict[str, Any]]:
-    clinical = _first(table, ("clinical_status_code", "clinical_status"))
-    verification = _first(table, ("verification_status_code", "verification_status"))
     words = "One of FHIR's required codes."
-    if table.name in CLINICAL and clinical:
-        yield _in_set(table, "clinical_status_known", "code", clinical, CLINICAL[table.name], words)
-    if table.name in VERIFICATION and verification:
-        yield _in_set(table, "verification_status_known", "code", verification, VERIFICATION[table.name], words)
-    if "status" in _names(table) and table.name not in CLINICAL:
+    if table.name in CLINICAL:
+        known = VERIFICATION[table.name]
+        yield _in_set(table, "clinical_status_known", "code", "status", CLINICAL[table.name], words)
+        yield _in_set(table, "verification_status_known", "code", "verification_status_code", known, words)
+    else:
         yield _in_set(table, "status_known", "code", "status", STATUSES.get(table.name, _OBSERVATION), words)
     if table.name == "allergies":
         yield _in_set(table, "criticality_known", "code", "criticality", CRITICALITY, words)
         yield _in_set(table, "type_known", "code", "type", TYPE, words)
     for column in _names(table):
-        if column == "comparator" or column.endswith("_comparator"):
+        if column.endswith("_comparator"):
             words = "A bound says on which side of the number the value lies; any other sign is shown as sent."
             yield _in_set(table, f"{column}_known", "code", column, COMPARATOR, words)
 
@@ -214,14 +212,13 @@ def _dates(table: Table) -> Iterator[dict[str, Any]]:
         bounds = {"min_value": {"$PARAMETER": "earliest"}, "max_value": {"$PARAMETER": "farthest"}}
         words = "Not before 1880, not more than 100 years ahead."
         yield _between(table, f"{column}_possible", "date", column, words, voids=_voided_date(table, column), **bounds)
-        if not column.endswith("_end") and column not in PLANNED and column not in END_OF:
+        if not column.endswith("_end") and column not in PLANNED:
             words = "Not more than two years ahead."
             ahead = {"max_value": {"$PARAMETER": "latest"}}
             yield _between(table, f"{column}_not_far_ahead", "time", column, words, **ahead)
     for end in dates:
-        base = END_OF.get(end) or end.removesuffix("_end")
-        start = next((name for name in (f"{base}_start", base) if name in dates and name != end), None)
-        if start is not None:
+        start = BEGAN.get(end, f"{end.removesuffix('_end')}_start")
+        if start in dates and (end.endswith("_end") or end in BEGAN):
             yield _entry(
                 table,
                 f"{end}_not_before_{start}",
@@ -234,13 +231,12 @@ def _dates(table: Table) -> Iterator[dict[str, Any]]:
                 row_condition=f"{end}_precision == {start}_precision",
                 notes="It does not end before it begins. Only dates that are equally exact can be compared.",
             )
-    begun = _first(table, START)
-    if table.name in DONE and begun:
+    if table.name in DONE:
         yield _between(
             table,
             DONE_RULE.get(table.name, "effective_in_the_past"),
             "time",
-            begun,
+            "effective_start",
             "What is said to have happened does not lie ahead.",
             max_value={"$PARAMETER": "tomorrow"},
             row_condition=f"status in [{_listed(DONE[table.name])}]",
@@ -249,16 +245,15 @@ def _dates(table: Table) -> Iterator[dict[str, Any]]:
 
 def _numbers(table: Table) -> Iterator[dict[str, Any]]:
     numbers = {column.name for column in table.columns if column.sql_type == "DOUBLE"}
-    for column in NEVER_NEGATIVE:
-        if column in numbers:
+    for column in _names(table):
+        if column in numbers & NEVER_NEGATIVE:
             words = "There is no less than none of it."
             voids = _voided_number(table, column)
             yield _between(table, f"{column}_not_negative", "number", column, words, voids=voids, min_value=0)
-    loinc, unit = _first(table, LOINC), _first(table, UNIT_CODE)
     if table.name != "vitals":
         return
     for each in VITALS:
-        codes = f'{loinc} == "{each.loinc[0]}"' if len(each.loinc) == 1 else f"{loinc} in [{_listed(each.loinc)}]"
+        codes = f'{LOINC} == "{each.loinc[0]}"' if len(each.loinc) == 1 else f"{LOINC} in [{_listed(each.loinc)}]"
         yield _between(
             table,
             f"{each.rule}_possible",
@@ -268,40 +263,31 @@ def _numbers(table: Table) -> Iterator[dict[str, Any]]:
             voids=_voided_number(table, "value"),
             min_value=each.low,
             max_value=each.high,
-            row_condition=f'{codes} and {unit} == "{each.unit}"',
+            row_condition=f'{codes} and value_unit_code == "{each.unit}"',
         )
     pressure = next(each for each in VITALS if each.rule == "blood_pressure")
     for column in PRESSURES:
-        if column in numbers:
-            words = f"No living person has less than {pressure.low:,g} or more than {pressure.high:,g} {pressure.unit}."
-            bounds = {"min_value": pressure.low, "max_value": pressure.high}
-            voids = _voided_number(table, column)
-            yield _between(table, f"{column}_possible", "number", column, words, voids=voids, **bounds)
+        words = f"No living person has less than {pressure.low:,g} or more than {pressure.high:,g} {pressure.unit}."
+        bounds = {"min_value": pressure.low, "max_value": pressure.high}
+        voids = _voided_number(table, column)
+        yield _between(table, f"{column}_possible", "number", column, words, voids=voids, **bounds)
 
 
 def _content(table: Table) -> Iterator[dict[str, Any]]:
-    text, display = _first(table, TEXT), _first(table, DISPLAY)
-    others = [name for name in ("code", display, *NAMES_IT_TOO) if name in _names(table)]
-    if text:
-        words = "It says what it is about, by a code or in words."
-        yield _not_null(table, "says_what", "content", text, words, row_condition=_all_missing(others))
-    reason = _first(table, REASON)
-    if "has_value" in _names(table) and reason:
-        flags = [f"{flag} == False" for flag in ("has_value", *HAS_PARTS) if flag in _names(table)]
-        plain = {column.name for column in table.columns if column.sql_type in {"VARCHAR", "DOUBLE"}}
-        silent = [name for name in (*OTHER_WORDS, *PRESSURES) if name in plain]
-        condition = " and ".join([*flags, *([_all_missing(silent)] if silent else [])])
+    there = _names(table)
+    others = ["code", "display", *(name for name in NAMES_IT_TOO if name in there)]
+    words = "It says what it is about, by a code or in words."
+    yield _not_null(table, "says_what", "content", "text", words, row_condition=_all_missing(others))
+    if "has_value" in there:
+        silent = [*OTHER_WORDS, *(column for column in PRESSURES if column in there)]
+        flags = [f"{flag} == False" for flag in ("has_value", *HAS_PARTS)]
         said = "It has a value, an interpretation, or a reason why it has none."
-        yield _not_null(table, "value_or_reason", "content", reason, said, row_condition=condition)
+        condition = " and ".join([*flags, _all_missing(silent)])
+        yield _not_null(table, "value_or_reason", "content", REASON, said, row_condition=condition)
 
 
 def _names(table: Table) -> list[str]:
     return [column.name for column in table.columns]
-
-
-def _first(table: Table, names: Sequence[str]) -> str | None:
-    there = _names(table)
-    return next((name for name in names if name in there), None)
 
 
 def _date_columns(table: Table) -> list[str]:
@@ -309,7 +295,7 @@ def _date_columns(table: Table) -> list[str]:
     return [
         column.name
         for column in table.columns
-        if column.sql_type.startswith("TIMESTAMP") and f"{column.name}_precision" in there
+        if column.name in BARE or (column.sql_type == "TIMESTAMPTZ" and f"{column.name}_precision" in there)
     ]
 
 
@@ -323,7 +309,7 @@ def _voided_number(table: Table, column: str) -> tuple[str, ...]:
     there = _names(table)
     if f"{column}_text" not in there:
         return ()
-    return tuple(name for name in (column, f"{column}_canonical", f"canonical_{column}") if name in there)
+    return tuple(name for name in (column, f"{column}_canonical") if name in there)
 
 
 def _not_null(table: Table, rule: str, kind: str, column: str, notes: str, **kwargs: Any) -> dict[str, Any]:
