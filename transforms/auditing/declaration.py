@@ -17,11 +17,9 @@ if TYPE_CHECKING:
 
     from transforms.tables import Table
 
-# --- Names of columns, in this place only. A rule is of the tables that have its columns. ---
+# --- Names of columns, in this place only. ---
 
 LOINC = "loinc_code"
-UNIT_CODE = "value_unit_code"
-START = "effective_start"
 REASON = "data_absent_reason_text"
 NAMES_IT_TOO = ("medication_display", "class_code", "class_display")
 """What else names a drug or a visit."""
@@ -35,11 +33,17 @@ OTHER_WORDS = (
 """What else than a value or a reason makes an observation say something."""
 SILENT = ("has_value == False", "has_members == False", "(has_components == False or component_number > 0)")
 """An observation that says nothing by itself, and does not group others that do."""
-NEVER_NEGATIVE = (
-    *("dose", "dose_low", "dose_high", "quantity", "supply", "duration"),
-    *("onset_age", "abatement_age", "performed_age"),
+NEVER_NEGATIVE = frozenset(
+    f"{base}{ending}"
+    for base in ("dose", "quantity", "supply", "duration", "onset", "abatement", "performed")
+    for ending in ("", "_age", "_low", "_high")
 )
-PLANNED = frozenset({"expiration_date", "value_date", "value_start", "value_end", "validity_start", "validity_end"})
+"""Amounts and ages: one number, or both ends of a range."""
+BARE = ("recorded_at",)
+"""Moments without a precision beside them that are checked all the same."""
+BEGAN = {"onset_end": "effective_start", "abatement_start": "effective_start"}
+"""What begins before a moment that is not the `<name>_end` of a `<name>_start`."""
+PLANNED = frozenset({"expiration_date", "value_date", "value_start", "encounter_start"})
 """Moments that may lie far ahead, or are another resource's."""
 
 # --- Words that FHIR R4 requires. Rows entered in error are rows, and say so. ---
@@ -188,9 +192,9 @@ def _keys(table: Table) -> Iterator[dict[str, Any]]:
 def _codes(table: Table) -> Iterator[dict[str, Any]]:
     words = "One of FHIR's required codes."
     if table.name in CLINICAL:
+        known = VERIFICATION[table.name]
         yield _in_set(table, "clinical_status_known", "code", "status", CLINICAL[table.name], words)
-        verification = "verification_status_code"
-        yield _in_set(table, "verification_status_known", "code", verification, VERIFICATION[table.name], words)
+        yield _in_set(table, "verification_status_known", "code", "verification_status_code", known, words)
     else:
         yield _in_set(table, "status_known", "code", "status", STATUSES.get(table.name, _OBSERVATION), words)
     if table.name == "allergies":
@@ -213,8 +217,8 @@ def _dates(table: Table) -> Iterator[dict[str, Any]]:
             ahead = {"max_value": {"$PARAMETER": "latest"}}
             yield _between(table, f"{column}_not_far_ahead", "time", column, words, **ahead)
     for end in dates:
-        start = f"{end.removesuffix('_end')}_start"
-        if end.endswith("_end") and start in dates:
+        start = BEGAN.get(end, f"{end.removesuffix('_end')}_start")
+        if start in dates and (end.endswith("_end") or end in BEGAN):
             yield _entry(
                 table,
                 f"{end}_not_before_{start}",
@@ -232,7 +236,7 @@ def _dates(table: Table) -> Iterator[dict[str, Any]]:
             table,
             DONE_RULE.get(table.name, "effective_in_the_past"),
             "time",
-            START,
+            "effective_start",
             "What is said to have happened does not lie ahead.",
             max_value={"$PARAMETER": "tomorrow"},
             row_condition=f"status in [{_listed(DONE[table.name])}]",
@@ -241,8 +245,8 @@ def _dates(table: Table) -> Iterator[dict[str, Any]]:
 
 def _numbers(table: Table) -> Iterator[dict[str, Any]]:
     numbers = {column.name for column in table.columns if column.sql_type == "DOUBLE"}
-    for column in NEVER_NEGATIVE:
-        if column in numbers:
+    for column in _names(table):
+        if column in numbers & NEVER_NEGATIVE:
             words = "There is no less than none of it."
             voids = _voided_number(table, column)
             yield _between(table, f"{column}_not_negative", "number", column, words, voids=voids, min_value=0)
@@ -259,24 +263,23 @@ def _numbers(table: Table) -> Iterator[dict[str, Any]]:
             voids=_voided_number(table, "value"),
             min_value=each.low,
             max_value=each.high,
-            row_condition=f'{codes} and {UNIT_CODE} == "{each.unit}"',
+            row_condition=f'{codes} and value_unit_code == "{each.unit}"',
         )
     pressure = next(each for each in VITALS if each.rule == "blood_pressure")
     for column in PRESSURES:
-        if column in numbers:
-            words = f"No living person has less than {pressure.low:,g} or more than {pressure.high:,g} {pressure.unit}."
-            bounds = {"min_value": pressure.low, "max_value": pressure.high}
-            voids = _voided_number(table, column)
-            yield _between(table, f"{column}_possible", "number", column, words, voids=voids, **bounds)
+        words = f"No living person has less than {pressure.low:,g} or more than {pressure.high:,g} {pressure.unit}."
+        bounds = {"min_value": pressure.low, "max_value": pressure.high}
+        voids = _voided_number(table, column)
+        yield _between(table, f"{column}_possible", "number", column, words, voids=voids, **bounds)
 
 
 def _content(table: Table) -> Iterator[dict[str, Any]]:
-    others = [name for name in ("code", "display", *NAMES_IT_TOO) if name in _names(table)]
+    there = _names(table)
+    others = ["code", "display", *(name for name in NAMES_IT_TOO if name in there)]
     words = "It says what it is about, by a code or in words."
     yield _not_null(table, "says_what", "content", "text", words, row_condition=_all_missing(others))
-    if "has_value" in _names(table):
-        plain = {column.name for column in table.columns if column.sql_type in {"VARCHAR", "DOUBLE"}}
-        silent = [name for name in (*OTHER_WORDS, *PRESSURES) if name in plain]
+    if "has_value" in there:
+        silent = [*OTHER_WORDS, *(column for column in PRESSURES if column in there)]
         said = "It has a value, an interpretation, or a reason why it has none."
         condition = " and ".join([*SILENT, _all_missing(silent)])
         yield _not_null(table, "value_or_reason", "content", REASON, said, row_condition=condition)
@@ -291,7 +294,7 @@ def _date_columns(table: Table) -> list[str]:
     return [
         column.name
         for column in table.columns
-        if column.sql_type.startswith("TIMESTAMP") and f"{column.name}_precision" in there
+        if column.name in BARE or (column.sql_type == "TIMESTAMPTZ" and f"{column.name}_precision" in there)
     ]
 
 
@@ -305,7 +308,7 @@ def _voided_number(table: Table, column: str) -> tuple[str, ...]:
     there = _names(table)
     if f"{column}_text" not in there:
         return ()
-    return tuple(name for name in (column, f"{column}_canonical", f"canonical_{column}") if name in there)
+    return tuple(name for name in (column, f"{column}_canonical") if name in there)
 
 
 def _not_null(table: Table, rule: str, kind: str, column: str, notes: str, **kwargs: Any) -> dict[str, Any]:
