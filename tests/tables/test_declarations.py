@@ -9,8 +9,18 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from transforms.sql_on_fhir import run_view
-from transforms.tables import Table, TableError, all_tables, dictionary_markdown, table, tables, view_files
+from transforms.tables import (
+    Table,
+    TableError,
+    all_tables,
+    dictionary_markdown,
+    must_support_markdown,
+    table,
+    tables,
+    view_files,
+)
 from transforms.tables.declaration import read_declaration
+from transforms.tables.must_support import shown
 from transforms.tables.statement import columns_of, select_sql
 
 if TYPE_CHECKING:
@@ -100,6 +110,16 @@ def test_the_four_tables_of_observations_have_the_same_columns() -> None:
     assert set(shared) < set(table("vitals").columns)
 
 
+def test_every_element_that_us_core_asks_for_has_a_column_or_a_reason() -> None:
+    entry = {"table": "vaccines", "resource": "Immunization"}
+    assert shown(entry, "lotNumber") == "`lot_number`"
+    with pytest.raises(TableError, match="education has no column"):
+        shown(entry, "education")
+    assert shown({**entry, "reasons": {"education": "it is about a leaflet"}}, "education.reference").startswith(
+        "none: "
+    )
+
+
 @pytest.mark.parametrize("file", VIEWS, ids=lambda file: file.name)
 def test_a_view_holds_nothing_but_the_standard(file: Path) -> None:
     permitted = {
@@ -138,6 +158,7 @@ def test_no_table_shows_who_the_person_is() -> None:
 
 def test_the_dictionary_and_the_views_are_those_generated() -> None:
     assert (ROOT / "docs" / "dictionary.md").read_text(encoding="utf-8") == dictionary_markdown()
+    assert (ROOT / "docs" / "must_support.md").read_text(encoding="utf-8") == must_support_markdown()
     assert {file.name: file.read_text(encoding="utf-8") for file in VIEWS} == view_files()
 
 

@@ -11,6 +11,7 @@ From a declaration come the published views (`schemas/views`), the DDL, the SELE
 from transforms.tables.declaration import TableError
 from transforms.tables.dictionary import dictionary_markdown
 from transforms.tables.helpers import Helper, built_tables, helpers
+from transforms.tables.must_support import must_support_markdown
 from transforms.tables.relation import Column, Relation
 from transforms.tables.table import Table, all_tables, prepare, resource_types, table, tables
 from transforms.tables.version import MAPPING_VERSION
@@ -27,6 +28,7 @@ __all__ = [
     "built_tables",
     "dictionary_markdown",
     "helpers",
+    "must_support_markdown",
     "prepare",
     "resource_types",
     "table",

@@ -45,6 +45,11 @@ def columns_of(declaration: Declaration) -> tuple[Field, ...]:
     return tuple(_Row(declaration).columns())
 
 
+def own_columns(declaration: Declaration, declared: Declared) -> tuple[str, ...]:
+    """The names of the columns that show one declared element."""
+    return tuple(each.name for each in _Row(declaration).own(declared))
+
+
 @cache
 def select_sql(declaration: Declaration) -> str:
     """The SELECT of exactly the table's columns, in order, over what `prepare` made."""
