@@ -130,10 +130,21 @@ class _Mender:
         result: Node = {}
         for name, value in node.items():
             if name in names:
+                if name in result:
+                    continue  # its twin came first, and was taken in
                 element, kind = names[name]
                 result[name] = self._element(value, element, kind, f"{where}.{name}")
             elif name[:1] == "_" and name[1:] in names:
-                result[name] = _counted(value, is_list=names[name[1:]][0].is_list)
+                element, kind = names[name[1:]]
+                if kind in r4().primitives:
+                    result[name] = _counted(value, is_list=element.is_list)
+                elif isinstance(value, dict) and not element.is_list:
+                    # Only primitives have such a twin; of an object, what is said beside it belongs into it.
+                    own = node.get(name[1:])
+                    whole = {**value, **own} if isinstance(own, dict) else value
+                    result[name[1:]] = self._element(whole, element, kind, f"{where}.{name[1:]}")
+                else:
+                    result[name] = value
             else:
                 result[name] = value
         return result

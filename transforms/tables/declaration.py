@@ -11,7 +11,7 @@ from R4 itself. Its parts:
 - `negated`: what says that something is not so.
 - `columns`, `row_columns`: what is the table's own, of the resource and of the row. `element` is a path, a list of
   paths of which the first that says something counts, or a path for each type. `path` and `type` stand for an element
-  that FHIRPath must pick.
+  that FHIRPath must pick; `also` are paths by other types, for one that some senders write as such.
 - `like`: another file, in `schemas/tables/shared`, that this one completes.
 """
 
@@ -198,12 +198,18 @@ class _Reader:
             )
             for resource, several in found.items()
         }
+        others = tuple(
+            ViewColumn(f"{name}_{snake(kind)}", path, kind, False, Type.of(kind))
+            for kind, path in entry.get("also", {}).items()
+        )
+        if others:
+            alternatives = {resource: (*several, others) for resource, several in alternatives.items()}
         return Declared(
             name=name,
             about=entry["is"],
             in_row=in_row,
             many=everything[0].many,
-            choice=any(each.choice for each in everything),
+            choice=bool(others) or any(each.choice for each in everything),
             alternatives=alternatives,
             listed=entry.get("list"),
             prefer=tuple(entry.get("prefer", prefer)),

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from transforms.tables.helpers import helpers
 from transforms.tables.table import Table, all_tables
+
+if TYPE_CHECKING:
+    from transforms.tables.relation import Relation
 
 _HEAD = """\
 # Data dictionary
@@ -15,16 +21,16 @@ and what the endings `_precision`, `_text` and `_key` mean, is told in [analysts
 def dictionary_markdown() -> str:
     """The whole page, `docs/dictionary.md`."""
     parts = [_HEAD]
-    parts += [f"- [{each.name}](#{each.name}): {each.description}" for each in all_tables()]
-    parts += ["", *(_table_markdown(each) for each in all_tables())]
+    parts += [f"- [{each.name}](#{each.name}): {each.description}" for each in (*all_tables(), *helpers())]
+    parts += ["", *(_table_markdown(each) for each in (*all_tables(), *helpers()))]
     return "\n".join(parts).rstrip() + "\n"
 
 
-def _table_markdown(table: Table) -> str:
+def _table_markdown(table: Relation) -> str:
     rows = "\n".join(
         f"| `{column.name}` | {column.sql_type.replace(chr(34), '')} |"
         f" {column.description.replace('|', chr(92) + '|')} |"
         for column in table.columns
     )
-    sources = ", ".join(table.resource_types)
-    return f"## {table.name}\n\n{table.description} From: {sources}.\n\n| column | type | is |\n|---|---|---|\n{rows}\n"
+    sources = f" From: {', '.join(table.resource_types)}." if isinstance(table, Table) else ""
+    return f"## {table.name}\n\n{table.description}{sources}\n\n| column | type | is |\n|---|---|---|\n{rows}\n"

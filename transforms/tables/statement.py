@@ -285,7 +285,11 @@ class _Row:
             None,
         )
         if declared.first_row_only:
-            kinds = {kind: f"CASE WHEN {NUMBER} = 0 THEN {each} END" for kind, each in kinds.items()}
+            kinds = {
+                # What a path picks out of a collection is not given as sent, but in the type of its column.
+                kind: f"CASE WHEN {NUMBER} = 0 THEN {f'{each}::VARCHAR' if kind in FAMILY else each} END"
+                for kind, each in kinds.items()
+            }
             kinds = {kind: self.writer.let(each) for kind, each in kinds.items()}
         made = fields(
             declared.name,
@@ -333,6 +337,11 @@ class _Row:
         result = read_result(self.kinds(value), self.writer)
         of_words = f"{NUMBER} = 0 AND {result}.kind = 'pressure'"
         read = {name: f"{result}.{name}", f"{name}_unit": f"{result}.unit"}
+        (text,) = (self.writer.let(each.sql) for each in made if each.name == f"{name}_text")
+        made = [
+            replace(each, sql=f"coalesce({each.sql}, {sql.number(text)})") if each.name == name else each
+            for each in made
+        ]
         made = [
             replace(each, sql=f"coalesce({each.sql}, CASE WHEN {of_words} THEN {read[each.name]} END)")
             if each.name in read
@@ -343,22 +352,42 @@ class _Row:
 
     def about_value(self, kinds: dict[str, str]) -> list[Field]:
         """Whether there is a value, and of which type."""
-        there = " OR ".join(is_present(kind, each) for kind, each in kinds.items())
+        there = " OR ".join(
+            f"({is_present(kind, each)} AND NOT {self.no_answer(kind, each)})"
+            if kind == "CodeableConcept"
+            else is_present(kind, each)
+            for kind, each in kinds.items()
+        )
         cases = " ".join(f"WHEN {each} IS NOT NULL THEN {sql.literal(kind)}" for kind, each in kinds.items())
         return [
             Field("value_type", "VARCHAR", f"CASE {cases} END", "The FHIR type of the value."),
             Field("has_value", "BOOLEAN", f"({there})", "Whether a value was sent, of whatever type."),
         ]
 
+    def no_answer(self, kind: str, value: str) -> str:
+        """Whether a concept is no value, but a code of the reasons why there is none."""
+        if kind != "CodeableConcept":
+            return "false"
+        return self.writer.let(f"coalesce({value}.coding[1].system = {sql.literal(ABSENT_SYSTEM)}, false)")
+
     def with_reason(self, made: list[Field], concept: str) -> list[Field]:
         """The reason why there is no value, also where only an extension of the value says it."""
         value = next(each for each in self.declaration.columns if each.name == "value")
         reasons = [reason for kind, each in self.kinds(value).items() for reason in absent_reasons(kind, each)]
         reasons += [sql.absent_reason(sql.quoted(each)) for each in self.sides(value)]
+        reasons += [
+            f"CASE WHEN {self.no_answer(kind, each)} THEN {each}.coding[1].code END"
+            for kind, each in self.kinds(value).items()
+            if kind == "CodeableConcept"
+        ]
         reason = self.writer.let(f"coalesce({', '.join(reasons)})")
         said = self.writer.let(is_present("CodeableConcept", concept))
-        changed = {"data_absent_reason_code": reason}
-        changed["data_absent_reason_system"] = f"CASE WHEN {reason} IS NOT NULL THEN {sql.literal(ABSENT_SYSTEM)} END"
+        is_code = self.writer.let(f"regexp_full_match({reason}, '[a-z]+(-[a-z]+)*')")
+        changed = {
+            "data_absent_reason_code": f"CASE WHEN {is_code} THEN {reason} END",
+            "data_absent_reason_system": f"CASE WHEN {is_code} THEN {sql.literal(ABSENT_SYSTEM)} END",
+            "data_absent_reason_text": f"CASE WHEN NOT {is_code} THEN {reason} END",
+        }
         return [
             Field(each.name, each.type, f"CASE WHEN {said} THEN {each.sql} ELSE {changed[each.name]} END", each.about)
             if each.name in changed
