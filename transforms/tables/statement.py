@@ -105,7 +105,7 @@ class _Row:
     def query(self) -> str:
         """The rows of the views, with what is looked up and what is used several times under a name."""
         rows = "\nUNION ALL BY NAME\n".join(self.view_rows(resource) for resource in self.declaration.resources)
-        if len(self.declaration.resources) > 1:
+        if len(self.declaration.resources) > 1 or self.declaration.rows:
             # DuckDB runs all that stands above a union once for each of its branches, and making ready for so many
             # columns costs more than the rows of a group: they are put together first.
             rows = f"WITH together AS MATERIALIZED (\n{rows}\n)\nFROM together"
