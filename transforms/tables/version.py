@@ -2,7 +2,7 @@
 
 from transforms.classification import mapping_version
 
-LAYOUT_VERSION = 2
+LAYOUT_VERSION = 3
 """Raised with every change of what an element becomes."""
 
 MAPPING_VERSION = f"{LAYOUT_VERSION}.{mapping_version()}"
