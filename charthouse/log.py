@@ -7,23 +7,28 @@ redacted line goes on through standard logging to the task's log. `configure_log
 from __future__ import annotations
 
 import logging
+import os
 import re
 import sys
 import traceback
 from datetime import UTC, date, datetime
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import structlog
 from rich.console import Console
 
+from charthouse.clock import now
 from charthouse.errors import CharthouseError
 from charthouse.settings import get_settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping
+    from io import TextIOWrapper
     from typing import TextIO
+
+    from charthouse.settings import Settings
 
 REDACTED = "[redacted]"
 LONGEST = 300
@@ -124,10 +129,19 @@ def get_logger(name: str) -> structlog.stdlib.BoundLogger:
     return wrapped
 
 
-def configure_logging(stream: TextIO | None = None, *, console: bool | None = None) -> None:
+def log_file(settings: Settings | None = None) -> Path | None:
+    """The file that commands log to, one a month; None for the error output."""
+    settings = settings or get_settings()
+    if settings.log_file == "-":
+        return None
+    return Path(settings.log_file or settings.home / "logs" / f"charthouse-{now():%Y%m}.log")
+
+
+def configure_logging(stream: TextIO | None = None, *, console: bool | None = None, file: Path | None = None) -> None:
     """Send every log of this process to `stream` (stderr): for reading on a terminal, as a JSON line otherwise.
 
-    Libraries are heard from WARNING on, and pass the redactor as well.
+    With `file` they go there, as JSON, and to `stream` where it cannot be written. Libraries are heard from WARNING on,
+    and pass the redactor as well.
     """
     stream = stream or sys.stderr
     if console is None:
@@ -135,14 +149,42 @@ def configure_logging(stream: TextIO | None = None, *, console: bool | None = No
     renderer: Any = structlog.processors.JSONRenderer(sort_keys=True)
     if console:  # rich knows of NO_COLOR and of terminals without colour
         renderer = structlog.dev.ConsoleRenderer(colors=Console(file=stream).color_system is not None)
-    handler = logging.StreamHandler(stream)
+    handler: logging.Handler = logging.StreamHandler(stream)
     handler.setFormatter(_Formatter(renderer))
+    if file is not None:
+        handler = _File(file, handler)
+        handler.setFormatter(_Formatter(structlog.processors.JSONRenderer(sort_keys=True)))
     root = logging.getLogger()
     for old in [known for known in root.handlers if isinstance(known.formatter, _Formatter)]:
         root.removeHandler(old)
     root.addHandler(handler)
     root.setLevel(logging.WARNING)
     logging.getLogger("charthouse").setLevel(get_settings().log_level.upper())
+
+
+class _File(logging.FileHandler):
+    """A file for its owner alone, opened by the first line: a command that says nothing leaves none."""
+
+    def __init__(self, file: Path, instead: logging.Handler) -> None:
+        super().__init__(file, encoding="utf-8", delay=True)
+        self._instead: logging.Handler | None = None
+        self._fallback = instead
+
+    def _open(self) -> TextIOWrapper:
+        descriptor = os.open(self.baseFilename, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        return os.fdopen(descriptor, "a", encoding="utf-8")
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one line; where there is no such folder, or it may not be written, by the other handler."""
+        if self.stream is None and self._instead is None:
+            try:
+                self.stream = self._open()
+            except OSError:
+                self._instead = self._fallback
+        if self._instead is not None:
+            self._instead.emit(record)
+        else:
+            super().emit(record)
 
 
 class _Formatter(logging.Formatter):

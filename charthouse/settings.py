@@ -196,6 +196,11 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="The least that our own logs say."
     )
+    log_file: str = Field(
+        default="",
+        description="Where commands and `charthouse serve` log, as lines of JSON; - for the error output; empty = "
+        "home/logs/charthouse-YYYYMM.log.",
+    )
     crash_at: str = Field(
         default="", description="Crash tests only: the named fault point at which the process kills itself."
     )

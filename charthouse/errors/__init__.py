@@ -63,7 +63,8 @@ class CharthouseError(Exception):
         """Code, what, where and what to do, on one line."""
         head = f"{self.code} {self.entry.title}"
         detail = " · ".join(part for part in (self.where, self.what) if part)
-        return f"{head}{': ' + detail if detail else ''}. {self.entry.mend}"
+        said = f"{head}{': ' + detail if detail else ''}"
+        return f"{said}{'' if said[-1] in '.!?' else '.'} {self.entry.mend}"
 
 
 class SetupError(CharthouseError):

@@ -18,7 +18,7 @@ CODES = (
     ErrorCode(
         "CH504",
         "The vault lacks what has been read",
-        "Restore the vault that belongs to the state, or run: charthouse refetch; the next night then asks for "
+        "Restore the vault that belongs to the state, or run: charthouse refetch --yes; the next night then asks for "
         "everything again.",
         final=True,
     ),

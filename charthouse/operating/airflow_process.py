@@ -63,7 +63,8 @@ def environment(port: int | None = None) -> dict[str, str]:
         "AIRFLOW__API__PORT": str(port or 0),
         "AIRFLOW__API__BASE_URL": web,
         "AIRFLOW__API__SECRET_KEY": _kept_secret("api-secret.key"),
-        "AIRFLOW__API_AUTH__JWT_SECRET": _kept_secret("jwt.key"),
+        # Airflow signs with HS512: a shorter secret than its digest is warned of (RFC 7518 §3.2).
+        "AIRFLOW__API_AUTH__JWT_SECRET": _kept_secret("jwt.key", 64),
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{folder / 'airflow.db'}?timeout={LOCK_SECONDS}",
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(settings.home / "logs" / "airflow"),
         # Free ports, so that two homes run side by side.
@@ -75,6 +76,8 @@ def environment(port: int | None = None) -> dict[str, str]:
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "60",
         "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
         "GX_ANALYTICS_ENABLED": "false",
+        # Nobody draws DAGs on a terminal; an operator's own choice goes before it.
+        "PYTHONWARNINGS": os.environ.get("PYTHONWARNINGS", "ignore:Could not import graphviz"),
     }
 
 
@@ -172,10 +175,10 @@ def _passwords() -> Path:
     return file
 
 
-def _kept_secret(name: str) -> str:
+def _kept_secret(name: str, size: int = 32) -> str:
     file = get_settings().home / "keys" / f"airflow-{name}"
     if not file.exists():
-        _write_private(file, base64.urlsafe_b64encode(secrets.token_bytes(32)))
+        _write_private(file, base64.urlsafe_b64encode(secrets.token_bytes(size)))
     return file.read_text()
 
 

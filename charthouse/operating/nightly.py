@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
     from charthouse.sync.auditor import Auditor
 
-GENERATED = "generated"
 DEFAULT_PEOPLE, DEFAULT_SEED = 25, 1
 WATCH_SECONDS = 0.2
 MOST_PLACES = 5
@@ -59,7 +58,7 @@ def run_night(source: Path | None, people: int, seed: int) -> int:
         log = folder / "logs" / f"nightly-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.log"
         # It loads while the source is read, long before there is anything to audit.
         warm = stack.enter_context(auditor.started(stack.enter_context(log.open("ab"))))
-        provider = sandbox_process.provider_of(source) if source else GENERATED
+        provider = sandbox_process.provider_of(source) if source else sandbox_process.GENERATED
         # Airflow's first migration takes longer than everything else before the fetch.
         ready = aside.submit(airflow_process.make_ready, log)
         reads = f"reading {escape(sandbox_process.printable(source))}" if source else f"{people} people"

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 REDIRECT_URI = "http://127.0.0.1/charthouse/callback"
 STORES = "*.sqlite"
+GENERATED = "generated"
+"""The provider of made-up people."""
 NO_RESOURCES = 2
 """The exit code by which the sandbox says that a folder holds nothing it can serve."""
 
@@ -174,7 +176,7 @@ def link_everyone(sandbox: Sandbox, provider: str, on_linked: Callable[[], None]
     """
     base = sandbox.bases[provider]
     with session() as state:
-        providers.register_provider(state, slug=provider, name=f"Sandbox: {provider}", fhir_base_url=base)
+        providers.register_provider(state, slug=provider, name=_called(provider), fhir_base_url=base, actor="sync")
         linked = links.linked_patients(state, provider)
     new = 0
     missing = [said["patient"] for said in sandbox.ask(provider, "people") if said["patient"] not in linked]
@@ -186,15 +188,20 @@ def link_everyone(sandbox: Sandbox, provider: str, on_linked: Callable[[], None]
             base, login_hint=patient, client=Client(get_settings().client_id), redirect_uri=REDIRECT_URI
         )
         with session() as state:
-            person = people.create_person(state)
+            person = people.create_person(state, actor="sync")
             link = links.start_link(
-                state, person.person_key, provider, "direct", patient_id=tokens.patient, actor="operator"
+                state, person.person_key, provider, "direct", patient_id=tokens.patient, actor="sync"
             )
             credentials.store_tokens(state, link.id, tokens)
             mailroom.give_address(state, person.person_key)
         new += 1
         on_linked()
     return Linked(new, tuple(sorted(left_out)))
+
+
+def _called(provider: str) -> str:
+    """What people read as the name of a provider that the sandbox plays."""
+    return "Sandbox Clinic" if provider == GENERATED else f"Sandbox Clinic ({provider})"
 
 
 def _gone(provider: str, patients: Sequence[str]) -> set[str]:

@@ -11,6 +11,7 @@ import uvicorn
 from charthouse.api import MOUNT
 from charthouse.api.app import make_server_app
 from charthouse.errors import SetupError
+from charthouse.log import log_file
 from charthouse.settings import get_settings
 from charthouse.state import session
 
@@ -38,6 +39,7 @@ def serve(host: str, port: int | None) -> None:
     typer.echo(f"Document:  {at}{MOUNT}/openapi.json")
     if settings.public_url != at:
         typer.echo(f"Browsers:  {settings.public_url}{MOUNT}")
+    typer.echo(f"Log:       {log_file(settings) or 'the error output'}")
     typer.echo("A token for trying: charthouse tokens issue --operator. Ctrl-C stops it.")
     config = uvicorn.Config(
         app,

@@ -15,7 +15,7 @@ import typer
 from charthouse.api import MOUNT
 from charthouse.errors import SetupError
 from charthouse.operating import airflow_process, home, sandbox_process
-from charthouse.operating.nightly import DEFAULT_PEOPLE, DEFAULT_SEED, GENERATED
+from charthouse.operating.nightly import DEFAULT_PEOPLE, DEFAULT_SEED
 from charthouse.operating.terminal import console, step, stop_as_by_ctrl_c
 from charthouse.settings import get_settings
 
@@ -39,7 +39,7 @@ def run_airflow() -> None:
             folder = home.prepare()
         if not sandbox_process.known_providers():
             with step(out, f"Sandbox provider: {DEFAULT_PEOPLE} people"):
-                sandbox_process.generate(DEFAULT_PEOPLE, DEFAULT_SEED, GENERATED)
+                sandbox_process.generate(DEFAULT_PEOPLE, DEFAULT_SEED, sandbox_process.GENERATED)
         names = sandbox_process.known_providers()
         log = folder / "logs" / "airflow.log"
         with sandbox_process.serving(names) as sandbox:

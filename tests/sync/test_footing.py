@@ -43,7 +43,7 @@ def refused_and_mended(house: House) -> dict[str, Any]:
     assert not found.healthy
     assert "charthouse refetch" in found.mend
 
-    done = house.charthouse("refetch")
+    done = house.charthouse("refetch", "--yes")
     assert done.returncode == 0, done.stderr
     assert vault_finding().healthy
     whole = house.night()
@@ -88,7 +88,7 @@ def test_an_emptied_vault_is_noticed(house: House, deed: str) -> None:
     done = house.charthouse("nightly")
     assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
     assert done.stderr.startswith("CH504 ")
-    assert house.charthouse("refetch").returncode == 0
+    assert house.charthouse("refetch", "--yes").returncode == 0
     assert house.night() == before
 
 
@@ -106,7 +106,7 @@ def test_a_vault_that_goes_in_the_middle_of_a_night_takes_no_more(house: House) 
     with pytest.raises(LakeError, match="CH504"):
         plan_build(f"night-{house.nights}")
 
-    assert house.charthouse("refetch").returncode == 0
+    assert house.charthouse("refetch", "--yes").returncode == 0
     assert not [file for name in ("landing", "staging") for file in (house.home / name).rglob("*") if file.is_file()]
     assert len(house.night()["rows"]) == 5, "what had been fetched on the old footing is not stored on the new one"
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import sys
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path  # noqa: TC003 - typer reads the annotations
 from typing import Annotated
 
 import typer
 
 from charthouse.errors import CharthouseError, SetupError, catalogue, catalogue_markdown
-from charthouse.log import configure_logging
+from charthouse.log import configure_logging, log_file
 from charthouse.operating.cli import (
     audit,
     consents,
@@ -64,6 +66,21 @@ app.command("verify")(export.verify)
 
 # EACCES and EPERM are PermissionError, of whatever number.
 UNWRITABLE = frozenset({errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOSPC, errno.EDQUOT})
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"charthouse {version('charthouse')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    told: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Gathers medical records from healthcare providers, checks them, and lays them out as tables."""
 
 
 @app.command()
@@ -172,7 +189,7 @@ def doctor(as_json: AsJson = False) -> None:
 
 
 @app.command()
-def refetch() -> None:
+def refetch(yes: erasing.Yes = False) -> None:
     """Forget how far providers have been read: the next night asks for everything, and builds everyone again.
 
     For a vault that was lost, or restored from an older backup. No run may be at work. Nothing that is stored or
@@ -180,6 +197,8 @@ def refetch() -> None:
     """
     from charthouse.operating.home import held
     from charthouse.sync.footing import refetch as forget
+
+    erasing.sure(yes, "It asks every provider for everything again.", "refetch")
 
     with held():
         typer.echo(f"the next night asks for everything again: {forget():,} links")
@@ -247,8 +266,9 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a terminal that knows no UTF-8 loses a character, not the answer
+    os.umask(0o077)  # whatever we and our processes write is of people: for its owner alone
     try:
-        configure_logging()
+        configure_logging(file=log_file())
         app()
     except CharthouseError as error:
         typer.echo(str(error), err=True)

@@ -29,7 +29,7 @@ def erase(
     from charthouse.privacy import requests, subjects
     from charthouse.state import session, tombstones
 
-    _sure(yes)
+    sure(yes, "It erases everything about the person, and nobody can bring it back.", f"erase {person}")
     if begun := subjects.begun_of(person):
         _work(begun)
         return
@@ -46,7 +46,7 @@ def delete_link(link: LinkId, yes: Yes = False) -> None:
     from charthouse.privacy import requests
     from charthouse.state import session
 
-    _sure(yes)
+    sure(yes, "It deletes what came by the link, and nobody can bring it back.", f"delete-link {link}")
     with session() as state:
         asked = requests.ask_deletion(state, link, actor="operator")
     _work(asked.request_id)
@@ -126,9 +126,11 @@ def _is_there(person_key: str) -> bool:
         return state.get(Person, person_key) is not None
 
 
-def _sure(yes: bool) -> None:
+def sure(yes: bool, what: str, command: str) -> None:
+    """Do nothing without --yes: say what would be done, and how to say so."""
     if not yes:
-        raise typer.BadParameter("what is erased cannot be brought back; say --yes", param_hint="--yes")
+        typer.echo(f"Nothing was done. {what} If that is meant: charthouse {command} --yes", err=True)
+        raise typer.Exit(2)
 
 
 def settings_with_mails() -> Settings:

@@ -72,7 +72,12 @@ def verify(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check an export or a receipt with the public key alone. Exit code 1 names what was changed, removed or added."""
+    """Check an export or a receipt with the public key alone. Exit code 1 names what was changed, removed or added.
+
+    The public keys come from the service: charthouse keys public > keys.json, or GET /receipts.jwks.json. Without
+    --keys an export is checked with the key inside it, which shows that it is whole, and not from whom; a receipt with
+    those of this home.
+    """
     from charthouse.errors import CATALOGUE, PrivacyError
     from charthouse.privacy.export.check import check, key_set
 
@@ -117,7 +122,9 @@ def _tell(checked: Checked) -> None:
     typer.echo(f"whole: {checked.files:,} files, {checked.size:,} bytes, made at {checked.made_at}")
     typer.echo(f"signed with the key {checked.kid}")
     if checked.own_keys:
-        typer.echo("That key came with the export. Compare its id with the service's, or name its keys with --keys.")
+        typer.echo("That key came with the export: it is whole, but whoever changed it could have signed it anew.")
+        typer.echo("To know from whom it is, get the service's own keys (charthouse keys public > keys.json, or")
+        typer.echo("GET /receipts.jwks.json) and say: --keys keys.json")
 
 
 def _is_receipt(file: Path) -> bool:

@@ -37,13 +37,20 @@ def restore(
     replace: Annotated[bool, typer.Option(help="Put away what stands in this home.")] = False,
 ) -> None:
     """Put a backup into this home. Who was erased since is erased again before anything else is done."""
+    from charthouse.errors import SetupError
     from charthouse.operating.cli.erasing import settings_with_mails
     from charthouse.operating.home import held
     from charthouse.privacy.restore import restore as put_back
     from charthouse.privacy.returning import erase_returned
 
     with held():
-        done = put_back(folder, keys, replace=replace)
+        try:
+            done = put_back(folder, keys, replace=replace)
+        except SetupError as error:
+            if error.code != "CH006" or keys is not None:
+                raise
+            told = "no key of this home opens it: name the folder of the backup's own with --keys DIR"
+            raise SetupError("CH006", where=error.where, what=told) from None
     rows = ", ".join(f"{lake} {sum(tables.values()):,} rows" for lake, tables in sorted(done.rows.items()))
     out.print(f"Restored {done.backup_id} of {done.made_at[:19]}: {done.files:,} files; {rows}", highlight=False)
     if done.tombstones:

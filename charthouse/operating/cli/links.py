@@ -63,7 +63,13 @@ def links_events(link: LinkId, as_json: AsJson = False) -> None:
 def links_disconnect(link: LinkId) -> None:
     """Take a link's access away, here and at the provider where it listens. What was read stays."""
     from charthouse.linking.disconnect import disconnect
+    from charthouse.linking.links import get_link
+    from charthouse.state import session
 
+    with session(read_only=True) as state:
+        if get_link(state, link).status == "disconnected":
+            typer.echo("it is disconnected already")
+            return
     done = disconnect(link, actor="operator")
     if done.revoked:
         typer.echo("disconnected, and revoked at the provider")

@@ -68,8 +68,12 @@ def notices_retry(notice_id: Annotated[str, typer.Argument(help="A notice or one
 
     with session() as state:
         number = retry(state, notice_id)
-        audit.record(state, "operator", "notice.retried", "notice", notice_id, {"deliveries": number})
-    typer.echo(f"to be sent again: {number:,}" if number else "nothing of it is waiting or was given up")
+        if number:
+            audit.record(state, "operator", "notice.retried", "notice", notice_id, {"deliveries": number})
+    if not number:
+        typer.echo("nothing to send again: it was sent, or is not to be sent (charthouse notices show)", err=True)
+        raise typer.Exit(1)
+    typer.echo(f"to be sent again: {number:,}")
 
 
 @app.command("send")
