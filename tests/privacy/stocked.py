@@ -78,11 +78,11 @@ def publish(folder: Path, *persons: str) -> None:
     withheld = folder / "broken.parquet"
     pq.write_table(pa.table({name: pa.array([], pa.string()) for name in ("table_name", "row_key", "rule")}), withheld)
     with open_vault(read_only=True) as connection:
+        connection.execute(f"SET memory_limit = '{2 * VECTORS}B'")
         vault.stage_current(connection, list(persons), resource_types())
         for statement in prepare("staged", others="others"):
             connection.execute(statement)
         heads = {person: head.stored_seq for person, head in vault.heads(connection).items() if person in persons}
-        connection.execute(f"SET memory_limit = '{VECTORS}B'")
         files = {table.name: folder / "rows" / table.name / "all.parquet" for table in built_tables()}
         staged = {name: f"read_parquet({quoted(str(file))})" for name, file in files.items()}
         for table in (*all_tables(), *helpers()):
