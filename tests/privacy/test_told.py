@@ -78,4 +78,4 @@ def test_a_code_is_the_same_whenever_it_is_asked_for(home: Home) -> None:
     assert erased(home.people["B"]).done
     stones = (home.path / "keys" / "tombstones.jsonl").read_text()
     assert home.people["B"] not in stones
-    assert len(stones.splitlines()) == 1 + 1 + 2, "a key, a person, two links"
+    assert len(stones.splitlines()) == 1 + 1 + 2 + 2, "a key, a person, two links, two patients"
