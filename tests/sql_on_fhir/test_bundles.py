@@ -90,6 +90,11 @@ def test_views_of_bundles_and_plain_files_are_read_as_before(tmp_path: Path) -> 
     assert run_view(bundles, tmp_path / "b.json").to_pylist() == [{"type": "transaction"}]
     (tmp_path / "lines.json").write_text("\n".join(json.dumps({"resourceType": "Patient", "id": key}) for key in "ab"))
     assert run_view(PEOPLE, tmp_path / "lines.json").num_rows == 2
+    (tmp_path / "bundles.json").write_text("\n".join([json.dumps(BUNDLE)] * 2))
+    assert run_view(bundles, tmp_path / "bundles.json").num_rows == 2
+    torn = json.dumps({"resourceType": "Bundle", "entry": [{"resource": {"resourceType": "Patient", "id": "a"}}] * 3})
+    (tmp_path / "torn.json").write_text(torn.replace('"id": "a"', '"id": 007', 1))
+    assert run_view(PEOPLE, tmp_path / "torn.json").num_rows == 2
     (tmp_path / "one.json").write_text(json.dumps({"resourceType": "Patient", "id": "a"}, indent=2))
     assert run_view(PEOPLE, tmp_path / "one.json").num_rows == 1
     (tmp_path / "broken.json.gz").write_bytes(gzip.compress(b"{}" * 999)[:20])

@@ -28,15 +28,18 @@ if TYPE_CHECKING:
 
 # What real servers write, and what the row then says beside its value: (changes, remarks).
 IMPERFECT: tuple[tuple[dict[str, Any], list[str]], ...] = (
-    ({"valueQuantity": {"value": 5.5, "comparator": "<>", "unit": "mg/dL"}}, ["lab_results.comparator_known"]),
-    ({"effectiveDateTime": "0105-03-02"}, ["lab_results.effective_possible"]),
+    (
+        {"valueQuantity": {"value": 5.5, "comparator": "<>", "unit": "mg/dL"}},
+        ["lab_results.value_comparator_known", "unknown-comparator"],
+    ),
+    ({"effectiveDateTime": "0105-03-02"}, ["lab_results.effective_start_possible"]),
     (
         {"effectiveDateTime": "9999-12-31"},
-        [f"lab_results.effective_{rule}" for rule in ("in_the_past", "not_far_ahead", "possible")],
+        [f"lab_results.effective_{rule}" for rule in ("in_the_past", "start_not_far_ahead", "start_possible")],
     ),
     ({"valueQuantity": None, "note": [{"text": "see the panel"}]}, ["lab_results.value_or_reason"]),
     ({"status": "finalized"}, ["lab_results.status_known"]),
-    ({"code": {"extension": [{"url": "urn:x", "valueString": "?"}]}}, ["lab_results.says_what"]),
+    ({"code": {"extension": [{"url": "urn:x", "valueString": "?"}]}}, ["lab_results.says_what", "names-nothing"]),
 )
 
 

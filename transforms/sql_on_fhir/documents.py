@@ -13,6 +13,8 @@ from glob import glob
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from transforms.bundles import PageError, read_page, resource_stub
 from transforms.sql_on_fhir.sources import NdjsonFiles
 
@@ -89,10 +91,28 @@ def in_lines(source: str | Path, kind: str, folder: Callable[[], Path]) -> Ndjso
 
 
 def _document(file: Path) -> bytes | None:
-    """The text of a file that is one JSON object with a resource type; None if it is not, or too large."""
+    """The text of a file that is one resource; None if it is not, or too large.
+
+    A Bundle with a broken entry is one too. Lines are not, whatever the first of them is.
+    """
     with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as stream:
         text = stream.read(LARGEST + 1).removeprefix(b"\xef\xbb\xbf")
-    return text if len(text) <= LARGEST and resource_stub(text)[0] is not None else None
+    if len(text) > LARGEST:
+        return None
+    kind, _, _ = resource_stub(text)
+    if _is_json(text):
+        return text if kind is not None else None
+    first, _, _ = text.lstrip().partition(b"\n")
+    return text if kind == "Bundle" and not _is_json(first) else None
+
+
+def _is_json(text: bytes) -> bool:
+    """Whether the text is one JSON value."""
+    try:
+        msgspec.json.decode(text, type=msgspec.Raw)
+    except (msgspec.DecodeError, RecursionError):
+        return False
+    return True
 
 
 def _matches(pattern: str) -> list[str]:
