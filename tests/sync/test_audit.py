@@ -64,7 +64,7 @@ def test_imperfect_results_are_in_the_table_and_say_so(house: House) -> None:
     assert said["status"] == "complete"
     counted: dict[str, int] = {}
     for _, remarks in IMPERFECT:
-        for rule in remarks:
+        for rule in (each for each in remarks if "." in each):  # the others are the build's own remarks
             counted[rule] = counted.get(rule, 0) + 1
     assert {row["rule"]: row["rows"] for row in said["rules"]} == counted
     assert {row["does"] for row in said["rules"]} == {"marked"}
