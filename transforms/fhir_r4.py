@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 Kind = Literal["primitive-type", "complex-type", "resource"]
 
+QUANTITIES = frozenset({"Quantity", "SimpleQuantity", "MoneyQuantity", "Age", "Count", "Distance", "Duration"})
+"""Quantity and its profiles: they have the same elements."""
+
 
 @dataclass(frozen=True, slots=True)
 class Element:

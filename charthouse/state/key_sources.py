@@ -6,8 +6,6 @@ Fernet keys, the newest first.
 
 from __future__ import annotations
 
-import os
-import secrets
 import stat
 import time
 from importlib import import_module
@@ -16,6 +14,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from cryptography.fernet import Fernet
 
 from charthouse.errors import SetupError
+from charthouse.files import put_first, sync, write_private
 from charthouse.settings import get_settings
 
 if TYPE_CHECKING:
@@ -136,32 +135,14 @@ class KeyFunction:
 def make_key(file: Path) -> None:
     """Write a new key that only this user can read. Where another process was quicker, its key stays."""
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    scratch = _written(file, [Fernet.generate_key()])
-    try:
-        os.link(scratch, file)  # unlike a rename, this never replaces a key
-    except FileExistsError:
-        pass
-    finally:
-        scratch.unlink()
+    put_first(write_private(file, _lines([Fernet.generate_key()])), file)
 
 
 def replace_keys(file: Path, keys: list[bytes]) -> None:
     """Put these keys, the newest first, in the place of those in the file: either all of them are there or none."""
-    scratch = _written(file, keys)
-    scratch.replace(file)
-    folder = os.open(file.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    write_private(file, _lines(keys)).replace(file)
+    sync(file.parent)
 
 
-def _written(file: Path, keys: list[bytes]) -> Path:
-    scratch = file.with_name(f"{file.name}.{secrets.token_hex(8)}")
-    descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        os.write(descriptor, b"".join(key + b"\n" for key in keys))
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    return scratch
+def _lines(keys: list[bytes]) -> bytes:
+    return b"".join(key + b"\n" for key in keys)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import select
 
 from charthouse.errors import PrivacyError
-from charthouse.files import sync
+from charthouse.files import put_first, sync, write_private
 from charthouse.settings import Settings, get_settings
 from charthouse.state.base import now
 from charthouse.state.locks import exclusive
@@ -113,18 +113,7 @@ def opened(settings: Settings | None = None) -> Tombstones:
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         head = json.dumps({"version": VERSION, "key": secrets.token_hex(32)}) + "\n"
-        scratch = file.with_name(f"{file.name}.{secrets.token_hex(4)}")
-        descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as out:
-            out.write(head.encode())
-            out.flush()
-            os.fsync(descriptor)
-        try:
-            os.link(scratch, file)  # unlike a rename, this never replaces a key
-        except FileExistsError:
-            pass
-        finally:
-            scratch.unlink()
+        put_first(write_private(file, head.encode()), file)
         sync(file.parent)
     return Tombstones(settings)
 

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tests.tables.raw import OF_TYPE
 from transforms.auditing import audit_staged
 from transforms.classification import classify
 from transforms.tables import prepare, tables
@@ -21,17 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
-PLAIN = {
-    "AllergyIntolerance": "allergies",
-    "Condition": "conditions",
-    "Encounter": "visits",
-    "Immunization": "vaccines",
-    "MedicationAdministration": "medications",
-    "MedicationDispense": "medications",
-    "MedicationRequest": "medications",
-    "MedicationStatement": "medications",
-    "Procedure": "procedures",
-}
 pytestmark = pytest.mark.shared_data
 
 
@@ -56,8 +46,8 @@ def counted(resources: list[dict[str, Any]]) -> Counter[str]:
     for each in resources:
         if each["resourceType"] == "Observation" and (name := classify(each, "direct").category):
             rows[name] += rows_of(each)
-        elif each["resourceType"] in PLAIN:
-            rows[PLAIN[each["resourceType"]]] += 1
+        elif each["resourceType"] in OF_TYPE:
+            rows[OF_TYPE[each["resourceType"]]] += 1
     return rows
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from transforms.tables.systems import every_address
 from transforms.values.worklists import CODES_COLUMNS, UNITS_COLUMNS, Source, unmapped_codes, unmapped_units
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def test_units_that_nobody_maps_are_counted(database: duckdb.DuckDBPyConnection,
 
 
 def test_codes_that_nobody_maps_are_counted(database: duckdb.DuckDBPyConnection, published: list[Source]) -> None:
-    found = database.execute(unmapped_codes(published))
+    found = database.execute(unmapped_codes(published, every_address()))
     assert [column[0] for column in found.description or []] == list(CODES_COLUMNS)
     assert {(row[1], *row[2:7]) for row in found.fetchall()} == {
         ("c-link", "lab_results", "5778-6", LOINC, "code-not-measured", 1),
@@ -72,7 +73,7 @@ def test_codes_that_nobody_maps_are_counted(database: duckdb.DuckDBPyConnection,
 
 
 def test_no_table_makes_an_empty_worklist(database: duckdb.DuckDBPyConnection) -> None:
-    for sql, columns in ((unmapped_units([]), UNITS_COLUMNS), (unmapped_codes([]), CODES_COLUMNS)):
+    for sql, columns in ((unmapped_units([]), UNITS_COLUMNS), (unmapped_codes([], ()), CODES_COLUMNS)):
         empty = database.execute(sql)
         assert [column[0] for column in empty.description or []] == list(columns)
         assert empty.fetchall() == []

@@ -11,6 +11,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from transforms.auditing.suites import COLUMN_SET, UNIQUE
+from transforms.values.comparators import KNOWN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -82,7 +83,6 @@ VERIFICATION = {
 }
 CRITICALITY = ("high", "low", "unable-to-assess")
 TYPE = ("allergy", "intolerance")
-COMPARATOR = ("<", "<=", ">=", ">", "ad")
 DONE = {
     "procedures": ("completed",),
     "vaccines": ("completed",),
@@ -203,7 +203,7 @@ def _codes(table: Table) -> Iterator[dict[str, Any]]:
     for column in _names(table):
         if column.endswith("_comparator"):
             words = "A bound says on which side of the number the value lies; any other sign is shown as sent."
-            yield _in_set(table, f"{column}_known", "code", column, COMPARATOR, words)
+            yield _in_set(table, f"{column}_known", "code", column, KNOWN, words)
 
 
 def _dates(table: Table) -> Iterator[dict[str, Any]]:

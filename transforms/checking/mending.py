@@ -17,7 +17,7 @@ import orjson
 
 from transforms.checking.other_versions import in_r4
 from transforms.checking.verdict import Finding
-from transforms.fhir_r4 import Element, r4
+from transforms.fhir_r4 import QUANTITIES, Element, r4
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -32,7 +32,6 @@ _INTEGER: Final = re.compile(r"-?\d+")
 _LITERAL: Final = re.compile(r"(?:#|urn:|https?://|[A-Z][A-Za-z]+[/?])\S+")
 _NUMBERS: Final = frozenset({"decimal", "integer", "positiveInt", "unsignedInt"})
 _TEXTS: Final = frozenset({"string", "markdown"})
-_QUANTITIES: Final = frozenset({"Quantity", "Age", "Count", "Distance", "Duration", "SimpleQuantity", "MoneyQuantity"})
 
 _TEXT_OF: Final = {
     "Address": "text",
@@ -219,7 +218,7 @@ def _shaped(value: Any, element: Element, kind: str) -> Any:
     if isinstance(value, str):
         return _from_text(value, element, kind)
     if not isinstance(value, dict):
-        return {"value": value} if kind in _QUANTITIES and not isinstance(value, bool) else value
+        return {"value": value} if kind in QUANTITIES and not isinstance(value, bool) else value
     if kind == "CodeableConcept":
         if isinstance(value.get("concept"), dict):
             return value["concept"]
@@ -244,7 +243,7 @@ def _from_text(value: str, element: Element, kind: str) -> Any:
     system, codes = _CODED.get((element.owner, element.path), ("", set[str]()))
     if value in codes:
         return {"coding": [{"system": _TERMINOLOGY + system, "code": value}]}
-    if kind in _QUANTITIES and _NUMBER.fullmatch(value):
+    if kind in QUANTITIES and _NUMBER.fullmatch(value):
         return {"value": value}
     name = _TEXT_OF.get(kind)
     return {name: value} if name and value.strip() else value

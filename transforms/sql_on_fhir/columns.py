@@ -52,13 +52,7 @@ class Columns:
         if value.type is not None and not _converts(value, kind):
             raise ExpressionFault("CH304", 0, f"the path gives {value.label}, the column is declared {kind}")
         sql_type = column.sql_type or SQL_TYPES[kind]
-        warning = None
-        if value.many and not column.collection:
-            warning = "the path may give several values, at which the run ends: use first(), or collection: true"
-        self.outputs.setdefault(
-            column.name, OutputColumn(column.name, kind, sql_type, column.collection, column.description, warning)
-        )
-        self.outputs_agree(column, sql_type)
+        self.enter(column, kind, sql_type, several=value.many)
         if value.type is None:
             return f"CAST([] AS {sql_type}[])" if column.collection else f"CAST(NULL AS {sql_type})"
         if not column.collection:
@@ -84,10 +78,7 @@ class Columns:
         if value.family == "decimal":
             self.shop.texts.add(json_name)
             self.shop.exact = True
-        self.outputs.setdefault(
-            column.name, OutputColumn(column.name, "string", "VARCHAR", column.collection, column.description)
-        )
-        self.outputs_agree(column, "VARCHAR")
+        self.enter(column, "string", "VARCHAR", several=False)
         found = self.shop.descend(parent, json_name, many=many)
         if not column.collection:
             return self.shop.one(found).single()
@@ -101,13 +92,7 @@ class Columns:
         if not parts or value.shape is None:
             raise ExpressionFault("CH304", 0, f"the path gives {value.label}, of which a column cannot be made")
         sql_type = struct_type(parts)
-        warning = None
-        if value.many and not column.collection:
-            warning = "the path may give several values, at which the run ends: use first(), or collection: true"
-        self.outputs.setdefault(
-            column.name, OutputColumn(column.name, kind, sql_type, column.collection, column.description, warning)
-        )
-        self.outputs_agree(column, sql_type)
+        self.enter(column, kind, sql_type, several=value.many)
         declare(self.shop, value.shape, parts)
         if not column.collection:
             return struct(self.shop, self.shop.one(value).single(), value.shape, parts)
@@ -122,9 +107,13 @@ class Columns:
         kept = self.shop.fresh()
         return f"coalesce(list_filter({listed}, lambda {kept}: {kept} IS NOT NULL), [])"
 
-    def outputs_agree(self, column: Column, sql_type: str) -> None:
-        """Refuse branches of a union that give a column different types."""
-        known = self.outputs[column.name]
+    def enter(self, column: Column, kind: str, sql_type: str, *, several: bool) -> None:
+        """Enter a column, or refuse branches of a union that give it different types."""
+        warning = None
+        if several and not column.collection:
+            warning = "the path may give several values, at which the run ends: use first(), or collection: true"
+        entered = OutputColumn(column.name, kind, sql_type, column.collection, column.description, warning)
+        known = self.outputs.setdefault(column.name, entered)
         if known.sql_type != sql_type or known.collection != column.collection:
             raise ViewError("CH308", column.at, message=f"{column.name} is {known.sql_type} in another branch")
 

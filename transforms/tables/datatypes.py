@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from transforms.fhir_r4 import r4
+from transforms.fhir_r4 import QUANTITIES, r4
 from transforms.sql_on_fhir.parts import parts_of
 from transforms.sql_on_fhir.values import FAMILY, Type
 from transforms.tables import text as sql
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from transforms.sql_on_fhir.parts import Part
 
-QUANTITIES = frozenset({"Quantity", "SimpleQuantity", "MoneyQuantity", "Age", "Count", "Distance", "Duration"})
 CODINGS = "STRUCT(system VARCHAR, version VARCHAR, code VARCHAR, display VARCHAR, user_selected BOOLEAN)[]"
 
 

@@ -75,16 +75,14 @@ def helpers() -> tuple[Helper, ...]:
             "Unmapped codes",
             "Codes that name rows in no known system, and measured LOINC codes without a canonical unit.",
             _columns(worklists.CODES_COLUMNS),
-            lambda rows: (
-                worklists.unmapped_codes(_sources(rows), every_address()) if rows else _none(worklists.CODES_COLUMNS)
-            ),
+            lambda rows: worklists.unmapped_codes(_sources(rows), every_address()),
         ),
         Helper(
             "unmapped_units",
             "Unmapped units",
             "Units of numbers in a spelling that is not known, or in which what is measured does not come.",
             _columns(worklists.UNITS_COLUMNS),
-            lambda rows: worklists.unmapped_units(_sources(rows)) if rows else _none(worklists.UNITS_COLUMNS),
+            lambda rows: worklists.unmapped_units(_sources(rows)),
         ),
     )
 
@@ -110,12 +108,6 @@ def _additional() -> str:
 
 def _columns(declared: Mapping[str, str]) -> tuple[Column, ...]:
     return tuple(_PERSON.get(name) or Column(name, kind, _ABOUT[name]) for name, kind in declared.items())
-
-
-def _none(columns: Mapping[str, str]) -> str:
-    """No row, in these columns."""
-    listed = ", ".join(f"CAST(NULL AS {kind}) AS {name}" for name, kind in columns.items())
-    return f"SELECT {listed} WHERE false"
 
 
 def _sources(rows: Mapping[str, str]) -> list[worklists.Source]:

@@ -5,8 +5,8 @@
 - `named`: what can be pointed at, by key: what it is called, the concept of a Medication, the start of an Encounter.
 - `references_of`: for each resource, the references in it that name one of those.
 - `classified`: the category of each resource, and the rule that says so (`transforms.classification`).
-- `resources`: the resources with both.
-- `observed`: the Observations that belong to a category.
+- `resources`: the resources with their references.
+- `observed`: the Observations that belong to a category, with it.
 """
 
 from __future__ import annotations
@@ -27,16 +27,14 @@ NAMED = "named"
 RESOURCES = "resources"
 OBSERVED = "observed"
 CATEGORY = "mapped_category"
-"""The column of `resources` that names the category."""
+"""The column of `observed` that names the category."""
 CLASSIFIED = "classified"
 """Every resource's category and the rule that says so."""
 _REFS = "references_of"
 _TARGETS = "named_targets"
 
 NO_LINKS = "(SELECT NULL::VARCHAR AS link_id, NULL::VARCHAR AS provider, NULL::VARCHAR AS route)"
-_NOTHING = "(SELECT NULL::VARCHAR AS link_id, NULL::VARCHAR AS resource_type, NULL::VARCHAR AS resource_id)"
-NO_MENDED = _NOTHING
-NO_OTHERS = f"(FROM {_NOTHING} WHERE false)"
+NO_KEYS = "(SELECT NULL::VARCHAR AS link_id, NULL::VARCHAR AS resource_type, NULL::VARCHAR AS resource_id WHERE false)"
 CARRIED = (
     "person_key",
     "link_id",
@@ -60,7 +58,7 @@ _CONCEPT = Type.of("CodeableConcept")
 CONCEPT_TYPE = struct_type(parts_of(_CONCEPT))
 
 
-def prepare(source: str, *, links: str = NO_LINKS, mended: str = NO_MENDED, others: str = NO_OTHERS) -> tuple[str, ...]:
+def prepare(source: str, *, links: str = NO_LINKS, mended: str = NO_KEYS, others: str = NO_KEYS) -> tuple[str, ...]:
     """The statements, to be run in their order.
 
     Args:
@@ -76,13 +74,13 @@ def prepare(source: str, *, links: str = NO_LINKS, mended: str = NO_MENDED, othe
         f"CREATE OR REPLACE TABLE {CLASSIFIED} AS\n{_classified(source, links, others)}",
         f"CREATE OR REPLACE VIEW {RESOURCES} AS\n"
         "SELECT source.*, origin.provider AS link_provider, origin.route AS link_route, found.refs AS refs,"
-        f" sorted.category AS {CATEGORY}, mended.resource_id IS NOT NULL AS is_mended\n"
+        " mended.resource_id IS NOT NULL AS is_mended\n"
         f"FROM {source} AS source LEFT JOIN {_REFS} AS found ON found.nth = source.rowid\n"
-        f"LEFT JOIN {CLASSIFIED} AS sorted USING (link_id, resource_type, resource_id)\n"
         f"LEFT JOIN {mended} AS mended USING (link_id, resource_type, resource_id)\n"
         f"LEFT JOIN {links} AS origin ON origin.link_id = source.link_id",
-        f"CREATE OR REPLACE VIEW {OBSERVED} AS"
-        f" FROM {RESOURCES} WHERE {CATEGORY} IS NOT NULL AND resource_type = 'Observation'",
+        f"CREATE OR REPLACE VIEW {OBSERVED} AS SELECT {RESOURCES}.*, category AS {CATEGORY} FROM {RESOURCES}\n"
+        f"JOIN {CLASSIFIED} USING (link_id, resource_type, resource_id)\n"
+        "WHERE category IS NOT NULL AND resource_type = 'Observation'",
     )
 
 

@@ -8,6 +8,7 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
+from transforms.ids import PERMITTED
 from transforms.sql_on_fhir import SqlRelation, compile_view
 from transforms.sql_on_fhir.parts import parts_of, struct_type
 from transforms.sql_on_fhir.values import FAMILY
@@ -135,7 +136,7 @@ class _Row:
         for resource in resources or self.declaration.resources:
             for declared in self.declaration.declared:
                 for column in view_columns(declared, resource):
-                    item = "VARCHAR" if column.type in FAMILY else struct_type(parts_of(_kind(column)))
+                    item = "VARCHAR" if column.type in FAMILY else struct_type(parts_of(column.within))
                     kind = f"{item}[]" if column.many else item
                     if found.setdefault(column.name, kind) != kind:
                         raise TableError(f"{self.declaration.name}: {column.name} has two types")
@@ -179,7 +180,7 @@ class _Row:
         }
         codings = f"{concept}.coding"
         words = code["code_text"].sql
-        if "drug_display" in self.looked_up_names():
+        if "Reference" in self.kinds(declaration.common["code"]):
             words = f"coalesce({words}, {self.drug_display()})"
         words = writer.let(words)
         status, status_codings = self.status("status")
@@ -194,7 +195,7 @@ class _Row:
         if declaration.name != "visits":
             writer.remark("names-nothing", f"({nothing})")
         writer.remark("mended-shape", "is_mended")
-        writer.remark("unusual-id", r"(NOT regexp_full_match(resource_id, '[A-Za-z0-9\-.]{1,64}'))")
+        writer.remark("unusual-id", f"(NOT regexp_full_match(resource_id, '{PERMITTED}'))")
         own = [*self.system_columns(codings), *dated]
         own += [each for declared in declaration.columns for each in self.own(declared)]
         if rows:
@@ -281,7 +282,7 @@ class _Row:
         """The columns of an element that is the table's own."""
         kinds = self.kinds(declared)
         within = next(
-            (_kind(each) for found in declared.alternatives.values() for alternative in found for each in alternative),
+            (each.within for found in declared.alternatives.values() for alternative in found for each in alternative),
             None,
         )
         if declared.first_row_only:
@@ -442,10 +443,6 @@ class _Row:
             return self.writer.let(f"CASE WHEN {said} THEN {own} ELSE drug_concept END")
         (expression, *_) = kinds.values()
         return self.writer.let(first_concept(expression)) if declared.many else expression
-
-    def looked_up_names(self) -> set[str]:
-        """What of the looked up is there."""
-        return {"drug_display"} if any("drug_name" in each for each in self.looked_up) else set()
 
     def drug_display(self) -> str:
         """What a medication that is pointed at is called."""
@@ -617,10 +614,6 @@ def _bounds(kinds: dict[str, str]) -> tuple[list[str], list[str]]:
             starts += [f"{each}.event[1]", f"{bounds}.start"]
             ends += [f"CASE WHEN len({each}.event) > 1 THEN {each}.event[-1] END", f'{bounds}."end"']
     return starts, ends
-
-
-def _kind(column: Any) -> Any:
-    return column.within
 
 
 @cache

@@ -7,7 +7,7 @@ from functools import cache
 
 from transforms.tables import references
 from transforms.tables.declaration import Declaration, read_declarations
-from transforms.tables.references import CATEGORY, NAMED_TYPES, NO_LINKS, NO_MENDED, NO_OTHERS, RESOURCES
+from transforms.tables.references import CATEGORY, NAMED_TYPES, NO_KEYS, NO_LINKS, OBSERVED, RESOURCES
 from transforms.tables.relation import Column, Relation
 from transforms.tables.statement import OBSERVATIONS, columns_of, observations_sql, select_sql
 from transforms.tables.text import literal
@@ -32,9 +32,10 @@ class Table(Relation):
 
     def has_rows_sql(self) -> str:
         """A query of one boolean: whether any resource makes rows of this table, over what `prepare` made."""
+        if self.declaration.category:
+            return f"SELECT EXISTS (FROM {OBSERVED} WHERE {CATEGORY} = {literal(self.declaration.category)})"
         kinds = ", ".join(map(literal, self.resource_types))
-        own = f" AND {CATEGORY} = {literal(self.declaration.category)}" if self.declaration.category else ""
-        return f"SELECT EXISTS (SELECT 1 FROM {RESOURCES} WHERE resource_type IN ({kinds}){own})"
+        return f"SELECT EXISTS (FROM {RESOURCES} WHERE resource_type IN ({kinds}))"
 
     def select_sql(self) -> str:
         """The whole SELECT: exactly the table's columns, in order, over what `prepare` made."""
@@ -62,7 +63,7 @@ def table(name: str) -> Table:
     return {each.name: each for each in all_tables()}[name]
 
 
-def prepare(source: str, *, links: str = NO_LINKS, mended: str = NO_MENDED, others: str = NO_OTHERS) -> tuple[str, ...]:
+def prepare(source: str, *, links: str = NO_LINKS, mended: str = NO_KEYS, others: str = NO_KEYS) -> tuple[str, ...]:
     """The statements that the tables' SELECTs need to have been run, in their order.
 
     The last makes the rows of all Observations; only tables `of_observations` need that one.

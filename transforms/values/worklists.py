@@ -41,15 +41,6 @@ REASONS: Final[dict[str, str]] = {
     CODE_NOT_MEASURED: "A LOINC code with a numeric value has no canonical unit yet (schemas/units/analytes.json).",
 }
 
-PREFERRED: Final = (
-    LOINC,
-    "http://snomed.info/sct",
-    "http://www.nlm.nih.gov/research/umls/rxnorm",
-    "http://hl7.org/fhir/sid/cvx",
-    "http://hl7.org/fhir/sid/icd-10-cm",
-    "http://www.ama-assn.org/go/cpt",
-)
-
 UNITS_COLUMNS: Final[dict[str, str]] = {
     "person_key": "VARCHAR",
     "link_id": "VARCHAR",
@@ -119,9 +110,10 @@ def unmapped_units(sources: Sequence[Source]) -> str:
     )
 
 
-def unmapped_codes(sources: Sequence[Source], preferred: Sequence[str] = PREFERRED) -> str:
+def unmapped_codes(sources: Sequence[Source], preferred: Sequence[str]) -> str:
     """The worklist of codes: rows that no preferred system names, and LOINC codes of numbers without a canonical unit.
 
+    `preferred` are the addresses of the systems that count as known (`schemas/systems.json`).
     Needs the relations of `transforms.values.units`.
     """
     if not sources:
