@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from transforms.bundles import resource_stub
+from transforms.bundles import references, resource_stub
 from transforms.checking.ownership import compartment, patients_at
 from transforms.fhir_r4 import r4
 
@@ -23,6 +23,8 @@ _DELETED: Final = re.compile(r"(?:.*/)?([A-Z][A-Za-z]{1,63})/([^/?#\s]+)(?:/_his
 _HEAD: Final = b'{"resourceType":"Bundle","type":"searchset","entry":['
 _TAIL: Final = b"]}"
 
+BY_TARGET: Final = "Provenance"
+"""The type that is of whoever its targets are of, and need not name the person."""
 OF_SEVERAL: Final = frozenset({"Group"})
 """Types that list people beside each other: whoever reads one reads of the others."""
 
@@ -66,6 +68,16 @@ def owners(line: bytes, patients: Collection[str], bases: Sequence[str]) -> set[
     if not isinstance(resource, dict) or kind not in r4().resources:
         return set()
     return candidates & patients_at(resource, compartment(kind).subject, bases)
+
+
+def targets(line: bytes, bases: Sequence[str]) -> set[str]:
+    """What a Provenance is about, as `Type/id`: it is whose that is. Empty for what cannot be read."""
+    try:
+        resource = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return set()
+    about = {"target": resource.get("target")} if isinstance(resource, dict) else {}
+    return set().union(*(references(orjson.dumps(about), base) for base in bases or ("",)))
 
 
 def is_whole(line: bytes) -> bool:

@@ -8,9 +8,10 @@ task of Airflow gives its slot back meanwhile.
 from __future__ import annotations
 
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from charthouse import faults
@@ -267,20 +268,14 @@ class _BatchExport:
         ]
         gone: set[tuple[str, str]] = set()
         spoilt = False
-        with ThreadPoolExecutor(self._settings.bulk_threads, "export") as pool:
-            futures = [pool.submit(self._read_one, job, place, file) for place, file in todo]
-            try:
-                for file in manifest.files:
-                    if file.kind == "deleted":
-                        pairs = self._read_deleted(job, file)
-                        gone |= pairs or set()
-                        spoilt = spoilt or pairs is None
-                for future in futures:
-                    self.folder.note(future.result())
-                    faults.point("export.file")
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
+        for file in manifest.files:
+            if file.kind == "deleted":
+                pairs = self._read_deleted(job, file)
+                gone |= pairs or set()
+                spoilt = spoilt or pairs is None
+        # Whose a Provenance is, is known when its targets are there.
+        for last in (False, True):
+            self._read_some(job, [one for one in todo if (one[1].type == ndjson.BY_TARGET) is last])
         self.folder.write_gone(number, self._whose(gone))
         if spoilt:
             place = NUMBERS * number + len(manifest.files)
@@ -290,10 +285,26 @@ class _BatchExport:
         size, milliseconds = sum(record.bytes for record in records), int((time.monotonic() - began) * 1000)
         self._log(job.id).exported(len(records), sum(record.lines for record in records), size, milliseconds)
 
+    def _read_some(self, job: Job, todo: Sequence[tuple[int, ExportFile]]) -> None:
+        """Read files side by side; each is noted when it has landed."""
+        with ThreadPoolExecutor(self._settings.bulk_threads, "export") as pool:
+            futures = [pool.submit(self._read_one, job, place, file) for place, file in todo]
+            try:
+                for future in as_completed(futures):
+                    self.folder.note(future.result())
+                    faults.point("export.file")
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+
     def _read_one(self, job: Job, number: int, file: ExportFile) -> FileRecord:
         """One file, read whole and landed; or the account of why not. A short one is read twice."""
         bases = (self._export.base_url, self._export.fhir_base_url)
-        sink = Outcomes() if file.kind == "error" else Sorter(self.folder, self.shared, file, number, bases)
+        sink = (
+            Outcomes()
+            if file.kind == "error"
+            else Sorter(self.folder, self.shared, file, number, bases, partial(self._held_before, job))
+        )
         received, code = self._received(job, file, sink)
         if code is None and received is not None and _is_short(file, received):
             received, code = self._received(job, file, sink)
@@ -347,6 +358,17 @@ class _BatchExport:
 
     def _is_over(self) -> bool:
         return time.monotonic() - self._began > self._settings.fetch_time_max
+
+    def _held_before(self, job: Job, keys: set[str]) -> dict[str, set[str]]:
+        """The links for which earlier nights brought resources (`Type/id`); an export of everything brings its own."""
+        if job.request.since is None or not keys:
+            return {}
+        pairs = {(kind, name) for kind, _, name in (key.partition("/") for key in keys)}
+        found: dict[str, set[str]] = {}
+        for link_id, held in self._whose(pairs).items():
+            for kind, name in held:
+                found.setdefault(f"{kind}/{name}", set()).add(link_id)
+        return found
 
     def _whose(self, gone: set[tuple[str, str]]) -> dict[str, set[tuple[str, str]]]:
         """Of what is deleted, that which the vault holds of these links. The rest is nobody's we know."""

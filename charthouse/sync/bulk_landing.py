@@ -26,7 +26,7 @@ from transforms.bundles import resource_stub
 from transforms.checking.outcomes import issue_counts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from charthouse.linking.links import LinkWork
@@ -150,16 +150,20 @@ def read_gone(folder: Path) -> set[tuple[str, str]]:
 
 
 class SharedResources:
-    """What belongs to nobody, by `Type/id`, until it is known who points at it. Safe between threads."""
+    """What belongs to nobody, by `Type/id`, until it is known who points at it; and what has landed for whom.
+
+    Safe between threads.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._lock = threading.Lock()
         self._db = sqlite3.connect(folder / _SHARED, isolation_level=None, check_same_thread=False)
-        self._db.execute(
-            "PRAGMA journal_mode = OFF"
-        )  # whatever a crash spoils is read again: no journal vouches for it
-        self._db.execute("PRAGMA synchronous = OFF")
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA synchronous = NORMAL")
         self._db.execute("CREATE TABLE IF NOT EXISTS shared (key TEXT PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID")
+        self._db.execute(
+            "CREATE TABLE IF NOT EXISTS landed (key TEXT, link TEXT, PRIMARY KEY (key, link)) WITHOUT ROWID"
+        )
 
     def add(self, rows: Iterable[tuple[str, bytes]]) -> None:
         """Keep some, in place of those of the same key."""
@@ -174,6 +178,23 @@ class SharedResources:
             row = self._db.execute("SELECT body FROM shared WHERE key = ?", [key]).fetchone()
         return bytes(row[0]) if row is not None else None
 
+    def note_landed(self, rows: Iterable[tuple[str, str]]) -> None:
+        """Note which resources (`Type/id`) have landed for which link."""
+        with self._lock:
+            self._db.execute("BEGIN")
+            self._db.executemany("INSERT OR IGNORE INTO landed VALUES (?, ?)", rows)
+            self._db.execute("COMMIT")
+
+    def landed_for(self, keys: Iterable[str]) -> dict[str, set[str]]:
+        """The links for which each of these resources has landed."""
+        found: dict[str, set[str]] = {}
+        with self._lock:
+            for key in keys:
+                rows = self._db.execute("SELECT link FROM landed WHERE key = ?", [key]).fetchall()
+                if rows:
+                    found[key] = {row[0] for row in rows}
+        return found
+
     def close(self) -> None:
         """Close the file."""
         self._db.close()
@@ -183,9 +204,17 @@ class Sorter:
     """Takes the lines of one file of an export (`bulk_files.Sink`) and lands those of linked people."""
 
     def __init__(
-        self, export: ExportFolder, shared: SharedResources, file: ExportFile, number: int, bases: tuple[str, ...]
+        self,
+        export: ExportFolder,
+        shared: SharedResources,
+        file: ExportFile,
+        number: int,
+        bases: tuple[str, ...],
+        held_before: Callable[[set[str]], Mapping[str, set[str]]],
     ) -> None:
+        """`held_before`: for which links the vault holds resources (`Type/id`) that an export need not bring again."""
         self._export = export
+        self._held_before = held_before
         self._shared = shared
         self._type = file.type
         self._number = number
@@ -197,6 +226,8 @@ class Sorter:
         self._held: dict[tuple[str, str], list[bytes]] = {}
         self._size = 0
         self._nobodys: list[tuple[str, bytes]] = []
+        self._by_target: list[tuple[bytes, set[str]]] = []
+        self._landed: list[tuple[str, str]] = []
         self.lines = self.kept = self.shared = self.left_out = self.torn = self.warnings = 0
         self.failed: set[str] = set()
         self.links: dict[str, dict[str, Landed]] = {}
@@ -225,17 +256,21 @@ class Sorter:
             self.torn += 1
             self.failed.add(kind or self._type or EVERYTHING)
             return
-        if not whose:
+        if whose:
+            self._land({link for patient in whose for link in self._export.of_patient[patient]}, kind or "", name, line)
+        elif kind == ndjson.BY_TARGET:
+            self._by_target.append((line, ndjson.targets(line, self._bases)))
+            if len(self._by_target) >= _SHARED_ROWS:
+                self._follow_targets()
+        else:
             self.left_out += 1
-            return
-        self.kept += 1
-        for patient in whose:
-            for link_id in self._export.of_patient[patient]:
-                self._give(link_id, kind or "", line)
 
     def finish(self) -> None:
         """Write what is held back, and give the files their names."""
+        self._follow_targets()
         self._flush()
+        if self._landed:
+            self._shared.note_landed(self._landed)
         if self._nobodys:
             self._shared.add(self._nobodys)
             self._nobodys = []
@@ -246,6 +281,27 @@ class Sorter:
                     put(scratch_of(file), file)
                 except FileNotFoundError:  # its person, or the link alone, was erased meanwhile
                     self.links.pop(link_id, None)
+
+    def _land(self, links: set[str], kind: str, name: str | None, line: bytes) -> None:
+        self.kept += 1
+        for link_id in links:
+            self._give(link_id, kind, line)
+            if name is not None:
+                self._landed.append((f"{kind}/{name}", link_id))
+
+    def _follow_targets(self) -> None:
+        """Land what is of whoever its targets are of; the rest is others'."""
+        waiting, self._by_target = self._by_target, []
+        named = {key for _, keys in waiting for key in keys}
+        of_key = {key: set(links) for key, links in self._shared.landed_for(named).items()}
+        for key, links in self._held_before(named - of_key.keys()).items():
+            of_key.setdefault(key, set()).update(links)
+        for line, keys in waiting:
+            whose = {link for key in keys for link in of_key.get(key, ())}
+            if whose:
+                self._land(whose, ndjson.BY_TARGET, None, line)
+            else:
+                self.left_out += 1
 
     def _give(self, link_id: str, kind: str, line: bytes) -> None:
         access = self._export.scopes[link_id].access(kind)
