@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 FHIR_JSON: Final = "application/fhir+json"
 """Alone: the reference server compares the header as a text."""
+UNSAID: Final = 60.0
+"""Seconds to the next look for a server that was asked too often and does not say when to come."""
 MAX_MANIFEST_PAGES: Final = 10_000
 _BUSY: Final = frozenset({429, 503})
 _TRY_AGAIN: Final = frozenset({408, 425, 429, *range(500, 600)} - {501})
@@ -177,7 +179,8 @@ class BulkClient:
         if status == 200:
             return read_manifest_page(reply.body, reply.url)
         if status == 429:
-            return Waiting(_after(reply) or 60.0, stumbled=True)
+            after = _after(reply)
+            return Waiting(UNSAID if after is None else after, stumbled=True)
         if status in _GONE:
             if first:
                 raise JobGoneError

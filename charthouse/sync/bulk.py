@@ -298,7 +298,7 @@ class _BatchExport:
                 raise
 
     def _read_one(self, job: Job, number: int, file: ExportFile) -> FileRecord:
-        """One file, read whole and landed; or the account of why not. A short one is read twice."""
+        """One file, read whole and landed; or the account of why not. One that is short, or torn, is read twice."""
         bases = (self._export.base_url, self._export.fhir_base_url)
         sink = (
             Outcomes()
@@ -306,9 +306,9 @@ class _BatchExport:
             else Sorter(self.folder, self.shared, file, number, bases, partial(self._held_before, job))
         )
         received, code = self._received(job, file, sink)
-        if code is None and received is not None and _is_short(file, received):
+        if received is not None and (sink.torn or _is_short(file, received)):
             received, code = self._received(job, file, sink)
-            if code is None and received is not None and _is_short(file, received):
+            if received is not None and _is_short(file, received):
                 code = "CH155"
         failed = set(sink.failed)
         if code is not None:

@@ -240,6 +240,11 @@ class Sorter:
     def take(self, line: bytes) -> None:
         """Land one resource, if it is of a linked person."""
         self.lines += 1
+        if not (line.startswith(b"{") and line.endswith(b"}")):
+            # No resource of anybody: a page of HTML, or half a line. What else is missing, nobody knows.
+            self.torn += 1
+            self.failed.add(self._type or EVERYTHING)
+            return
         kind, name, _ = resource_stub(line)
         if kind == "OperationOutcome":
             # Servers leave word of what they could not export in the place of what they could not.
@@ -346,7 +351,7 @@ class Outcomes:
 
     def begin(self) -> None:
         """Begin, perhaps anew."""
-        self.lines = self.warnings = 0
+        self.lines = self.torn = self.warnings = 0
         self.failed: set[str] = set()
 
     def take(self, line: bytes) -> None:

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow.parquet as pq
 import pytest
 import requests
 from joserfc.jwk import ECKey
@@ -27,7 +28,7 @@ from charthouse.settings import get_settings
 from charthouse.state import session
 from charthouse.state.engine import engine
 from charthouse.state.models import Watermark
-from charthouse.sync import runs
+from charthouse.sync import batches, landing, runs
 from charthouse.sync.audit import audit_run
 from charthouse.sync.build import build_group, plan_build
 from charthouse.sync.check import check_batch
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from charthouse.state.report import RunReport
+    from charthouse.sync.landing import Manifest
 
 ROOT = Path(__file__).resolve().parents[2]
 SYSTEM = "charthouse-system"
@@ -155,6 +157,22 @@ class House:
             set_registration(state, "clinic-system", SYSTEM, "private_key_jwt", json.dumps(KEY.as_dict(private=True)))
             chosen = {"level": group_level("everyone"), "registration": "clinic-system"} | options
             set_bulk_source(state, "clinic", **chosen)
+
+    def land(self, wait: Callable[..., None] | None = None) -> Vault:
+        """A night as far as its verdicts: the accepted resources, as the vault would take them."""
+        self.nights += 1
+        waiting = {} if wait is None else {"wait": wait}
+        found: Vault = set()
+        for batch in plan_run([], airflow_run_id=f"night-{self.nights}"):
+            checked = batches.read(check_batch(collect_batch(batch, **waiting))).checked
+            columns = pq.read_table(checked, columns=["link_id", "resource_type", "resource_id", "content_hash"])
+            found.update(zip(*(column.to_pylist() for column in columns.columns), strict=True))
+        return found
+
+    def manifests(self) -> list[Manifest]:
+        """The markers of the last landing."""
+        found = (landing.read_manifest(file) for file in self.home.glob("landing/*/*/*/complete.json"))
+        return [manifest for manifest in found if manifest is not None]
 
     def fetch(self, wait: Callable[..., None] | None = None) -> Vault:
         """A night as far as the vault, of which everything else follows. Returns what it then holds."""
