@@ -163,10 +163,8 @@ def test_a_host_that_fails_is_probed_by_one_request_and_comes_back(shared: Setti
                     first.get(server.url)
         patient = settings.model_copy(update={"retry_wait_max": 0.5})
         with client_of(patient) as second:  # it knows what the first has found
-            with pytest.raises(FetchError) as caught:
-                for _ in range(4):
-                    second.get(server.url)
-            assert caught.value.code in {"CH109", "CH140"}
+            with pytest.raises(FetchError, match=r"CH109|CH140"):
+                second.get(server.url)
             before = len(server.asked)
             with pytest.raises(FetchError, match="CH140"):
                 second.get(server.url)
