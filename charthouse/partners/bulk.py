@@ -157,7 +157,7 @@ class BulkClient:
             token = self.token()
         except FetchError:
             return None
-        return remove_job(status_url, token, self._settings.request_timeout)
+        return remove_job(status_url, token, self._settings)
 
     def file_tokens(self, file: ExportFile) -> Iterator[str | None]:
         """The token to read a file with, and one more to try where that is refused; None: it must not be sent one."""

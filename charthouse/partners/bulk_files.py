@@ -6,13 +6,13 @@ does not. What had come by then is forgotten in that case: `Sink.begin` says so.
 
 from __future__ import annotations
 
+import http.client
 import re
 import time
 import zlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
-import requests
 import urllib3
 
 from charthouse.errors import FetchError
@@ -139,7 +139,7 @@ class _Reading:
                     headers["If-Range"] = self._tag
             self.requests += 1
             with self._client.http.stream(self._file.address, token, headers) as response:
-                if response.status_code == 401 and token is not None:
+                if response.status == 401 and token is not None:
                     continue
                 return self._answered(response)
         raise FetchError("CH150", where=self._client.http.where, what="the files want another token")
@@ -148,8 +148,8 @@ class _Reading:
         """The account of a file that is whole."""
         return Received(self._lines, self._bytes, self.requests, self._rest)
 
-    def _answered(self, response: requests.Response) -> tuple[int | None, float | None]:
-        status = response.status_code
+    def _answered(self, response: urllib3.BaseHTTPResponse) -> tuple[int | None, float | None]:
+        status = response.status
         if status in _TRY_AGAIN:
             return status, retry_after(response.headers.get("Retry-After"), response.headers.get("Date"))
         if status == 416:
@@ -221,10 +221,10 @@ class _Reading:
             self._sink.take(line)
 
 
-def _raw(response: requests.Response) -> Iterator[bytes]:
+def _raw(response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
     """The bytes of an answer as they are on the line; fewer than it announced are no end of it."""
     try:
-        while chunk := response.raw.read1(_CHUNK, decode_content=False):
+        while chunk := response.read1(_CHUNK, decode_content=False):
             yield chunk
-    except (requests.RequestException, urllib3.exceptions.HTTPError, OSError):
+    except (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError):
         raise LineLostError from None

@@ -6,20 +6,27 @@ token goes to the origins that the provider's settings name, and to no other.
 
 from __future__ import annotations
 
+import http.client
+import math
+import threading
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-import requests
 import urllib3
 
 from charthouse.errors import FetchError
-from charthouse.partners.addresses import host_of, join, origin, within
-from charthouse.partners.http import CONNECT_TIMEOUT, MAX_REDIRECTS, BearerToken, ReadOnlySession
-from charthouse.partners.transport import PATIENCE, BoundedAdapter, surroundings
+from charthouse.partners.addresses import Reach, host_of, join, origin, within
+from charthouse.partners.encodings import TooLargeError, TornError, UnknownEncodingError, unpacked
+from charthouse.partners.host_book import MemoryBook
+from charthouse.partners.hosts import Hosts
+from charthouse.partners.http import MAX_REDIRECTS
+from charthouse.partners.transport import NotReachedError, PrivateAddressError, bounded_pool, target_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from urllib3.connectionpool import HTTPConnectionPool
 
     from charthouse.partners.addresses import Origin
     from charthouse.settings import Settings
@@ -30,6 +37,7 @@ FILE_SECONDS: Final = 3600.0
 """A part of a file may take so long, as long as its bytes keep coming; then the rest is asked for."""
 _CHUNK: Final = 2**18
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+_LOST: Final = (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError)
 
 
 class LineLostError(Exception):
@@ -47,20 +55,25 @@ class Reply:
 
 
 class BulkHttp:
-    """Asks one provider's export. Safe between threads: each request has a connection of its own pool.
+    """Asks one provider's export. Safe between threads.
 
-    `base_url` is the base that exports; `homes` are the origins that may have its token: that of the base, and those
-    that its settings declare.
+    `base_url` is the base that exports; `more_origins` are those beside it that may have its token. `hosts` is what all
+    workers know of the hosts: how fast they may be asked, and whether they answer.
     """
 
-    def __init__(self, settings: Settings, base_url: str, more_origins: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, settings: Settings, base_url: str, more_origins: tuple[str, ...] = (), hosts: Hosts | None = None
+    ) -> None:
         self._settings = settings
         home = origin(base_url)
         if home is None:
             raise FetchError("CH104")
         self.home: Origin = home
         self.homes = frozenset({home} | {made for made in map(origin, more_origins) if made is not None})
-        self._session = ReadOnlySession()
+        self.hosts = hosts or Hosts(MemoryBook(), settings)
+        self._reach = Reach.of(settings)
+        self._pools: dict[Origin, tuple[HTTPConnectionPool, bool]] = {}
+        self._lock = threading.Lock()
         self.requests = 0
 
     @property
@@ -70,39 +83,40 @@ class BulkHttp:
 
     def at_home(self, url: str | None) -> str | None:
         """An address, if it is of an origin that may have the token; as the base is asked where that is by `https`."""
-        return next((found for home in self.homes if (found := within(url, home)) is not None), None)
+        return within(url, self.home, self.homes)
 
     def get(self, url: str, token: str | None, headers: Mapping[str, str]) -> Reply:
         """Read an address whole.
 
         Raises:
             LineLostError: nothing came, or not all of it.
-            FetchError: CH104 for no address, CH120 for an answer without end, CH121 for a redirect elsewhere.
+            FetchError: CH104 for no address, CH105 for an encoding nobody asked for, CH120 for an answer without end,
+                CH121 for a redirect elsewhere, CH140 for a host that is left alone, CH141 for a private address.
         """
         for _ in range(MAX_REDIRECTS):
             with self._opened(url, token, headers, self._settings.request_timeout) as response:
                 location = response.headers.get("Location")
-                if response.status_code in _REDIRECTS and location:
+                if response.status in _REDIRECTS and location:
                     target = self.at_home(join(url, location))
                     if target is None:
                         break
                     url = target
                     continue
-                return Reply(response.status_code, response.headers, self._body(response), url)
+                return Reply(response.status, response.headers, self._body(response), url)
         raise FetchError("CH121", where=self.where)
 
     @contextmanager
-    def stream(self, url: str, token: str | None, headers: Mapping[str, str]) -> Iterator[requests.Response]:
+    def stream(self, url: str, token: str | None, headers: Mapping[str, str]) -> Iterator[urllib3.BaseHTTPResponse]:
         """A file's answer, open. File servers redirect to where a file lies; the token stays behind at the border.
 
         Raises:
             LineLostError: nothing came.
-            FetchError: CH104 for no address, CH121 for one in clear text where the one before was not, or too many.
+            FetchError: as `get`; CH121 also for an address in clear text where the one before was not.
         """
         for _ in range(MAX_REDIRECTS):
-            with self._opened(url, token, headers, FILE_SECONDS / PATIENCE) as response:
+            with self._opened(url, token, headers, self._settings.request_timeout) as response:
                 location = response.headers.get("Location")
-                if response.status_code not in _REDIRECTS or not location:
+                if response.status not in _REDIRECTS or not location:
                     yield response
                     return
                 target, here = join(url, location), origin(url)
@@ -116,7 +130,10 @@ class BulkHttp:
 
     def close(self) -> None:
         """Close the connections."""
-        self._session.close()
+        with self._lock:
+            for pool, _ in self._pools.values():
+                pool.close()
+            self._pools.clear()
 
     def __enter__(self) -> BulkHttp:
         return self
@@ -126,76 +143,84 @@ class BulkHttp:
 
     @contextmanager
     def _opened(
-        self, url: str, token: str | None, headers: Mapping[str, str], timeout: float
-    ) -> Iterator[requests.Response]:
+        self, url: str, token: str | None, headers: Mapping[str, str], pause: float
+    ) -> Iterator[urllib3.BaseHTTPResponse]:
         there = origin(url)
         if there is None:
             raise FetchError("CH104", where=self.where)
+        host = host_of(there)
         if token is not None and there not in self.homes:
-            raise FetchError("CH161", where=host_of(there))
-        self.requests += 1
+            raise FetchError("CH161", where=host)
         said = {"User-Agent": "charthouse", **headers}
+        if token is not None:
+            said["Authorization"] = f"Bearer {token}"
+        self.hosts.enter(host, math.inf)
+        with self._lock:
+            self.requests += 1
         try:
-            request = requests.Request("GET", url, headers=said, auth=BearerToken(token)).prepare()
-            if origin(request.url or "") != there:
-                raise FetchError("CH104", where=self.where)
-            response = self._session.send(
-                request,
-                timeout=(min(CONNECT_TIMEOUT, timeout), timeout),
-                allow_redirects=False,
-                stream=True,
-                **self._session.surroundings(url, host_of(there)),
+            pool, proxied = self._lines(url, there)
+            response = pool.urlopen(
+                "GET",
+                target_in(url, proxied=proxied),
+                headers=said,
+                timeout=urllib3.Timeout(connect=self._settings.connect_timeout, read=pause),
+                retries=False,
+                redirect=False,
+                preload_content=False,
+                assert_same_host=False,
             )
-        except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, UnicodeError):
-            raise FetchError("CH104", where=self.where) from None
-        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError):
+        except (NotReachedError, PrivateAddressError):
+            raise FetchError("CH141", where=host) from None
+        except (urllib3.exceptions.LocationValueError, UnicodeError, ValueError):
+            raise FetchError("CH104", where=host) from None
+        except _LOST:
+            self.hosts.failed(host)
             raise LineLostError from None
+        self.hosts.answered(host)
         with closing(response):
             yield response
 
-    def _body(self, response: requests.Response) -> bytes:
-        body = b""
+    def _lines(self, url: str, there: Origin) -> tuple[HTTPConnectionPool, bool]:
+        """The connections to an origin, and whether they go through a proxy."""
+        with self._lock:
+            known = self._pools.get(there)
+            if known is None:
+                pool, target = bounded_pool(
+                    url, self._settings.bulk_threads, whole=FILE_SECONDS, reach=self._reach, read_only=True
+                )
+                known = self._pools[there] = pool, target == url
+            return known
+
+    def _body(self, response: urllib3.BaseHTTPResponse) -> bytes:
+        parts, size = [], 0
         try:
-            for chunk in response.iter_content(_CHUNK):
-                body += chunk
-                if len(body) > MAX_ANSWER:
-                    raise FetchError("CH120", where=self.where)
-        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError):
+            while chunk := response.read1(_CHUNK, decode_content=False):
+                size += len(chunk)
+                if size > MAX_ANSWER:
+                    raise TooLargeError
+                parts.append(chunk)
+            return unpacked(b"".join(parts), response.headers.get("Content-Encoding", ""), MAX_ANSWER)[0]
+        except TooLargeError:
+            raise FetchError("CH120", where=self.where) from None
+        except UnknownEncodingError:
+            raise FetchError("CH105", where=self.where, what="an encoding that was not asked for") from None
+        except (TornError, *_LOST):
             raise LineLostError from None
-        return body
 
 
-class JobRemover(requests.Session):
-    """A session that sends DELETE to the status address of one export of ours, and refuses anything else."""
+def remove_job(status_url: str, token: str | None, settings: Settings) -> int | None:
+    """Tell the server that the files of an export of ours are no longer needed: the one DELETE of the house.
 
-    def __init__(self, status_url: str) -> None:
-        super().__init__()
-        self._status_url = status_url
-        for scheme in ("http://", "https://"):
-            self.mount(scheme, BoundedAdapter(most=2**16))
-
-    def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
-        """Send a DELETE to that address.
-
-        Raises:
-            ValueError: it is something else.
-        """
-        if request.method != "DELETE" or request.url != self._status_url or request.body:
-            raise ValueError("an export's own status address is all that may be deleted")
-        return super().send(request, **kwargs)
-
-    def get_redirect_target(self, _response: requests.Response) -> str | None:
-        """Nowhere."""
+    Returns the status; None for no answer, or an address that may not be reached.
+    """
+    headers = {"Accept": "application/fhir+json", "User-Agent": "charthouse"}
+    if token is not None:
+        headers["Authorization"] = f"Bearer {token}"
+    try:
+        pool, target = bounded_pool(status_url, 1, whole=settings.request_timeout, reach=Reach.of(settings))
+        with pool:
+            timeout = urllib3.Timeout(connect=settings.connect_timeout, read=settings.request_timeout)
+            answer = pool.urlopen("DELETE", target, headers=headers, timeout=timeout, retries=False, redirect=False)
+            return int(answer.status)
+    except (NotReachedError, PrivateAddressError, ValueError, *_LOST):
         return None
-
-
-def remove_job(status_url: str, token: str | None, timeout: float) -> int | None:
-    """Tell the server that the files of an export are no longer needed. Returns the status; None for no answer."""
-    request = requests.Request("DELETE", status_url, auth=BearerToken(token)).prepare()
-    request.headers.update({"Accept": "application/fhir+json", "User-Agent": "charthouse"})
-    with JobRemover(request.url or "") as session:
-        try:
-            answer = session.send(request, timeout=timeout, allow_redirects=False, **surroundings(status_url))
-        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError):
-            return None
-        return int(answer.status_code)

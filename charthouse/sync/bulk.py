@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from charthouse.linking.links import LinkWork
     from charthouse.partners.bulk import Begun, ExportRequest
     from charthouse.partners.bulk_manifest import ExportFile
+    from charthouse.partners.hosts import Hosts
     from charthouse.settings import Settings
     from charthouse.sync.batches import Batch
     from charthouse.sync.bulk_jobs import Job
@@ -101,6 +102,7 @@ def export_batch(
     wait: Wait,
     present: Presence,
     on_link: Callable[[], None] = lambda: None,
+    hosts: Hosts | None = None,
 ) -> BulkSummary:
     """Land what a provider's exports hold of these links, and close each link's landing.
 
@@ -120,7 +122,7 @@ def export_batch(
     if not open_links:
         return BulkSummary(len(work), 0, 0, 0)
     more = (export.file_origin,) if export.file_origin else ()
-    with BulkHttp(settings, export.base_url, more) as http:
+    with BulkHttp(settings, export.base_url, more, hosts) as http:
         tokens = (
             SystemTokens(settings, export.base_url, export.client, export.scope) if export.client is not None else None
         )

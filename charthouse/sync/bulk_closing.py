@@ -136,7 +136,7 @@ class Closing:
             self._not_there.update(todo)
             return
         with (
-            HttpClient(self._settings) as client,
+            HttpClient(self._settings, hosts=self._client.http.hosts) as client,
             ThreadPoolExecutor(self._settings.fetch_threads, "referenced") as pool,
         ):
             bodies = pool.map(lambda key: self._read(client, base.rstrip("/"), key), todo)

@@ -12,6 +12,8 @@ from charthouse.linking.bulk_sources import export_of
 from charthouse.linking.credentials import Tokens
 from charthouse.linking.registrations import client_of
 from charthouse.partners import smart
+from charthouse.partners.host_book import StateBook
+from charthouse.partners.hosts import Hosts
 from charthouse.settings import get_settings
 from charthouse.state import session
 from charthouse.sync import batches, holding, runs
@@ -76,7 +78,8 @@ def collect_batch(name: str, *, wait: Wait = sleep_until) -> str:
             )
             for link in work
         ]
-        summary = fetch_batch(jobs, batch.folder, token, settings, on_link=landed, present=_present)
+        hosts = Hosts(StateBook(settings), settings)
+        summary = fetch_batch(jobs, batch.folder, token, settings, on_link=landed, present=_present, hosts=hosts)
         counts |= {"links": summary.links, "resources": summary.resources, "requests": summary.requests}
     return name
 
@@ -98,6 +101,7 @@ def _collect_export(batch: Batch, export: Export, wait: Wait) -> str:
             settings,
             wait=wait,
             present=_present,
+            hosts=Hosts(StateBook(settings), settings),
             on_link=lambda: progress.tell("fetch", 1, unit="links"),
         )
         counts |= {"links": summary.links, "resources": summary.resources, "requests": summary.requests}

@@ -1,4 +1,4 @@
-"""A fetch by export ends with the resources that searches bring, whatever the server is like and goes wrong on the way."""
+"""A fetch by export ends with what searches bring, whatever the server is like and whatever goes wrong on the way."""
 
 from __future__ import annotations
 
