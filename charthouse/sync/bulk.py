@@ -18,6 +18,7 @@ from charthouse import faults
 from charthouse.errors import CharthouseError, FetchError
 from charthouse.lake import vault
 from charthouse.lake.session import open_vault
+from charthouse.linking.bulk_sources import export_of
 from charthouse.log import get_logger
 from charthouse.partners.backend_services import SystemTokens
 from charthouse.partners.bulk import BulkClient, JobGoneError, Manifest, Waiting
@@ -25,6 +26,8 @@ from charthouse.partners.bulk_files import Received, receive
 from charthouse.partners.bulk_http import BulkHttp
 from charthouse.partners.discovery import read_object
 from charthouse.partners.http import HttpClient
+from charthouse.settings import get_settings
+from charthouse.state import session as state_session
 from charthouse.state.base import now
 from charthouse.sync import bulk_jobs, bulk_marks, landing
 from charthouse.sync.bulk_closing import Closing
@@ -123,10 +126,7 @@ def export_batch(
         return BulkSummary(len(work), 0, 0, 0)
     more = (export.file_origin,) if export.file_origin else ()
     with BulkHttp(settings, export.base_url, more, hosts) as http:
-        tokens = (
-            SystemTokens(settings, export.base_url, export.client, export.scope) if export.client is not None else None
-        )
-        client = BulkClient(http, export.base_url, tokens, settings)
+        client = _client(http, export, settings)
         fetch = _BatchExport(batch, open_links, export, client, settings, wait)
         try:
             exported = [fetch.run(number, request) for number, request in enumerate(fetch.requests)]
@@ -141,6 +141,31 @@ def export_batch(
             requests=http.requests,
             left_out=sum(record.left_out for one in exported for record in one.records),
         )
+
+
+def cancel(job_id: str) -> None:
+    """Give a job up, here and at the provider's server. One that has ended stays as it is.
+
+    Raises:
+        FetchError: CH156 for a job that is not known, or has ended.
+    """
+    settings = get_settings()
+    with state_session(settings, read_only=True) as state:
+        job = bulk_jobs.get_job(state, job_id, settings)
+        export = export_of(state, job.provider, settings) if job is not None else None
+    if job is None or job.status != "begun":
+        raise FetchError("CH156", where=f"export {job_id}")
+    if export is not None:
+        with BulkHttp(settings, export.base_url) as http:
+            _client(http, export, settings).remove(job.status_url)
+    bulk_jobs.end(job, "left", settings)
+
+
+def _client(http: BulkHttp, export: Export, settings: Settings) -> BulkClient:
+    tokens = None
+    if export.client is not None:
+        tokens = SystemTokens(settings, export.base_url, export.client, export.scope)
+    return BulkClient(http, export.base_url, tokens, settings)
 
 
 class _BatchExport:

@@ -55,7 +55,7 @@ FAULTS: dict[str, tuple[dict[str, Any], ...]] = {
     "the line is lost where nothing can be gone on with": (of("bulkfiles", 2, "Observation", cut=True),),
     "nobody answers": (
         of("$export", 1, hang_up=True),
-        of("bulkstatus", 2, hang_up=True),
+        of("bulkstatus", 1, hang_up=True),
         of("bulkfiles", 2, hang_up=True),
     ),
     "too much is asked": (
@@ -65,7 +65,7 @@ FAULTS: dict[str, tuple[dict[str, Any], ...]] = {
     ),
     "the server breaks": (
         of("$export", 1, status=500),
-        of("bulkstatus", 3, status=500),
+        of("bulkstatus", 1, status=500),
         of("bulkfiles", 1, status=503),
     ),
     "a file ends within a line": (
