@@ -119,9 +119,9 @@ class BulkClient:
         reply = self._asked(url, {"Accept": FHIR_JSON, "Prefer": "respond-async"})
         if reply.status in _BUSY:
             return Waiting(_after(reply))
-        if reply.status != 202:
-            raise FetchError("CH151", where=self.http.where, what=f"HTTP {reply.status}")
         named = reply.headers.get("Content-Location")
+        if reply.status != 202 and not (200 <= reply.status < 300 and named):
+            raise FetchError("CH151", where=self.http.where, what=f"HTTP {reply.status}")
         status_url = self.http.at_home(join(url, named)) if named else None
         if status_url is None:
             what = "its status would be on another host" if named else "it named no status address"

@@ -51,8 +51,8 @@ def read_manifest_page(body: bytes, url: str) -> ManifestPage:
         FetchError: CH153 when it is no manifest.
     """
     said = read_object(body)
-    if said is None or not any(isinstance(said.get(name), list) for name in ("output", "deleted", "error", "outcome")):
-        raise FetchError("CH153", what="it has no list of files" if said is not None else "it is no JSON object")
+    if said is None or not said.keys() & {"transactionTime", *_NAMES}:
+        raise FetchError("CH153", what="it names no files" if said is not None else "it is no JSON object")
     needs_token = said.get("requiresAccessToken") not in (False, "false")
     files = tuple(file for name, kind in _NAMES.items() for file in _files(said.get(name), kind, url, needs_token))
     following = None

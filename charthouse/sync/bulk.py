@@ -58,6 +58,8 @@ MOST_STUMBLES: Final = 8
 """Looks in a row that brought no proper answer before an export counts as failed."""
 MOST_JOBS: Final = 2
 """How often a batch asks for the same export: one that failed, or is gone, is asked for once more."""
+LOST: Final = frozenset({"CH152", "CH153", "CH156"})
+"""What ends a job. Whatever else goes wrong, the job lives, and the next night takes it up."""
 FORGOTTEN_AFTER: Final = timedelta(days=3)
 """A job that nobody has taken up for so long is given back to the server."""
 NUMBERS: Final = 100_000
@@ -202,6 +204,9 @@ class _BatchExport:
                     job = self._begin(request)
                 if job.status != "done":
                     job = self._worked(job, number)
+                result.records = self._records(job)
+                if sum(record.lines for record in result.records) != job.lines:
+                    raise JobGoneError  # an erasure took away what was noted of it
             except JobGoneError:
                 result.code = "CH156"
             except FetchError as error:
@@ -210,27 +215,27 @@ class _BatchExport:
                 return result
             if result.code is None:
                 result.transaction_time = job.transaction_time
-                result.records = [record for record in self.folder.records() if record.job == job.id]
                 self._client.remove(job.status_url)
                 return result
             log.warning("export failed", provider=self._export.provider, job=job.id, code=result.code)
             self._log(job.id).failed(result.code)
-            if result.code in {"CH124", "CH157"}:
+            if result.code not in LOST:
                 return result  # the job lives; the next night takes it up
             bulk_jobs.end(job, "failed", self._settings, code=result.code)
-            if result.code != "CH156":
-                self._client.remove(job.status_url)
-            self.folder.tidy(
-                kept.id for one in self.requests if one != request and (kept := self._take_up(one)) is not None
-            )
+            self._client.remove(job.status_url)
+            others = [self._take_up(other) for other in self.requests if other != request]
+            self.folder.tidy(other.id for other in others if other is not None)
             lost = bulk_jobs.failures(self._export.provider, self._batch.name, request, self._settings)
-            if result.code not in {"CH152", "CH156"} or lost >= MOST_JOBS:
+            if result.code == "CH153" or lost >= MOST_JOBS:
                 return result
 
     # -- the job ----------------------------------------------------------------------------------------------------
 
     def _take_up(self, request: ExportRequest) -> Job | None:
         return bulk_jobs.take_up(self._export.provider, self._batch.name, request, self._settings)
+
+    def _records(self, job: Job) -> list[FileRecord]:
+        return [record for record in self.folder.records() if record.job == job.id]
 
     def _begin(self, request: ExportRequest) -> Job:
         for old in bulk_jobs.begun_before(self._export.provider, now() - FORGOTTEN_AFTER, self._settings):
@@ -252,7 +257,7 @@ class _BatchExport:
         job = bulk_jobs.note_ready(job, manifest.transaction_time, len(manifest.files), self._settings)
         faults.point("export.ready")
         self._read(job, manifest, number)
-        records = [record for record in self.folder.records() if record.job == job.id]
+        records = self._records(job)
         faults.point("export.read")
         return bulk_jobs.end(
             job,
@@ -285,7 +290,7 @@ class _BatchExport:
 
     def _read(self, job: Job, manifest: Manifest, number: int) -> None:
         """Read every file that the journal does not have, some side by side."""
-        have = {record.number for record in self.folder.records() if record.job == job.id}
+        have = {record.number for record in self._records(job)}
         began = time.monotonic()
         todo = [
             (NUMBERS * number + place, file)
@@ -308,7 +313,7 @@ class _BatchExport:
             place = NUMBERS * number + len(manifest.files)
             failed = (EVERYTHING,)
             self.folder.note(FileRecord(job=job.id, number=place, kind="deleted", type="", code="CH154", failed=failed))
-        records = [record for record in self.folder.records() if record.job == job.id]
+        records = self._records(job)
         size, milliseconds = sum(record.bytes for record in records), int((time.monotonic() - began) * 1000)
         self._log(job.id).exported(len(records), sum(record.lines for record in records), size, milliseconds)
 

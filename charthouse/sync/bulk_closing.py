@@ -119,7 +119,7 @@ class Closing:
         return found
 
     def _permitted(self, link_id: str, kind: str) -> bool:
-        access = self._folder.scopes[link_id].access(kind)
+        access = self._folder.access(link_id, kind)
         return access.read or access.search
 
     def _pointed_at(self, body: bytes) -> set[str]:
