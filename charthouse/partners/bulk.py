@@ -93,11 +93,16 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """All pages of a manifest as one. `transaction_time` is that of the first page."""
+    """All pages of a manifest as one. `transaction_time` and `own_base` are those of the first page."""
 
     transaction_time: str | None
     files: tuple[ExportFile, ...]
     pages: tuple[ManifestPage, ...]
+
+    @property
+    def own_base(self) -> str | None:
+        """The FHIR base as the server sees it."""
+        return self.pages[0].own_base
 
 
 class BulkClient:

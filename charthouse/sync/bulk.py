@@ -307,7 +307,7 @@ class _BatchExport:
                 spoilt = spoilt or pairs is None
         # Whose a Provenance is, is known when its targets are there.
         for last in (False, True):
-            self._read_some(job, [one for one in todo if (one[1].type == ndjson.BY_TARGET) is last])
+            self._read_some(job, [one for one in todo if (one[1].type == ndjson.BY_TARGET) is last], manifest.own_base)
         self.folder.write_gone(number, self._whose(gone))
         if spoilt:
             place = NUMBERS * number + len(manifest.files)
@@ -317,10 +317,10 @@ class _BatchExport:
         size, milliseconds = sum(record.bytes for record in records), int((time.monotonic() - began) * 1000)
         self._log(job.id).exported(len(records), sum(record.lines for record in records), size, milliseconds)
 
-    def _read_some(self, job: Job, todo: Sequence[tuple[int, ExportFile]]) -> None:
+    def _read_some(self, job: Job, todo: Sequence[tuple[int, ExportFile]], own_base: str | None) -> None:
         """Read files side by side; each is noted when it has landed."""
         with ThreadPoolExecutor(self._settings.bulk_threads, "export") as pool:
-            futures = [pool.submit(self._read_one, job, place, file) for place, file in todo]
+            futures = [pool.submit(self._read_one, job, place, file, own_base) for place, file in todo]
             try:
                 for future in as_completed(futures):
                     self.folder.note(future.result())
@@ -329,9 +329,9 @@ class _BatchExport:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
 
-    def _read_one(self, job: Job, number: int, file: ExportFile) -> FileRecord:
+    def _read_one(self, job: Job, number: int, file: ExportFile, own_base: str | None) -> FileRecord:
         """One file, read whole and landed; or the account of why not. One that is short, or torn, is read twice."""
-        bases = (self._export.base_url, self._export.fhir_base_url)
+        bases = (self._export.base_url, self._export.fhir_base_url, *([own_base] if own_base else []))
         sink = (
             Outcomes()
             if file.kind == "error"
@@ -364,6 +364,7 @@ class _BatchExport:
             shared=sink.shared,
             left_out=sink.left_out,
             torn=sink.torn,
+            own_base=own_base,
             links=sink.links,
             withheld={link_id: sorted(kinds) for link_id, kinds in sink.withheld.items()},
         )

@@ -70,6 +70,7 @@ class FileRecord(msgspec.Struct, frozen=True, kw_only=True):
     left_out: int = 0
     torn: int = 0
     warnings: int = 0
+    own_base: str | None = None
     links: dict[str, dict[str, Landed]] = {}
     withheld: dict[str, list[str]] = {}
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 from airflow.sdk.exceptions import AirflowRescheduleException
 
+from charthouse.operating import airflow_process
 from plugins.steps import until
 from tests.bulk.conftest import KEY, ROOT, SYSTEM, House
 
@@ -36,8 +37,11 @@ def run(house: House, *arguments: str, fed: str = "") -> subprocess.CompletedPro
 
 def dag(house: House) -> None:
     """A whole night by `airflow dags test`."""
-    done = run(house, "airflow", "dags", "test", "sync_records")
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    log = house.home / "logs" / "night.log"
+    airflow_process.make_ready(log)
+    with log.open("ab") as noise:
+        process = airflow_process.dag_test("sync_records", {"providers": ["clinic"]}, noise)
+        assert process.wait(timeout=400) == 0, log.read_text()[-3000:]
 
 
 def test_a_night_of_the_dag_by_export_makes_the_tables_of_one_by_searches(

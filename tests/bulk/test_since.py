@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 LAB = {"system": "http://terminology.hl7.org/CodeSystem/observation-category", "code": "laboratory"}
 
 
-def records(name: str, results: int) -> list[dict[str, Any]]:
+def records(name: str, results: int, base: str = "") -> list[dict[str, Any]]:
     """One person with some results, each by the same doctor."""
     return [
         {"resourceType": "Patient", "id": name},
@@ -35,13 +35,13 @@ def records(name: str, results: int) -> list[dict[str, Any]]:
                 "status": "final",
                 "category": [{"coding": [LAB]}],
                 "code": {"coding": [{"system": "http://loinc.org", "code": "2345-7"}]},
-                "subject": {"reference": f"Patient/{name}"},
+                "subject": {"reference": f"{base}Patient/{name}"},
                 "performer": [{"reference": "Practitioner/doctor"}],
                 "effectiveDateTime": f"2024-01-{number + 1:02d}",
             }
             for number in range(results)
         ),
-        {"resourceType": "Condition", "id": f"{name}-c", "subject": {"reference": f"Patient/{name}"}},
+        {"resourceType": "Condition", "id": f"{name}-c", "subject": {"reference": f"{base}Patient/{name}"}},
     ]
 
 
@@ -52,9 +52,9 @@ class Clinic:
         self.source, self.store = folder / "source", folder / "clinic.sqlite"
         self.source.mkdir()
 
-    def hold(self, **people: int) -> None:
-        """Hold so many results of each person, and nobody else."""
-        everything = [one for name, results in people.items() for one in records(name, results)]
+    def hold(self, base: str = "", **people: int) -> None:
+        """Hold so many results of each person, and nobody else; what they say of their subject begins with `base`."""
+        everything = [one for name, results in people.items() for one in records(name, results, base)]
         lines = [json.dumps(one) for one in [*everything, {"resourceType": "Practitioner", "id": "doctor"}]]
         (self.source / "all.ndjson").write_text("\n".join(lines))
         command = [sys.executable, "-m", "sandbox", "load", "--source", str(self.source), "--store", str(self.store)]
@@ -191,6 +191,14 @@ def test_a_person_who_grants_less_than_the_export_holds(house: House) -> None:
     assert ids(house, "Observation") == {"ann-0", "ann-1", "ann-2", "bob-0", "bob-1"}
     assert "eve-c" in ids(house, "Condition")
     assert house.report().links.complete == 3
+
+
+def test_a_server_behind_a_proxy_writes_absolute_references_by_its_own_name(house: House, clinic: Clinic) -> None:
+    clinic.hold("http://inside.example:8080/fhir/", ann=2, bob=1, eve=1)
+    house.export(level="")
+    house.sandbox.habits(own_base="http://inside.example:8080/fhir")
+    house.fetch()
+    assert ids(house, "Observation") == {"ann-0", "ann-1", "bob-0"}
 
 
 def test_an_export_that_is_not_ready_in_time_is_taken_up_by_the_next_night(
