@@ -21,7 +21,7 @@ from transforms.tables.systems import PREFERRED, addresses, canonical, ranks
 from transforms.values import comparators
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from transforms.sql_on_fhir.parts import Part
 
@@ -39,6 +39,18 @@ class Field:
 
 
 @dataclass(slots=True)
+class Lookup:
+    """What is worked out once for each of the few combinations of values that rows have, and joined to them.
+
+    `keys` are the names of those values, a tuple for each place in the row that asks; `make` takes the names of one
+    combination's values to the SQL of what is found.
+    """
+
+    make: Callable[..., str]
+    keys: list[tuple[str, ...]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
 class Writer:
     """The SQL of a row as it grows: names for what is used several times, in layers, and what deserves a remark.
 
@@ -50,12 +62,27 @@ class Writer:
     layers: list[dict[str, str]] = field(default_factory=list)
     remarks: dict[str, list[str]] = field(default_factory=dict)
     count: list[int] = field(default_factory=lambda: [0])
+    lookups: dict[str, Lookup] = field(default_factory=dict)
 
     def let(self, expression: str) -> str:
         """A name for an expression, one layer above the names that it uses."""
         if re.fullmatch(r'\w+|"\w+"', expression):
             return expression
-        level = max((int(found) for found in re.findall(rf"\b{self.prefix}(\d+)(?:\b|_)", expression)), default=-1) + 1
+        return self._placed(expression, expression)
+
+    def lookup(self, table: str, keys: Sequence[str], make: Callable[..., str]) -> str:
+        """A name for what `make` finds for the keys, worked out once for each different combination of them.
+
+        Whoever asks under one name of a table is answered from the same: the keys of all are put together.
+        """
+        asked = self.lookups.setdefault(table, Lookup(make))
+        named = tuple(self.let(each) for each in keys)
+        if named not in asked.keys:
+            asked.keys.append(named)
+        return self._placed(f"{table}_{asked.keys.index(named) + 1}.found", " ".join(named))
+
+    def _placed(self, expression: str, made_of: str) -> str:
+        level = max((int(found) for found in re.findall(rf"\b{self.prefix}(\d+)(?:\b|_)", made_of)), default=-1) + 1
         while len(self.layers) <= level:
             self.layers.append({})
         known = self.layers[level]
@@ -86,12 +113,57 @@ class Writer:
         if not self.deep:
             self.remarks.setdefault(rule, []).append(condition)
 
-    def layered(self, query: str) -> str:
-        """The query with all names put on, as a query."""
+    def layered(self, query: str, only: Collection[str] | None = None) -> str:
+        """The query with all names put on, as a query; or with those names alone that `only` these are made of."""
+        wanted = None if only is None else self._behind(only)
+        joins = {
+            f"{table}_{nth}.found": (table, f"{table}_{nth}", keys)
+            for table, asked in self.lookups.items()
+            for nth, keys in enumerate(asked.keys, start=1)
+        }
         for layer in self.layers:
-            named = ",\n  ".join(f"{expression} AS {name}" for expression, name in layer.items())
-            query = f"SELECT *,\n  {named}\nFROM (\n{query}\n)"
+            kept = {made: name for made, name in layer.items() if wanted is None or name in wanted}
+            if not kept:
+                continue
+            named = ",\n  ".join(f"{made} AS {name}" for made, name in kept.items())
+            query = f"SELECT below.*,\n  {named}\nFROM (\n{query}\n) AS below"
+            for table, alias, keys in (joins[made] for made in kept if made in joins):
+                same = (f"{alias}.k{nth} IS NOT DISTINCT FROM below.{key}" for nth, key in enumerate(keys, start=1))
+                query += f"\nLEFT JOIN {table} AS {alias} ON {' AND '.join(same)}"
         return query
+
+    def looked_up(self, source: str) -> dict[str, str]:
+        """The query of each table that is looked into, in their order: what is found for each combination of keys.
+
+        Args:
+            source: a relation of the rows without any name put on.
+        """
+        made = {}
+        for table, asked in self.lookups.items():
+            names = [f"k{nth}" for nth in range(1, len(asked.keys[0]) + 1)]
+            rows = "\nUNION ALL\n".join(
+                f"SELECT {', '.join(f'{key} AS {name}' for key, name in zip(keys, names, strict=True))}\n"
+                f"FROM (\n{self.layered(f'FROM {source}', keys)}\n)"
+                for keys in asked.keys
+            )
+            made[table] = (
+                f"SELECT {', '.join(names)}, {asked.make(*names)} AS found FROM (SELECT DISTINCT * FROM (\n{rows}\n))"
+            )
+        return made
+
+    def _behind(self, names: Collection[str]) -> set[str]:
+        """These names, and all that they are made of."""
+        behind = {f"{table}_{nth}.found": " ".join(keys) for table, asked in self.lookups.items()
+                  for nth, keys in enumerate(asked.keys, start=1)}
+        made_of = {name: behind.get(made, made) for layer in self.layers for made, name in layer.items()}
+        found: set[str] = set()
+        waiting = list(names)
+        while waiting:
+            name = waiting.pop()
+            if name not in found:
+                found.add(name)
+                waiting += re.findall(rf"\b{self.prefix}\d+_\d+\b", made_of.get(name, ""))
+        return found
 
 
 def snake(name: str) -> str:

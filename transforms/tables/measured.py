@@ -40,7 +40,8 @@ def read_result(kinds: Mapping[str, str], writer: Writer) -> str:
     if "CodeableConcept" in kinds:
         concept = writer.let(kinds["CodeableConcept"])
         said += [f"nullif({concept}.text, '')", f"nullif({concept}.coding[1].display, '')"]
-    read = writer.let(results.result(writer.let(sql.words(writer.let(f"coalesce({', '.join(said)})")))))
+    words = writer.let(sql.words(writer.let(f"coalesce({', '.join(said)})")))
+    read = writer.lookup("results_read", (words,), results.result)
     if "Quantity" not in kinds:
         return read
     return writer.let(f"CASE WHEN {_contradicts(read, kinds['Quantity'], writer)} THEN NULL ELSE {read} END")
@@ -117,8 +118,8 @@ def canonical(name: str, made: Sequence[Field], loinc: str, writer: Writer) -> l
         writer: the row's.
     """
     shown = {each.name: writer.let(each.sql) for each in made}
-    asked = (shown[name], *(shown[f"{name}_{part}"] for part in ("unit", "unit_code", "unit_system")), loinc)
-    read = writer.let(units.canonical(*asked))
+    asked = (*(shown[f"{name}_{part}"] for part in ("unit", "unit_code", "unit_system")), loinc)
+    read = writer.let(units.converted(shown[name], writer.lookup("units_read", asked, units.conversion)))
     for remark in _UNIT_REMARKS:
         writer.remark(remark, f"{read}.remark = {sql.literal(remark)}")
     about = "In the canonical unit of what is measured, a bound where the number is one; NULL: none is known."

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ABSENT_SYSTEM = "http://terminology.hl7.org/CodeSystem/data-absent-reason"
+_OBSERVED_ROWS = "observed_rows"
 OBSERVATIONS = "observations"
 """The rows of the Observations of all categories, of which each table takes its own."""
 _DATED = frozenset({"dateTime", "date", "instant", "Period", "Timing"})
@@ -62,10 +63,12 @@ def select_sql(declaration: Declaration) -> str:
 
 
 @cache
-def observations_sql(declarations: tuple[Declaration, ...]) -> str:
-    """The rows of the Observations of all these tables, in the columns of all of them, with their category.
+def observations_sql(declarations: tuple[Declaration, ...]) -> tuple[str, ...]:
+    """The statements that make the rows of the Observations of all these tables, with the columns of all and a category.
 
-    Each Observation is parsed once, and the long statement is planned once instead of four times.
+    Each Observation is parsed once, and the long statement is planned once instead of four times. What is looked up for
+    the few units and texts that there are is worked out on the side: a subquery in the midst of the rows would hold all
+    of their columns.
 
     Raises:
         TableError: they differ in more than their own columns.
@@ -80,15 +83,25 @@ def observations_sql(declarations: tuple[Declaration, ...]) -> str:
             first.negated,
         ):
             raise TableError(f"{other.name}: tables of Observations begin alike")
-    return _laid_out(replace(first, name=OBSERVATIONS, columns=tuple(columns.values())), CATEGORY)
+    row = _Row(replace(first, name=OBSERVATIONS, columns=tuple(columns.values())))
+    laid_out = _listed(row.columns(), CATEGORY)
+    made = {
+        _OBSERVED_ROWS: row.views(),
+        **row.writer.looked_up(_OBSERVED_ROWS),
+        OBSERVATIONS: f"{laid_out}\nFROM (\n{row.completed(f'FROM {_OBSERVED_ROWS}')}\n)",
+    }
+    return tuple(f"CREATE OR REPLACE TABLE {name} AS\n{query}" for name, query in made.items())
 
 
-def _laid_out(declaration: Declaration, *carried: str) -> str:
-    """The SELECT of all columns of a declaration, and of some that stand in its source."""
+def _laid_out(declaration: Declaration) -> str:
+    """The SELECT of all columns of a declaration."""
     row = _Row(declaration)
-    columns = row.columns()
-    listed = ",\n  ".join([*(f"{each.sql} AS {sql.quoted(each.name)}" for each in columns), *carried])
-    return f"SELECT\n  {listed}\nFROM (\n{row.query()}\n)"
+    return f"{_listed(row.columns())}\nFROM (\n{row.query()}\n)"
+
+
+def _listed(columns: list[Field], *carried: str) -> str:
+    """The list of a SELECT: the columns, and some that stand in its source."""
+    return "SELECT\n  " + ",\n  ".join([*(f"{each.sql} AS {sql.quoted(each.name)}" for each in columns), *carried])
 
 
 class _Row:
@@ -105,15 +118,23 @@ class _Row:
 
     def query(self) -> str:
         """The rows of the views, with what is looked up and what is used several times under a name."""
-        rows = "\nUNION ALL BY NAME\n".join(self.view_rows(resource) for resource in self.declaration.resources)
+        rows = self.views()
         if len(self.declaration.resources) > 1 or self.declaration.rows:
             # DuckDB runs all that stands above a union once for each of its branches, and making ready for so many
             # columns costs more than the rows of a group: they are put together first.
             rows = f"WITH together AS MATERIALIZED (\n{rows}\n)\nFROM together"
+        return self.completed(rows)
+
+    def completed(self, rows: str) -> str:
+        """The rows of the views, completed."""
         rows = self.before.layered(rows)
         if self.joins:
             rows = f"SELECT held.*, {', '.join(self.looked_up)}\nFROM (\n{rows}\n) AS held\n" + "\n".join(self.joins)
         return self.writer.layered(rows)
+
+    def views(self) -> str:
+        """The rows of the views of all resource types."""
+        return "\nUNION ALL BY NAME\n".join(self.view_rows(resource) for resource in self.declaration.resources)
 
     def view_rows(self, resource: str) -> str:
         """The rows of one view, in the columns of all of them, and what every rule needs of a row."""

@@ -9,7 +9,7 @@ from transforms.tables import references
 from transforms.tables.declaration import Declaration, read_declarations
 from transforms.tables.references import CATEGORY, NAMED_TYPES, NO_KEYS, NO_LINKS, OBSERVED, RESOURCES
 from transforms.tables.relation import Column, Relation
-from transforms.tables.statement import OBSERVATIONS, columns_of, observations_sql, select_sql
+from transforms.tables.statement import columns_of, observations_sql, select_sql
 from transforms.tables.text import literal
 from transforms.values.units import relations
 
@@ -76,7 +76,7 @@ def prepare(source: str, *, links: str = NO_LINKS, mended: str = NO_KEYS, others
     """
     observed = observations_sql(tuple(each.declaration for each in tables() if each.of_observations))
     before = (*relations(), *references.prepare(source, links=links, mended=mended, others=others))
-    return (*before, f"CREATE OR REPLACE TABLE {OBSERVATIONS} AS\n{observed}")
+    return (*before, *observed)
 
 
 def resource_types() -> tuple[str, ...]:
