@@ -10,11 +10,11 @@ One place for all tables: at the top level, inside lists of structs, and in chil
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from transforms.fhir_r4 import QUANTITIES, r4
-from transforms.sql_on_fhir.parts import parts_of
+from transforms.sql_on_fhir.parts import parts_of, without
 from transforms.sql_on_fhir.values import FAMILY, Type
 from transforms.tables import text as sql
 from transforms.tables.systems import PREFERRED, addresses, canonical, ranks
@@ -55,6 +55,7 @@ class Writer:
     """The SQL of a row as it grows: names for what is used several times, in layers, and what deserves a remark.
 
     Inside a lambda (`deep`) the names are members of a struct that another lambda takes, and nothing is remarked.
+    `lacks` are the JSON properties that no element has: structs are without them.
     """
 
     deep: bool = False
@@ -63,6 +64,7 @@ class Writer:
     remarks: dict[str, list[str]] = field(default_factory=dict)
     count: list[int] = field(default_factory=lambda: [0])
     lookups: dict[str, Lookup] = field(default_factory=dict)
+    lacks: frozenset[str] = frozenset()
 
     def let(self, expression: str) -> str:
         """A name for an expression, one layer above the names that it uses."""
@@ -76,7 +78,7 @@ class Writer:
         Whoever asks under one name of a table is answered from the same: the keys of all are put together.
         """
         asked = self.lookups.setdefault(table, Lookup(make))
-        named = tuple(self.let(each) for each in keys)
+        named = tuple(self.let(sql.typed(each, "VARCHAR")) for each in keys)
         if named not in asked.keys:
             asked.keys.append(named)
         return self._placed(f"{table}_{asked.keys.index(named) + 1}.found", " ".join(named))
@@ -99,7 +101,7 @@ class Writer:
     def inner(self) -> Writer:
         """The writer for what stands inside a lambda."""
         self.count[0] += 1
-        return Writer(deep=True, prefix=f"q{self.count[0]}_", count=self.count)
+        return Writer(deep=True, prefix=f"q{self.count[0]}_", count=self.count, lacks=self.lacks)
 
     def wrapped(self, made: str) -> str:
         """SQL within a lambda, with all names put on."""
@@ -153,8 +155,11 @@ class Writer:
 
     def _behind(self, names: Collection[str]) -> set[str]:
         """These names, and all that they are made of."""
-        behind = {f"{table}_{nth}.found": " ".join(keys) for table, asked in self.lookups.items()
-                  for nth, keys in enumerate(asked.keys, start=1)}
+        behind = {
+            f"{table}_{nth}.found": " ".join(keys)
+            for table, asked in self.lookups.items()
+            for nth, keys in enumerate(asked.keys, start=1)
+        }
         made_of = {name: behind.get(made, made) for layer in self.layers for made, name in layer.items()}
         found: set[str] = set()
         waiting = list(names)
@@ -187,7 +192,8 @@ def fields(
 
     Args:
         name: what the columns begin with.
-        kinds: FHIR type → SQL of its struct (of the list of them, if `many`); several for a choice.
+        kinds: FHIR type → SQL of its struct (of the list of them, if `many`); several for a choice. What is `NOTHING`
+            becomes columns of nothing.
         about: what the element is, for the dictionary.
         many: whether the element may repeat.
         choice: whether it is one of several types, even where only one of them is asked for.
@@ -200,19 +206,14 @@ def fields(
         return _listed(name, within or Type.of(kind), expression, writer, about, listed or plural(name), prefer)
     if len(kinds) == 1 and not choice:
         (kind, expression), *_ = kinds.items()
-        found = _alone(within or Type.of(kind), expression, writer, prefer)
+        found = _made(within or Type.of(kind), expression, writer, prefer)
     else:
         merged: dict[str, list[tuple[str, str, str]]] = {}
         for kind, expression in kinds.items():
-            several = (
-                _chosen(kind, expression, writer, prefer)
-                if choice
-                else _alone(Type.of(kind), expression, writer, prefer)
-            )
-            for suffix, sql_type, made, said in several:
+            for suffix, sql_type, made, said in _made(Type.of(kind), expression, writer, prefer, choice=choice):
                 merged.setdefault(suffix, []).append((sql_type, made, said))
         found = [
-            (suffix, given[0][0], _coalesced([made for _, made, _ in given]), given[0][2])
+            (suffix, given[0][0], sql.first_of(made for _, made, _ in given), given[0][2])
             for suffix, given in merged.items()
         ]
     return [
@@ -231,6 +232,8 @@ def plural(name: str) -> str:
 def is_present(kind: str, expression: str) -> str:
     """Whether an element of that type says anything: more than an extension, an id or a unit without a number."""
     family = FAMILY.get(kind)
+    if expression == sql.NOTHING:
+        return "false"
     if family is not None:
         return f"coalesce({expression} <> '', false)"
     if kind in QUANTITIES:
@@ -252,8 +255,12 @@ def is_present(kind: str, expression: str) -> str:
     return f"{expression} IS NOT NULL"
 
 
-def absent_reasons(kind: str, expression: str) -> list[str]:
+def absent_reasons(kind: str, expression: str, lacks: Collection[str] = ()) -> list[str]:
     """SQL of every place of the element where an extension may say why it is missing."""
+    if expression == sql.NOTHING or "extension" in lacks:
+        return []
+    if kind in QUANTITIES and "_value" in lacks:
+        return [sql.absent_reason(f"{expression}.extension")]
     if kind in QUANTITIES:
         return [sql.absent_reason(f"{expression}.extension"), sql.absent_reason(f"{expression}._value.extension")]
     if kind in {"CodeableConcept", "Range", "Ratio", "Period"}:
@@ -265,6 +272,14 @@ def absent_reasons(kind: str, expression: str) -> list[str]:
 
 _Made = tuple[str, str, str, str]
 """Suffix, DuckDB type, SQL, what to add to the description."""
+
+
+def _made(kind: Type, expression: str, writer: Writer, prefer: Sequence[str], *, choice: bool = False) -> list[_Made]:
+    """The columns of an element, of one of several types if it is a `choice`; what no resource has is nothing."""
+    there = expression != sql.NOTHING
+    writer, expression = (writer, expression) if there else (Writer(), "nothing")
+    found = _chosen(kind.name, expression, writer, prefer) if choice else _alone(kind, expression, writer, prefer)
+    return found if there else [(suffix, sql_type, sql.NOTHING, said) for suffix, sql_type, _, said in found]
 
 
 def _alone(kind: Type, expression: str, writer: Writer, prefer: Sequence[str]) -> list[_Made]:
@@ -362,7 +377,8 @@ def unread_number(text: str, read: str) -> str:
 def _quantity(name: str, quantity: str, writer: Writer) -> list[_Made]:
     quantity = writer.let(quantity)
     under = f"{name}_" if name else ""
-    comparator = _comparator(writer.let(f"{quantity}.comparator"), writer)
+    lacks_comparator = "comparator" in writer.lacks
+    comparator = sql.NOTHING if lacks_comparator else _comparator(writer.let(f"{quantity}.comparator"), writer)
     (_, _, value, _), (_, _, digits, _) = _number(f"{quantity}.value", writer)
     return [
         (name, "DOUBLE", value, ""),
@@ -393,7 +409,8 @@ def best_coding(codings: str, writer: Writer, prefer: Sequence[str]) -> str:
     """The coding to show: of the first preferred system, else the one that a person chose, else the first coded."""
     p = writer.fresh()
     cases = ranks(tuple(prefer))
-    chosen = f"CASE {p}.system {cases} ELSE CASE WHEN {p}.userSelected = 'true' THEN 80 ELSE 90 END END"
+    by_person = "90" if "userSelected" in writer.lacks else f"CASE WHEN {p}.userSelected = 'true' THEN 80 ELSE 90 END"
+    chosen = f"CASE {p}.system {cases} ELSE {by_person} END"
     rank = f"CASE WHEN coalesce({p}.code, '') = '' THEN 99 ELSE {chosen} END"
     # mostly there is one
     ranked = writer.let(f"CASE WHEN len({codings}) > 1 THEN list_transform({codings}, lambda {p}: {rank}) END")
@@ -414,9 +431,11 @@ def code_of(codings: str, system: str) -> str:
 def codings_of(codings: str, writer: Writer) -> str:
     """All codings, as a list of structs."""
     p = writer.fresh()
+    version = "CAST(NULL AS VARCHAR)" if "version" in writer.lacks else f"{p}.version"
+    selected = "CAST(NULL AS BOOLEAN)" if "userSelected" in writer.lacks else sql.truth(f"{p}.userSelected")
     made = (
-        f"{{'system': {p}.system, 'version': {p}.version, 'code': {p}.code, 'display': {p}.display,"
-        f" 'user_selected': {sql.truth(f'{p}.userSelected')}}}"
+        f"{{'system': {p}.system, 'version': {version}, 'code': {p}.code, 'display': {p}.display,"
+        f" 'user_selected': {selected}}}"
     )
     return f"list_transform({codings}, lambda {p}: {made})"
 
@@ -485,7 +504,7 @@ def _reference(reference: str, writer: Writer) -> list[_Made]:
 def _parts(kind: Type, expression: str, writer: Writer, prefer: Sequence[str]) -> list[_Made]:
     """The columns of a type without a rule of its own: those of its parts, one after the other."""
     made: list[_Made] = []
-    for name, kinds, many, below in _elements(kind, expression):
+    for name, kinds, many, below in _elements(kind, expression, writer.lacks):
         made += [
             (each.name, each.type, each.sql, each.about)
             for each in fields(name, kinds, writer, many=many, choice=len(kinds) > 1, within=below, prefer=prefer)
@@ -493,14 +512,20 @@ def _parts(kind: Type, expression: str, writer: Writer, prefer: Sequence[str]) -
     return made
 
 
-def _elements(kind: Type, expression: str) -> list[tuple[str, dict[str, str], bool, Type | None]]:
+def _elements(
+    kind: Type, expression: str, lacks: frozenset[str]
+) -> list[tuple[str, dict[str, str], bool, Type | None]]:
     """The elements of a type that its struct holds: name, SQL by type, whether it may repeat, its own content."""
     held: dict[str, Part] = {part.name: part for part in parts_of(kind)}
+    kept = {part.name for part in without(parts_of(kind), lacks) or parts_of(kind)}
     found = []
     for name, element in r4().children(kind.owner, kind.path).items():
         there = [held[json_name] for json_name in element.json_names if json_name in held and json_name != "extension"]
         if there:
-            kinds = {part.type.name: f"{expression}.{sql.quoted(part.name)}" for part in there}
+            kinds = {
+                part.type.name: f"{expression}.{sql.quoted(part.name)}" if part.name in kept else sql.NOTHING
+                for part in there
+            }
             below = there[0].type if len(there) == 1 else None
             bare = kind.name == "Timing" and name in {"repeat", "code"}
             found.append(("" if bare else snake(name), kinds, there[0].many, below))
@@ -514,6 +539,9 @@ def _listed(
     name: str, kind: Type, expression: str, writer: Writer, about: str, listed: str, prefer: Sequence[str]
 ) -> list[Field]:
     """An element that may repeat: the list of all, and of concepts and references also the first by itself."""
+    if expression in {sql.NOTHING, sql.NO_ITEMS}:
+        *flat, whole = _listed(name, kind, "nothing", Writer(), about, listed, prefer)
+        return [*(replace(each, sql=sql.NOTHING) for each in flat), replace(whole, sql=expression)]
     inner = writer.inner()
     each = writer.fresh()
     if kind.family is not None:
@@ -538,10 +566,6 @@ def _listed(
 def _struct(made: list[_Made], expression: str, inner: Writer) -> tuple[str, str]:
     """The columns as one struct: its type, and its SQL, NULL where there is nothing."""
     named = [(suffix or "value", sql_type, each) for suffix, sql_type, each, _ in made]
-    members = ", ".join(f"{sql.literal(name)}: {each}" for name, _, each in named)
+    members = ", ".join(f"{sql.literal(name)}: {sql.typed(each, sql_type)}" for name, sql_type, each in named)
     kind = "STRUCT(" + ", ".join(f"{sql.quoted(name)} {sql_type}" for name, sql_type, _ in named) + ")"
     return kind, f"CASE WHEN {expression} IS NOT NULL THEN {inner.wrapped(f'{{{members}}}')} END"
-
-
-def _coalesced(expressions: list[str]) -> str:
-    return f"coalesce({', '.join(expressions)})" if len(expressions) > 1 else expressions[0]
