@@ -88,12 +88,16 @@ def with_result(made: Sequence[Field], kinds: Mapping[str, str], writer: Writer)
         read |= {
             f"value_{side}": f"{result}.{side}",
             f"value_{side}_unit": f"CASE WHEN {is_range} THEN coalesce({result}.unit, {unit}) END",
-            f"value_{side}_unit_code": f"CASE WHEN {is_range} AND {result}.unit IS NULL THEN {code} END",
-            f"value_{side}_unit_system": f"CASE WHEN {is_range} AND {result}.unit IS NULL THEN {system} END",
+            f"value_{side}_unit_code": _where(f"{is_range} AND {result}.unit IS NULL", code),
+            f"value_{side}_unit_system": _where(f"{is_range} AND {result}.unit IS NULL", system),
         }
     return [
         replace(each, sql=sql.first_of((each.sql, read[each.name]))) if each.name in read else each for each in made
     ]
+
+
+def _where(condition: str, made: str) -> str:
+    return made if made == sql.NOTHING else f"CASE WHEN {condition} THEN {made} END"
 
 
 def is_positive(kinds: Mapping[str, str], writer: Writer, interpretations: str) -> Field:
