@@ -242,7 +242,7 @@ def is_present(kind: str, expression: str) -> str:
         codings = (
             f"coalesce(len(list_filter({expression}.coding, lambda c: coalesce(c.code, c.display) <> '')) > 0, false)"
         )
-        return f"(coalesce({expression}.text <> '', false) OR {codings})"
+        return f"CASE WHEN {expression}.text <> '' THEN true ELSE {codings} END"
     both = {"Range": ("low", "high"), "Ratio": ("numerator", "denominator")}.get(kind)
     if both:
         return "(" + " OR ".join(is_present("Quantity", f"{expression}.{part}") for part in both) + ")"
@@ -419,13 +419,19 @@ def best_coding(codings: str, writer: Writer, prefer: Sequence[str]) -> str:
 
 def first_concept(concepts: str) -> str:
     """Of several concepts the first that has a coding, else the first."""
-    return f"coalesce(list_filter({concepts}, lambda c: len(c.coding) > 0)[1], {concepts}[1])"
+    other = f"coalesce(list_filter({concepts}, lambda c: len(c.coding) > 0)[1], {concepts}[1])"
+    return f"CASE WHEN len({concepts}[1].coding) > 0 THEN {concepts}[1] ELSE {other} END"
 
 
 def code_of(codings: str, system: str) -> str:
     """The first code of one system."""
     known = ", ".join(map(sql.literal, addresses(system)))
-    return f"nullif(list_filter({codings}, lambda p: p.system IN ({known}))[1].code, '')"
+    # Mostly there is one, or the first is it: the lambda is for the others.
+    among = f"list_filter({codings}, lambda p: p.system IN ({known}))[1].code"
+    found = (
+        f"CASE WHEN {codings}[1].system IN ({known}) THEN {codings}[1].code WHEN len({codings}) > 1 THEN {among} END"
+    )
+    return f"nullif({found}, '')"
 
 
 def codings_of(codings: str, writer: Writer) -> str:
@@ -476,13 +482,21 @@ def reference_key(reference: str, writer: Writer) -> str:
     """
     text = writer.let(f"{writer.let(reference)}.reference")
     typed = writer.let(typed_reference(text))
-    looked_up = f"list_filter(refs, lambda q: q.reference = {text})[1].key"
     return (
         f"CASE WHEN {text} IS NULL THEN NULL WHEN {typed} IS NOT NULL THEN"
         f" CASE WHEN starts_with({typed}, 'Patient/') THEN CASE WHEN {typed} = own_patient THEN person_key END"
         f" ELSE link_id || '/' || {typed} END"
-        f" WHEN {text} = own_reference THEN person_key ELSE {looked_up} END"
+        f" WHEN {text} = own_reference THEN person_key ELSE {_target(reference, writer)}.key END"
     )
+
+
+def _target(reference: str, writer: Writer) -> str:
+    """What a Reference points at, among what `refs` has: asked where it does not say that itself."""
+    reference = writer.let(reference)
+    text = writer.let(f"{reference}.reference")
+    says_all = f"{writer.let(typed_reference(text))} IS NOT NULL AND ({sql.words(f'{reference}.display')}) IS NOT NULL"
+    found = f"list_filter(refs, lambda q: q.reference = {text})[1]"
+    return writer.let(f"CASE WHEN {text} IS NULL OR ({says_all}) THEN NULL ELSE {found} END")
 
 
 def _reference(reference: str, writer: Writer) -> list[_Made]:
@@ -493,8 +507,8 @@ def _reference(reference: str, writer: Writer) -> list[_Made]:
     nothing = f"{text} IS NULL AND {reference}.display IS NULL"
     unmet = f"{text} IS NOT NULL AND ({person}) IS NOT TRUE"
     writer.remark("unresolved-reference", f"({reference} IS NOT NULL AND {key} IS NULL AND (({nothing}) OR ({unmet})))")
-    looked_up = f"list_filter(refs, lambda q: q.reference = {text})[1].display"
-    shown = f"CASE WHEN {person} THEN NULL ELSE coalesce({sql.words(f'{reference}.display')}, {looked_up}) END"
+    said = sql.words(f"{reference}.display")
+    shown = f"CASE WHEN {person} THEN NULL ELSE coalesce({said}, {_target(reference, writer)}.display) END"
     return [
         ("key", "VARCHAR", key, " The record it points at."),
         ("display", "VARCHAR", shown, " What that is called."),

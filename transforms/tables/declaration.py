@@ -174,13 +174,16 @@ class _Found:
     """FHIR type → JSON property, for the last step of a path."""
 
 
-_STEP = re.compile(r"[a-z]\w*(?=[.(]\D)")
+_PICKED = re.compile(r"([a-z]\w*)(?:[.(]\D.*?)(?:\.(\w+)\.ofType\((\w+)\))?\.first\(\)")
 
 
-def _first_step(path: str) -> tuple[str, ...]:
-    """Of an expression that picks an item out of an element: that element."""
-    found = _STEP.match(path) if path.endswith(".first()") else None
-    return (found.group(),) if found else ()
+def _picked(path: str) -> tuple[str, ...]:
+    """Of an expression that picks an item out of an element: that element, and the choice that it ends with."""
+    found = _PICKED.fullmatch(path)
+    if found is None:
+        return ()
+    element, choice, kind = found.groups()
+    return (element, f"{choice}{kind[0].upper()}{kind[1:]}") if choice else (element,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +218,7 @@ class _Reader:
             for resource, several in found.items()
         }
         others = tuple(
-            ViewColumn(f"{name}_{snake(kind)}", path, kind, False, Type.of(kind), _first_step(path))
+            ViewColumn(f"{name}_{snake(kind)}", path, kind, False, Type.of(kind), _picked(path))
             for kind, path in entry.get("also", {}).items()
         )
         if others:
@@ -249,7 +252,7 @@ class _Reader:
 
     def find(self, resource: str, path: str, entry: Mapping[str, Any], *, in_row: bool) -> _Found:
         if "path" in entry:
-            return _Found(path, (entry["type"],), bool(entry.get("many")), False, None, _first_step(path))
+            return _Found(path, (entry["type"],), bool(entry.get("many")), False, None, _picked(path))
         owner, base = resource, self.each.get(resource, "") if in_row else ""
         steps, written = path.split("."), []
         element: Element | None = None

@@ -65,7 +65,10 @@ def select_sql(declaration: Declaration, present: Presence | None = None) -> str
     """
     if declaration.category is None:
         return _laid_out(declaration, present)
-    listed = ", ".join(sql.quoted(each.name) for each in columns_of(declaration))
+    listed = ", ".join(
+        f"{sql.typed(each.sql, each.type)} AS {sql.quoted(each.name)}" if _is_empty(each) else sql.quoted(each.name)
+        for each in _Row(declaration, present).columns()
+    )
     return f"SELECT {listed}\nFROM {OBSERVATIONS} WHERE {CATEGORY} = {sql.literal(declaration.category)}"
 
 
@@ -91,7 +94,7 @@ def observations_sql(declarations: tuple[Declaration, ...], present: Presence | 
         ):
             raise TableError(f"{other.name}: tables of Observations begin alike")
     row = _Row(replace(first, name=OBSERVATIONS, columns=tuple(columns.values())), present)
-    laid_out = _listed(row.columns(), CATEGORY)
+    laid_out = _listed([each for each in row.columns() if not _is_empty(each)], CATEGORY)
     made = {
         _OBSERVED_ROWS: row.views(),
         **row.writer.looked_up(_OBSERVED_ROWS),
@@ -104,6 +107,11 @@ def _laid_out(declaration: Declaration, present: Presence | None) -> str:
     """The SELECT of all columns of a declaration."""
     row = _Row(declaration, present)
     return f"{_listed(row.columns())}\nFROM (\n{row.query()}\n)"
+
+
+def _is_empty(column: Field) -> bool:
+    """Whether a column has nothing in any row."""
+    return column.sql in {sql.NOTHING, sql.NO_ITEMS}
 
 
 def _listed(columns: list[Field], *carried: str) -> str:
