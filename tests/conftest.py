@@ -18,6 +18,9 @@ from filelock import FileLock
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+# The counterparties of the tests are on this machine.
+os.environ.setdefault("CHARTHOUSE_PRIVATE_ADDRESSES", "loopback")
+
 ROOT = Path(__file__).resolve().parent.parent
 SHARED_DATA = ROOT.parent / "shared" / "data"
 

@@ -61,4 +61,14 @@ CODES = (
         "The fetch of a link broke",
         "It is a fault of Charthouse: report it with the line of the task log that names it.",
     ),
+    ErrorCode(
+        "CH140",
+        "The provider's host has failed for so long that it is left alone",
+        "Nothing to do: single probes ask it, and the next night; CHARTHOUSE_HOST_PATIENCE waits for longer.",
+    ),
+    ErrorCode(
+        "CH141",
+        "The address leads into a private network",
+        "If the provider is there, permit it: CHARTHOUSE_PRIVATE_ADDRESSES=10.1.0.0/16 (or loopback, or any).",
+    ),
 )
