@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from charthouse.partners.http import HttpClient
 
 MOST_TYPES: Final = 500
+LONGEST_SOFTWARE: Final = 120
+"""Signs of a software's name and version that are kept."""
 _TYPE: Final = re.compile(r"[A-Z][A-Za-z]{1,63}")
 OAUTH_URIS: Final = "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris"
 
@@ -52,12 +54,14 @@ class TypeCapability:
 class Capability:
     """A server's offer: per type, the parameters that all types share, and the OAuth addresses that it names itself.
 
-    `oauth` has the keys of the SMART extension: `authorize`, `token`, `revoke`, `introspect`, `manage`.
+    `oauth` has the keys of the SMART extension: `authorize`, `token`, `revoke`, `introspect`, `manage`. `software` is
+    the name and version of what serves, as far as it says them, on one line.
     """
 
     types: Mapping[str, TypeCapability]
     search_params: frozenset[str]
     oauth: Mapping[str, str]
+    software: str = ""
 
     def has_last_updated(self, resource_type: str) -> bool:
         """Whether `_lastUpdated` is declared, for the type or for all. An undeclared one would silently be ignored."""
@@ -80,7 +84,7 @@ def fetch_capability(client: HttpClient, base_url: str, *, token: str | None = N
     try:
         answer = client.get(url)
     except FetchError as error:
-        if token is None or error.code not in {"CH102", "CH103"}:
+        if not token or error.code not in {"CH102", "CH103"}:
             raise
         answer = client.get(url, token=token)
     return parse_capability(answer.body)
@@ -117,7 +121,13 @@ def parse_capability(body: bytes) -> Capability:
         raise FetchError("CH112", where="/metadata", what="it names more types than any FHIR version has")
     if not types:
         raise FetchError("CH112", where="/metadata", what="it names no resource type")
-    return Capability(MappingProxyType(types), frozenset(shared), MappingProxyType(oauth))
+    return Capability(MappingProxyType(types), frozenset(shared), MappingProxyType(oauth), _software(statement))
+
+
+def _software(statement: dict[str, Any]) -> str:
+    said = next(_objects(statement.get("software")), {})
+    words = [said[part] for part in ("name", "version") if isinstance(said.get(part), str)]
+    return " ".join(" ".join(words).split())[:LONGEST_SOFTWARE]
 
 
 def _merged(known: TypeCapability | None, resource: dict[str, Any]) -> TypeCapability:

@@ -283,7 +283,7 @@ class LinkFetch:
 
     def _get(self, url: str) -> Answer:
         """One GET with this link's token."""
-        answer = self._with_token(lambda token: self._client.get(url, token=token))
+        answer = self._with_token(lambda token: self._client.get(url, token=token or None))
         self._readable = self._readable or url
         return answer
 
@@ -312,7 +312,7 @@ class LinkFetch:
         if self._readable is None:
             return False
         try:
-            self._client.get(self._readable, token=self._token)
+            self._client.get(self._readable, token=self._token or None)
         except FetchError as error:
             if error.code != "CH102":
                 raise

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 TokenSource = Callable[[str, bool], str]
-"""(link id, renew) → an access token. `renew` says that the one before was refused. Raises CharthouseError."""
+"""(link id, renew) → an access token, empty where the server asks for none. `renew`: the one before was refused. Raises
+CharthouseError."""
 
 
 @dataclass(frozen=True, slots=True)
