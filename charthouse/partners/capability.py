@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from charthouse.partners.http import HttpClient
 
 MOST_TYPES: Final = 500
-LONGEST_SOFTWARE: Final = 120
-"""Signs of a software's name and version that are kept."""
+LONGEST_LINE: Final = 120
+"""Signs of a software's name, a publisher or a description that are kept."""
 _TYPE: Final = re.compile(r"[A-Z][A-Za-z]{1,63}")
 OAUTH_URIS: Final = "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris"
 
@@ -55,13 +55,16 @@ class Capability:
     """A server's offer: per type, the parameters that all types share, and the OAuth addresses that it names itself.
 
     `oauth` has the keys of the SMART extension: `authorize`, `token`, `revoke`, `introspect`, `manage`. `software` is
-    the name and version of what serves, as far as it says them, on one line.
+    the name and version of what serves, `publisher` and `implementation` are who says so and of which installation; a
+    line each, empty where it is not said.
     """
 
     types: Mapping[str, TypeCapability]
     search_params: frozenset[str]
     oauth: Mapping[str, str]
     software: str = ""
+    publisher: str = ""
+    implementation: str = ""
 
     def has_last_updated(self, resource_type: str) -> bool:
         """Whether `_lastUpdated` is declared, for the type or for all. An undeclared one would silently be ignored."""
@@ -121,13 +124,21 @@ def parse_capability(body: bytes) -> Capability:
         raise FetchError("CH112", where="/metadata", what="it names more types than any FHIR version has")
     if not types:
         raise FetchError("CH112", where="/metadata", what="it names no resource type")
-    return Capability(MappingProxyType(types), frozenset(shared), MappingProxyType(oauth), _software(statement))
+    return Capability(
+        types=MappingProxyType(types),
+        search_params=frozenset(shared),
+        oauth=MappingProxyType(oauth),
+        software=_line(statement, "software", "name", "version"),
+        publisher=_line({"": statement}, "", "publisher"),
+        implementation=_line(statement, "implementation", "description"),
+    )
 
 
-def _software(statement: dict[str, Any]) -> str:
-    said = next(_objects(statement.get("software")), {})
-    words = [said[part] for part in ("name", "version") if isinstance(said.get(part), str)]
-    return " ".join(" ".join(words).split())[:LONGEST_SOFTWARE]
+def _line(statement: dict[str, Any], part: str, *names: str) -> str:
+    """Texts of a part of the statement, on one line."""
+    said = next(_objects(statement.get(part)), {})
+    words = [said[name] for name in names if isinstance(said.get(name), str)]
+    return " ".join(" ".join(words).split())[:LONGEST_LINE]
 
 
 def _merged(known: TypeCapability | None, resource: dict[str, Any]) -> TypeCapability:
