@@ -17,6 +17,9 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+# The counterparties of the tests are on this machine.
+os.environ.setdefault("CHARTHOUSE_PRIVATE_ADDRESSES", "loopback")
+
 ROOT = Path(__file__).resolve().parent.parent
 SHARED_DATA = ROOT.parent / "shared" / "data"
 

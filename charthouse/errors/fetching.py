@@ -95,4 +95,14 @@ CODES = (
         "Put the access token alone into the file, or the token endpoint's JSON answer.",
     ),
     ErrorCode("CH139", "The server does not offer what a night needs", "Ask its operator for read access to Patient."),
+    ErrorCode(
+        "CH140",
+        "The provider's host has failed for so long that it is left alone",
+        "Nothing to do: single probes ask it, and the next night; CHARTHOUSE_HOST_PATIENCE waits for longer.",
+    ),
+    ErrorCode(
+        "CH141",
+        "The address leads into a private network",
+        "If the provider is there, permit it: CHARTHOUSE_PRIVATE_ADDRESSES=10.1.0.0/16 (or loopback, or any).",
+    ),
 )

@@ -19,6 +19,7 @@ import orjson
 import requests
 
 from charthouse.errors import SetupError
+from charthouse.files import write_whole
 from charthouse.linking import credentials, links, people, providers
 from charthouse.operating import mailroom
 from charthouse.partners import smart
@@ -151,8 +152,10 @@ def serving(names: list[str]) -> Iterator[Sandbox]:
             code = "CH004" if settings.sandbox_port else "CH008"
             raise SetupError(code, where=str(settings.sandbox_port or log))
         said = orjson.loads(ready)
+        write_whole(settings.sandbox_address, str(said["port"]).encode())
         yield Sandbox(f"http://127.0.0.1:{said['port']}", said["providers"])
     finally:
+        settings.sandbox_address.unlink(missing_ok=True)
         process.terminate()
         try:
             process.wait(timeout=10)

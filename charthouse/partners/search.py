@@ -120,13 +120,18 @@ class Query:
         """The same without what a server may stumble over: `_count`, `_include` and `_lastUpdated`."""
         return replace(self, options=(), incremental=False)
 
+    @property
+    def count(self) -> int:
+        """The `_count` that it asks for; 0 for none."""
+        return int(dict(self.options).get("_count", "0"))
+
+    def counted(self, count: int) -> Query:
+        """The same by pages of this size."""
+        return replace(self, options=tuple((name, str(count) if name == "_count" else v) for name, v in self.options))
+
     def smaller(self) -> Query | None:
-        """The same by smaller pages; None where it cannot ask for any smaller."""
-        count = int(dict(self.options).get("_count", "1"))
-        if count <= 1:
-            return None
-        options = tuple((name, str(count // 10 or 1) if name == "_count" else value) for name, value in self.options)
-        return replace(self, options=options)
+        """The same by pages of a tenth; None where it cannot ask for any smaller."""
+        return self.counted(self.count // 10 or 1) if self.count > 1 else None
 
     @property
     def can_be_plainer(self) -> bool:

@@ -11,6 +11,8 @@ from charthouse.linking import links
 from charthouse.linking.credentials import Tokens
 from charthouse.linking.registrations import client_of
 from charthouse.partners import smart
+from charthouse.partners.host_book import StateBook
+from charthouse.partners.hosts import Hosts
 from charthouse.settings import get_settings
 from charthouse.state import session
 from charthouse.sync import batches, holding, runs
@@ -67,7 +69,8 @@ def collect_batch(name: str) -> str:
             )
             for link in work
         ]
-        summary = fetch_batch(jobs, batch.folder, token, settings, on_link=landed, present=_present)
+        hosts = Hosts(StateBook(settings), settings)
+        summary = fetch_batch(jobs, batch.folder, token, settings, on_link=landed, present=_present, hosts=hosts)
         counts |= {"links": summary.links, "resources": summary.resources, "requests": summary.requests}
     return name
 

@@ -15,12 +15,14 @@ from charthouse.errors import FetchError
 from charthouse.log import get_logger
 from charthouse.partners.capability import Capability, fetch_capability
 from charthouse.partners.http import HttpClient
+from charthouse.partners.page_sizes import PageSizes
 from charthouse.sync.fetch_link import LinkFetch, always
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from charthouse.partners.hosts import Hosts
     from charthouse.settings import Settings
     from charthouse.sync.fetch_link import Presence
     from charthouse.sync.landing import Manifest
@@ -50,9 +52,12 @@ def fetch_batch(
     *,
     on_link: Callable[[Manifest], None] | None = None,
     present: Presence = always,
+    hosts: Hosts | None = None,
 ) -> FetchSummary:
-    """Fetch every link of a batch into `folder/<link_id>/`, `settings.fetch_threads` links at a time.
+    """Fetch every link of a batch into `folder/<link_id>/`, by `settings.fetch_threads` requests at once.
 
+    The first links' types fill the threads side by side; where they run out, the next links' do. `hosts` is what all
+    workers know of the providers' hosts; without it, this batch goes by itself.
     `on_link` is called in this thread with each manifest as it is written. Links that have their marker already are
     counted and not asked again. `present` says whether a link is still there when its folder is made, and when it is
     closed: of one that is gone nothing lands, and nothing is told.
@@ -62,14 +67,17 @@ def fetch_batch(
     """
     manifests = []
     with (
-        HttpClient(settings, seconds=settings.fetch_time_max) as client,
-        ThreadPoolExecutor(max_workers=settings.fetch_threads, thread_name_prefix="fetch") as pool,
+        HttpClient(settings, seconds=settings.fetch_time_max, hosts=hosts) as client,
+        ThreadPoolExecutor(settings.fetch_threads, thread_name_prefix="query") as queries,
+        ThreadPoolExecutor(settings.fetch_threads, thread_name_prefix="link") as pool,
     ):
-        offers = _Offers(client)
-        futures = [
-            pool.submit(LinkFetch(job, folder / job.link_id, client, offers.of, tokens, settings, present).run)
-            for job in jobs
-        ]
+        offers, sizes = _Offers(client), PageSizes(client.hosts)
+
+        def fetch(job: LinkJob) -> Manifest | None:
+            here = folder / job.link_id
+            return LinkFetch(job, here, client, offers.of, tokens, settings, queries, sizes, present).run()
+
+        futures = [pool.submit(fetch, job) for job in jobs]
         try:
             for future in as_completed(futures):
                 manifest = future.result()
