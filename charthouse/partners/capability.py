@@ -18,7 +18,7 @@ from charthouse.errors import FetchError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from charthouse.partners.http import HttpClient
+    from charthouse.partners.http import Answer, HttpClient
 
 MOST_TYPES: Final = 500
 LONGEST_LINE: Final = 120
@@ -78,19 +78,29 @@ class Capability:
 
 
 def fetch_capability(client: HttpClient, base_url: str, *, token: str | None = None) -> Capability:
-    """Read `/metadata`. It needs no token by the standard; where a server asks for one all the same, `token` is sent.
+    """Read `/metadata` and what it offers.
 
     Raises:
         FetchError: as `HttpClient.get`; CH112 if what came is no CapabilityStatement of R4.
     """
+    return parse_capability(fetch_statement(client, base_url, token=token).body)
+
+
+def fetch_statement(client: HttpClient, base_url: str, *, token: str | None = None, etag: str | None = None) -> Answer:
+    """Read `/metadata`, with `etag` only if it has changed since.
+
+    It needs no token by the standard; where a server asks for one all the same, `token` is sent.
+
+    Raises:
+        FetchError: as `HttpClient.get`.
+    """
     url = f"{base_url.rstrip('/')}/metadata"
     try:
-        answer = client.get(url)
+        return client.get(url, etag=etag)
     except FetchError as error:
         if not token or error.code not in {"CH102", "CH103"}:
             raise
-        answer = client.get(url, token=token)
-    return parse_capability(answer.body)
+        return client.get(url, token=token, etag=etag)
 
 
 def parse_capability(body: bytes) -> Capability:

@@ -90,7 +90,7 @@ def vendor_of(base_url: str, offer: Capability) -> Vendor:
     """Whose server it is, as far as that can be told; `NOBODY` where it cannot."""
     parts = urlsplit(base_url)
     said = {
-        "address": f"{parts.netloc}{parts.path}",
+        "address": f"{parts.netloc}{parts.path.rstrip('/')}/",
         "software": offer.software,
         "publisher": offer.publisher,
         "implementation": offer.implementation,

@@ -28,6 +28,7 @@ from charthouse.operating.cli import (
     notices,
     own_servers,
     people,
+    plan,
     providers,
     sandbox,
     serve,
@@ -61,6 +62,7 @@ app.command("erase")(erasing.erase)
 app.command("delete-link")(erasing.delete_link)
 app.command("disconnect")(erasing.disconnect)
 app.add_typer(erasing.requests_app, name="requests")
+app.command("plan")(plan.plan)
 app.command("explain")(explain.explain)
 app.command("export")(export.export)
 app.command("verify")(export.verify)
