@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from charthouse.settings import Settings
 
 SLICE: Final = 0.25
-"""Most seconds of a host's time that a worker leases: as long a worker may not know that the host was closed."""
+"""Most seconds of a host's time that a worker leases, and most seconds ahead of now. For twice as long a worker may not
+know that another was told to wait."""
 LATE: Final = 0.05
 """Seconds after which a place in a slice is lost: unused ones, sent all at once, would be more than the rate."""
 BREAK_AFTER: Final = 16
@@ -64,12 +65,15 @@ class Admission:
 def admit(record: HostRecord, now: float, rate: float, want: int, patience: float) -> Admission:
     """Lease the next slice of a host, at most `want` requests long, or say how long to wait; `patience` in seconds."""
     failing = record.failures > 0
-    if record.failures >= BREAK_AFTER:
-        if now < record.probe_at:
-            return Admission(record.probe_at - now, left_alone=now - record.failing_since >= patience, failing=True)
+    broken = record.failures >= BREAK_AFTER
+    if broken and now < record.probe_at:
+        return Admission(record.probe_at - now, left_alone=now - record.failing_since >= patience, failing=True)
+    start = max(now, record.free_at, record.closed_until)
+    if start - now > SLICE:
+        return Admission(start - now - SLICE / 2, failing=failing)
+    if broken:
         record.probe_at = now + PROBE
         want = 1
-    start = max(now, record.free_at, record.closed_until)
     number = max(1, min(want, int(rate * SLICE)))
     record.free_at = start + number / rate
     return Admission(start - now, number, failing=failing)
