@@ -43,19 +43,18 @@ def capability_statement(base: str, held: Iterable[str], endpoints: Mapping[str,
         "rest": [
             {
                 "mode": "server",
-                "security": {
-                    "extension": [
-                        {
-                            "url": _OAUTH,
-                            "extension": [{"url": name, "valueUri": uri} for name, uri in uris.items()],
-                        }
-                    ],
-                    "service": [{"coding": [{"system": _SERVICE, "code": "SMART-on-FHIR"}], "text": "SMART on FHIR"}],
-                },
+                **({"security": _security(uris)} if uris else {}),
                 "resource": [_resource(name) for name in served_types(held)],
                 "operation": [{"name": "export", "definition": f"{_BULK}/OperationDefinition/export"}],
             }
         ],
+    }
+
+
+def _security(uris: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "extension": [{"url": _OAUTH, "extension": [{"url": name, "valueUri": uri} for name, uri in uris.items()]}],
+        "service": [{"coding": [{"system": _SERVICE, "code": "SMART-on-FHIR"}], "text": "SMART on FHIR"}],
     }
 
 

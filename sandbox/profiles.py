@@ -23,6 +23,10 @@ class Profile(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=T
 
     name: str = "standard"
 
+    sign_in: bool = True
+    """Without, there is no authorization server: whoever reaches the FHIR API sees everybody (an R4 server as it comes,
+    such as HAPI FHIR's starter)."""
+
     # Lifetimes. None is without an end.
     access_seconds: Seconds = 3600
     refresh_seconds: Seconds | None = None
@@ -97,6 +101,7 @@ class ProfileError(Exception):
 
 _ALL: Final = (
     Profile(),
+    Profile(name="open", sign_in=False),
     Profile(
         name="epic",
         grace_seconds=0,

@@ -24,7 +24,7 @@ from sandbox.faults import Act, Faults, outcome, spoil
 from sandbox.limits import MinuteWindow
 from sandbox.profiles import Profile
 from sandbox.query import RequestError, read_query
-from sandbox.scopes import access_of
+from sandbox.scopes import OPEN, access_of
 from sandbox.search import CURSOR, Place, read_cursor, read_resource, search_page
 from sandbox.store import Store, instant
 
@@ -128,7 +128,7 @@ class Provider:
             if asked.path == "metadata":
                 self.counts.request("metadata")
                 return self._faulty(asked, "", 1, None, self._metadata(asked))
-            if asked.path == ".well-known/smart-configuration":
+            if asked.path == ".well-known/smart-configuration" and self.profile.sign_in:
                 self.counts.request("smart-configuration")
                 brand = brand_identifier(self.name)
                 said = orjson.dumps(configuration(asked.origin, self.name, self.profile, self.types(), brand))
@@ -217,11 +217,13 @@ class Provider:
         return Answer(200, found.body, headers=headers)
 
     def _metadata(self, asked: Asked) -> Answer:
-        addresses = endpoints(asked.origin, self.name, self.profile)
+        addresses = endpoints(asked.origin, self.name, self.profile) if self.profile.sign_in else {}
         base = f"{asked.origin}/{self.name}/fhir"
         return Answer(200, orjson.dumps(capability_statement(base, self.store.types(), addresses, self.updated())))
 
     def _authenticate(self, asked: Asked) -> Access:
+        if not self.profile.sign_in:
+            return OPEN
         scheme, _, bearer = asked.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not bearer:
             raise RequestError(401, "login", "an access token is required", challenge=_CHALLENGE)

@@ -100,10 +100,14 @@ def narrowed(held: str, requested: str, profile: Profile) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """What the bearer of a token may see: one patient's compartment, in so far as the scopes go."""
+    """What the bearer of a token may see: one patient's compartment, in so far as the scopes go.
+
+    `everyone`: the whole server, of whichever patient.
+    """
 
     patient: str
     scopes: tuple[Scope, ...]
+    everyone: bool = False
 
     def permits(self, type_name: str, permission: str) -> list[TokenFilter] | None:
         """None: not permitted. Empty: all of the type. Else only what one of the filters finds."""
@@ -122,3 +126,7 @@ def access_of(patient: str, scopes: Iterable[str]) -> Access:
     """The access that a grant gives."""
     read = (read_scope(text) for text in scopes)
     return Access(patient, tuple(scope for scope in read if scope))
+
+
+OPEN: Final = Access("", (Scope("patient/*.read", "*", frozenset("rs")),), everyone=True)
+"""What a server lets out that asks nobody to sign in."""

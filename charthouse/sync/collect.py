@@ -20,6 +20,7 @@ from charthouse.sync import batches, holding, runs
 from charthouse.sync.bulk import export_batch, sleep_until
 from charthouse.sync.fetch import fetch_batch
 from charthouse.sync.link_job import LinkJob
+from charthouse.sync.server_memory import StateMemory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -79,7 +80,16 @@ def collect_batch(name: str, *, wait: Wait = sleep_until) -> str:
             for link in work
         ]
         hosts = Hosts(StateBook(settings), settings)
-        summary = fetch_batch(jobs, batch.folder, token, settings, on_link=landed, present=_present, hosts=hosts)
+        summary = fetch_batch(
+            jobs,
+            batch.folder,
+            token,
+            settings,
+            on_link=landed,
+            present=_present,
+            hosts=hosts,
+            memory=StateMemory(settings),
+        )
         counts |= {"links": summary.links, "resources": summary.resources, "requests": summary.requests}
     return name
 

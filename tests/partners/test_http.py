@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from backports import zstd
 
 import charthouse
 from charthouse.errors import FetchError
@@ -76,6 +77,9 @@ def test_nobody_else_in_the_house_can_write() -> None:
                 ):
                     found.add((name, module))
     homes = {
+        "partners/backend_services.py",
+        "partners/bulk_files.py",
+        "partners/bulk_http.py",
         "partners/http.py",
         "partners/reading.py",
         "partners/smart.py",
@@ -282,6 +286,32 @@ def test_gzip_is_kept_as_it_came(quick: Settings, monkeypatch: pytest.MonkeyPatc
         for reply in (Reply(body=member, headers=coded), Reply(body=body)):
             with OddServer(lambda _, reply=reply: reply) as server, pytest.raises(FetchError, match="CH120"):
                 client.get(server.url)
+
+
+def test_zstandard_is_kept_as_it_came_and_is_no_bomb(quick: Settings) -> None:
+    body = b'{"a": 1.10}' * 1000
+    frame = zstd.compress(body)
+    packer = zstd.ZstdCompressor(options={zstd.CompressionParameter.window_log: 27})
+    wide = packer.compress(body) + packer.flush()  # whoever unpacks it would need 128 MB
+    bomb = zstd.compress(bytes(http.MAX_BODY + 1))
+    coded = {"Content-Encoding": "zstd"}
+    said = {frame: body, frame * 2: body * 2, frame[:-3]: "CH101", b"nonsense" + frame: "CH101", wide: "CH101"}
+    said |= {bomb: "CH120", zstd.compress(b"") * 100: "CH120"}
+    for sent, expected in said.items():
+        with OddServer(lambda _, sent=sent: Reply(body=sent, headers=coded)) as server, HttpClient(quick) as client:
+            if isinstance(expected, bytes):
+                answer = client.get(server.url)
+                assert (answer.body, answer.frame) == (expected, sent if sent == frame else None)
+            else:
+                with pytest.raises(FetchError, match=expected):
+                    client.get(server.url)
+    unasked = Reply(body=body, headers={"Content-Encoding": "br"})
+    with (
+        OddServer(lambda _: unasked) as server,
+        HttpClient(quick) as client,
+        pytest.raises(FetchError, match="CH105"),
+    ):
+        client.get(server.url)
 
 
 def test_a_redirect_takes_the_token_nowhere_else(quick: Settings) -> None:
