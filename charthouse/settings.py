@@ -106,7 +106,7 @@ class Settings(BaseSettings):
     )
     max_pages: Count = Field(default=10_000, description="Most pages of one search before it is given up.")
 
-    build_group_resources: Count = Field(default=50_000, description="Resource versions built in one mapped task.")
+    build_group_resources: Count = Field(default=100_000, description="Resource versions built in one mapped task.")
     duckdb_memory: Memory = Field(default="256MB", description="DuckDB's memory_limit in each task.")
     duckdb_threads: Count = Field(default=2, description="DuckDB's threads in each task.")
     failure_threshold: float = Field(
