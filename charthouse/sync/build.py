@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
 VECTORS = 700_000_000
 """What DuckDB books at most for the query of one table before it reads a row: a vector of 2,048 values for every step of
-every column that a resource has. Little of it is ever touched (25 MB of a table's query stay resident), but the limit counts
-all of it."""
+every column that a resource has. Little of it is ever touched (25 MB of a table's query stay resident), but the limit
+counts all of it."""
 
 
 def plan_build(airflow_run_id: str, whom: Collection[str] | None = None) -> list[str]:
@@ -77,8 +77,8 @@ def plan_build(airflow_run_id: str, whom: Collection[str] | None = None) -> list
 def _cut(due: Mapping[str, vault.Head]) -> Iterator[dict[str, int]]:
     """Groups of about `build_group_resources` versions, in the order of the vault's partitions.
 
-    A group reads the partitions of its own people only. Opening the vault and planning the tables' queries takes more than
-    a second whatever they read, so groups are not cut smaller than they need to be.
+    A group reads the partitions of its own people only. Opening the vault and planning the tables' queries takes more
+    than a second whatever they read, so groups are not cut smaller than they need to be.
     """
     most = get_settings().build_group_resources
     group: dict[str, int] = {}
