@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from transforms.tables import Table
 
 VECTORS = 700_000_000
-"""What DuckDB books at most for the query of one table before it reads a row: a vector of 2,048 values for every step of
-every column that a resource has. Little of it is ever touched (25 MB of a query stay resident), but the limit counts all."""
+"""What DuckDB books at most for the query of one table before it reads a row: a vector of 2,048 values for each step of
+each column that resources have. Little of it is ever touched (25 MB stay resident), but the limit counts it all."""
 
 
 def plan_build(airflow_run_id: str, whom: Collection[str] | None = None) -> list[str]:
