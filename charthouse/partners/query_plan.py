@@ -109,6 +109,8 @@ def _date(asked: tuple[Query, ...], kind: str, offer: Capability, knowledge: Kno
 
 def _followed(offer: Capability, plan: LinkPlan) -> Iterator[Line]:
     """What is read because the person's resources point at it."""
+    if plan.not_requested.get("Binary") != "not_permitted":
+        yield Line("Binary", "where pointed at", "documents that records show, one by one, up to the size permitted")
     searched = {entry.type for entry in plan.types}
     brings = [
         kind

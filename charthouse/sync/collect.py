@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from charthouse import progress
 from charthouse.errors import FetchError, LinkError
+from charthouse.lake import vault
+from charthouse.lake.session import open_vault
 from charthouse.linking import links
 from charthouse.linking.credentials import Tokens
 from charthouse.linking.registrations import client_of
 from charthouse.partners import smart
+from charthouse.partners.binaries import BINARY
 from charthouse.partners.host_book import StateBook
 from charthouse.partners.hosts import Hosts
 from charthouse.settings import get_settings
@@ -21,7 +26,7 @@ from charthouse.sync.link_job import LinkJob
 from charthouse.sync.server_memory import StateMemory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from charthouse.partners.token_endpoint import TokenSet
     from charthouse.sync.landing import Manifest
@@ -60,6 +65,7 @@ def collect_batch(name: str) -> str:
             there = links.work_of(state, batch.link_ids)
             waiting = [link.link_id for link in there if link.sync_status == "waiting"]
             links.set_sync_statuses(state, dict.fromkeys(waiting, "running"))
+        binaries = _HeldBinaries([link.link_id for link in work])
         jobs = [
             LinkJob(
                 link_id=link.link_id,
@@ -67,6 +73,7 @@ def collect_batch(name: str) -> str:
                 patient_id=link.patient_id,
                 granted_scopes=link.granted_scopes,
                 watermarks=link.watermarks,
+                held=partial(binaries.of, link.link_id),
             )
             for link in work
         ]
@@ -90,3 +97,22 @@ def _present(link_id: str) -> Iterator[bool]:
     """Whether a link is still there: nobody takes it away while its folder is made, or closed."""
     with holding.link(link_id):
         yield not holding.gone_among([link_id])
+
+
+class _HeldBinaries:
+    """Documents of a batch's links that the vault has; looked up once, when the first link needs to know."""
+
+    def __init__(self, link_ids: Sequence[str]) -> None:
+        self._link_ids = link_ids
+        self._lock = threading.Lock()
+        self._held: dict[str, set[str]] | None = None
+
+    def of(self, link_id: str) -> set[str]:
+        """`Binary/id` of a link's."""
+        with self._lock:
+            if self._held is None:
+                self._held = {}
+                with open_vault(read_only=True) as connection:
+                    for owner, name in vault.ids_of(connection, BINARY, self._link_ids):
+                        self._held.setdefault(owner, set()).add(f"{BINARY}/{name}")
+            return self._held.get(link_id, set())
