@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from charthouse.partners.inspection import Inspected
     from charthouse.partners.token_endpoint import TokenSet
+    from charthouse.settings import Settings
 
 FIRST: Final = 100
 """Patients that are linked where nobody said which: a public server has a hundred thousand."""
@@ -48,36 +49,55 @@ class OwnLinks:
     left_out: int
 
 
-def link_own_server(own: OwnServer, out: Console) -> OwnLinks:
-    """Look at the server, and link the patients that were named; `all` are those that it lists.
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """A server that can serve, the patients that were named (None: all), and the token that was given."""
 
-    Where none is named, those are linked whom the token is for, else who was linked before, else the first hundred.
+    server: Inspected
+    ids: Sequence[str] | None = field(repr=False)
+    tokens: TokenSet | None
+
+
+def look_at(own: OwnServer, out: Console) -> Looked:
+    """Read what was given, and look at the server. Nothing of ours is needed for it, and nothing is written.
 
     Raises:
         FetchError: CH13x, CH101 and the like: what keeps the server from serving, in one sentence.
-        LinkError: CH613 where the provider at that address is closed.
     """
     ids = patient_ids(own.patients) if own.patients else ()
     tokens = token_of(own.token_file) if own.token_file else None
     base = fhir_base(own.url)
     own_server.check_way(base, tokens)
-    token = tokens.access_token if tokens is not None else None
-    settings = get_settings().model_copy(update={"request_tries": TRIES})
-    with HttpClient(settings) as client:
-        with step(out, f"Server: looking at {escape(base)}"):
-            server = inspect(client, base, token)
-        out.print(f"Server: {server.software or 'it does not say what it is'}, FHIR R4, at {server.base}",
-                  highlight=False, markup=False)  # fmt: skip
-        slug = own_server.provider_for(server)
-        with step(out, "Patients: reading them"):
-            patients = _patients(client, server, ids, slug, tokens)
+    with HttpClient(_settings()) as client, step(out, f"Server: looking at {escape(base)}"):
+        server = inspect(client, base, tokens.access_token if tokens is not None else None)
+    said = server.software or "it does not say what it is"
+    out.print(f"Server: {said}, FHIR R4, at {server.base}", highlight=False, markup=False)
+    return Looked(server, ids, tokens)
+
+
+def link_own_server(looked: Looked, out: Console) -> OwnLinks:
+    """Link the patients that were named at a server that was looked at; `all` are those that it lists.
+
+    Where none is named, those are linked whom the token is for, else who was linked before, else the first hundred.
+
+    Raises:
+        FetchError: CH132 to CH136, CH101 and the like: whose records they are cannot be read.
+        LinkError: CH613 where the provider at that address is closed.
+    """
+    slug = own_server.provider_for(looked.server)
+    with HttpClient(_settings()) as client, step(out, "Patients: reading them"):
+        patients = _patients(client, looked.server, looked.ids, slug, looked.tokens)
     with step(out, "Patients: linking them"):
-        linked = own_server.link_patients(slug, patients.ids, tokens)
+        linked = own_server.link_patients(slug, patients.ids, looked.tokens)
     left = f"; {linked.left_out:,} left out, who were erased here" if linked.left_out else ""
     out.print(f"Links: {linked.new:,} new, {linked.known:,} known{left}", highlight=False)
     if patients.more:
         out.print(f"The server has more than these {FIRST}: PATIENTS=all links all of them.", style="yellow")
     return OwnLinks(slug, linked.new, linked.known, linked.left_out)
+
+
+def _settings() -> Settings:
+    return get_settings().model_copy(update={"request_tries": TRIES})
 
 
 def _patients(

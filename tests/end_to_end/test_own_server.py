@@ -189,11 +189,11 @@ def known_nobody(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def refusal(url: str, given: str, token_file: str | None = None) -> str:
     """The sentence with which a server is refused."""
     from charthouse.errors import CharthouseError
-    from charthouse.operating.own_server import OwnServer, link_own_server
+    from charthouse.operating.own_server import OwnServer, link_own_server, look_at
     from charthouse.operating.terminal import console
 
     with pytest.raises(CharthouseError) as caught:
-        link_own_server(OwnServer(url, (given,), token_file), console())
+        link_own_server(look_at(OwnServer(url, (given,), token_file), console()), console())
     return str(caught.value)
 
 

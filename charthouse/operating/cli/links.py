@@ -41,11 +41,13 @@ def links_add(
     `charthouse nightly --provider URL` does this first, and then runs a night.
     """
     from charthouse.operating.home import prepare
-    from charthouse.operating.own_server import link_own_server
+    from charthouse.operating.own_server import link_own_server, look_at
     from charthouse.operating.terminal import console
 
+    out = console()
+    looked = look_at(own_servers.given(url, patients, token_file), out)
     prepare()
-    done = link_own_server(own_servers.given(url, patients, token_file), console())
+    done = link_own_server(looked, out)
     typer.echo(f"provider {done.provider}; its links: charthouse links list --provider {done.provider}")
 
 
