@@ -9,6 +9,8 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
+from sandbox.bulk_habits import BulkHabits
+
 Seconds = Annotated[float, msgspec.Meta(ge=0)]
 AuthMethod = Literal["none", "client_secret_basic", "client_secret_post", "private_key_jwt"]
 
@@ -84,6 +86,9 @@ class Profile(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=T
     grant_types_listed: tuple[str, ...] = ("authorization_code", "refresh_token")
     configuration_omits: tuple[str, ...] = ()
     relative_urls: bool = False
+
+    # Bulk Data.
+    bulk: BulkHabits = BulkHabits()
 
     # Limits.
     minute_limit: Annotated[int, msgspec.Meta(ge=1)] | None = None

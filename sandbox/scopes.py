@@ -18,6 +18,8 @@ SOCIAL_HISTORY_MALFORMED: Final = "http://terminology.hl7.org//CodeSystem-observ
 """As the scope table of US Core prints it, and as servers repeat it."""
 _RESOURCE: Final = re.compile(r"patient/(\*|[A-Z][A-Za-z]{1,63})\.(read|write|\*|c?r?u?d?s?)(?:\?(\S+))?")
 
+_SYSTEM: Final = re.compile(r"system/(\*|[A-Z][A-Za-z]{1,63})\.(read|\*|rs|r|s)")
+
 TokenFilter = tuple[str, str, str]
 """A granular restriction: (search parameter, system or "" for any, code)."""
 
@@ -72,6 +74,16 @@ def grantable(requested: str, profile: Profile) -> list[str]:
                 kept[as_written(scope.text, profile)] = None
         elif text in CONTEXT_SCOPES:
             kept[text] = None
+    return list(kept)
+
+
+def system_scopes(requested: str, profile: Profile) -> list[str]:
+    """Of the scopes that a system asks for, those that this server can grant: those that read."""
+    kept: dict[str, None] = {}
+    for text in requested.split():
+        match = _SYSTEM.fullmatch(text)
+        if match and ("v1" if match[2] in ("read", "*") else "v2") in profile.scope_versions:
+            kept[f"system/{match[1]}.{'read' if match[2] in ('read', '*') else match[2]}"] = None
     return list(kept)
 
 

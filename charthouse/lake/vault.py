@@ -359,6 +359,28 @@ def links_among(connection: duckdb.DuckDBPyConnection, link_ids: Sequence[str]) 
     return found
 
 
+def holders(
+    connection: duckdb.DuckDBPyConnection, link_ids: Sequence[str], keys: Collection[tuple[str, str]]
+) -> dict[str, set[tuple[str, str]]]:
+    """Of some resources, by type and id, those that the vault holds by each of these links."""
+    if not keys or not _standing(connection) >= HOLDING:
+        return {}
+    kinds, names = zip(*sorted(keys), strict=True)
+    rows = connection.execute(
+        """
+        SELECT DISTINCT link_id, resource_type, resource_id FROM vault.resources
+        SEMI JOIN (SELECT unnest($kinds::VARCHAR[]) AS resource_type, unnest($names::VARCHAR[]) AS resource_id)
+            USING (resource_type, resource_id)
+        WHERE link_id IN (SELECT unnest($links::VARCHAR[]))
+        """,
+        {"kinds": list(kinds), "names": list(names), "links": list(link_ids)},
+    ).fetchall()
+    found: dict[str, set[tuple[str, str]]] = {}
+    for link_id, kind, name in rows:
+        found.setdefault(link_id, set()).add((kind, name))
+    return found
+
+
 def compact(connection: duckdb.DuckDBPyConnection) -> None:
     """Merge the small files that the night's batches left."""
     maintain(connection, VAULT)
