@@ -26,6 +26,7 @@ from charthouse.sync.bulk import export_batch, sleep_until
 from charthouse.sync.fetch import fetch_batch
 from charthouse.sync.link_job import LinkJob
 from charthouse.sync.server_memory import StateMemory
+from charthouse.sync.system_tokens import SystemTokenSource
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -56,6 +57,7 @@ def collect_batch(name: str, *, wait: Wait = sleep_until) -> str:
     work = batches.links_of(batch)
     places = {link.link_id: (link.provider, link.fhir_base_url) for link in work}
     tokens = Tokens(settings)
+    system = SystemTokenSource(work[0].provider if work else "", settings)
 
     def token(link_id: str, renew: bool) -> str:
         def exchange(refresh_token: str) -> TokenSet:
@@ -67,7 +69,10 @@ def collect_batch(name: str, *, wait: Wait = sleep_until) -> str:
                 raise FetchError("CH123", where=error.where) from None
             return smart.refresh(base, refresh_token, client)
 
-        return tokens.access_token(link_id, exchange, force=renew)
+        if system.stands_for(link_id):
+            return system.token(renew=renew)
+        access = tokens.access_token(link_id, exchange, force=renew)
+        return access or system.token_for(link_id)
 
     def landed(_: Manifest) -> None:
         progress.tell("fetch", 1, unit="links")
