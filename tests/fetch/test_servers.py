@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import base64
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from charthouse.partners.capability import parse_capability
+from charthouse.partners.host_book import MemoryBook
+from charthouse.partners.hosts import Hosts
+from charthouse.partners.http import HttpClient
 from charthouse.partners.knowledge import TRIED_AGAIN_AFTER, Knowledge, Learnt
 from charthouse.partners.query_plan import tell
 from charthouse.partners.scopes import parse_scopes
@@ -21,6 +24,7 @@ from charthouse.sync import landing
 from charthouse.sync.fetch import fetch_batch
 from charthouse.sync.link_job import LinkJob
 from charthouse.sync.server_memory import StateMemory
+from charthouse.sync.servers import Servers
 from tests.partners.odd_server import Asked, FhirServer, Reply, as_json
 from transforms.bundles import read_page
 
@@ -210,6 +214,20 @@ def test_documents_that_records_show_are_read_once(
     assert record.remarks == {"CH120": 1, "CH116": 2}
     assert manifest.status == "complete"
     assert not [asked for asked in provider.asked if asked.path.endswith("/held")]
+
+
+def test_a_vendors_rate_is_kept_to(provider: FhirServer, quick: Settings) -> None:
+    class Noting(Hosts):
+        paced: ClassVar[list[tuple[str, float]]] = []
+
+        def pace(self, host: str, rate: float) -> None:
+            self.paced.append((host, rate))
+
+    said = {**provider.metadata(), "software": {"name": "eClinicalWorks FHIR Server"}}
+    provider.rule(lambda asked: as_json(said) if asked.path.endswith("/metadata") else None)
+    with HttpClient(quick, hosts=Noting(MemoryBook(), quick)) as client:
+        assert Servers(client).of(provider.base, "").vendor.name == "eClinicalWorks (healow)"
+    assert Noting.paced == [(provider.url.removeprefix("http://"), 250 / 60)]
 
 
 def offer(software: str = "", publisher: str = "", **types: list[str]) -> Any:
