@@ -52,7 +52,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What goes back; `delay` seconds later, or not at all with `hang_up`."""
+    """What goes back; `delay` seconds later, half of it with `cut`, or not at all with `hang_up`."""
 
     status: int
     body: bytes
@@ -60,6 +60,7 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict)
     delay: float = 0
     hang_up: bool = False
+    cut: bool = False
 
 
 class Provider:
@@ -118,6 +119,7 @@ class Provider:
 
     def answer(self, asked: Asked) -> Answer:
         """Answer a FHIR request, faults included."""
+        self.counts.verb(asked.method)
         access: Access | None = None
         try:
             if self.is_too_busy():
@@ -241,7 +243,7 @@ class Provider:
     def _spoiled(self, answer: Answer, act: Act | None, kind: str, access: Access | None) -> Answer:
         if act is None:
             return answer
-        answer = replace(answer, delay=act.slow_seconds, hang_up=act.lose_answer)
+        answer = replace(answer, delay=act.slow_seconds, hang_up=act.lose_answer, cut=act.cut)
         if act.body is None:
             return answer
         stranger = self._stranger(kind, access.patient) if act.body == "other_patient" and access else None

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Final
 import orjson
 from fastapi import Request, Response
 from starlette.exceptions import HTTPException
+from starlette.responses import StreamingResponse
 
 from sandbox.page import headers as page_headers
 from sandbox.provider import Answer, Asked
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncIterator, Mapping
 
     from sandbox.oauth_error import OAuthError
 
@@ -69,7 +70,16 @@ async def send(request: Request, answer: Answer) -> Response:
         await asyncio.sleep(answer.delay)
     if answer.hang_up:
         await hang_up(request)
+    if answer.cut:
+        headers = {**answer.headers, "Content-Length": str(len(answer.body))}
+        return StreamingResponse(_half(request, answer.body), answer.status, headers, media_type=answer.media)
     return Response(answer.body, answer.status, dict(answer.headers), media_type=answer.media)
+
+
+async def _half(request: Request, body: bytes) -> AsyncIterator[bytes]:
+    """Half of a body, and then the end of the line."""
+    yield body[: len(body) // 2]
+    await hang_up(request)
 
 
 async def hang_up(request: Request) -> None:
