@@ -118,10 +118,10 @@ def test_what_a_killed_fetch_may_leave(tmp_path: Path) -> None:
     )  # fmt: skip
     lost = landing.msgspec.structs.replace(record, label="Goal", type="Goal", file="002.Goal.pages")
     failed = landing.msgspec.structs.replace(record, label="Claim", status="partial", file="003.Claim.pages")
-    with landing.Journal(folder) as journal_:
-        torn = landing.msgspec.structs.replace(record, label="Torn", type="Torn", file="005.Torn.pages")
-    for entry in (record, lost, failed):
-        journal_.note(entry)
+    torn = landing.msgspec.structs.replace(record, label="Torn", type="Torn", file="005.Torn.pages")
+    with landing.Journal(folder) as lines:
+        for entry in (record, lost, failed, torn):
+            lines.note(entry)
     with (folder / landing.JOURNAL).open("ab") as journal:
         journal.write(b'{"label":"torn')
     for name in ("001.Condition", "003.Claim", "009.NobodyVouches", "referenced.Organization"):
