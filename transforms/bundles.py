@@ -23,6 +23,7 @@ PageFault = Literal["empty", "html", "xml", "not_json", "operation_outcome", "no
 
 _BOM: Final = b"\xef\xbb\xbf"
 _ABSENT: Final = msgspec.Raw(b"")
+_OUTCOME: Final = b'"OperationOutcome"'
 _T = TypeVar("_T")
 
 
@@ -153,7 +154,7 @@ def read_page(body: bytes) -> Page:
     text = body.removeprefix(_BOM)
     bundle = _lenient(_BUNDLE, text)
     if bundle is not None:
-        return _sound_page(bundle)
+        return _sound_page(bundle, may_hold_outcomes=_OUTCOME in text)
     fields = _lenient(_FIELDS, text)
     torn: list[bytes] | None = None
     if fields is None:
@@ -176,9 +177,9 @@ def read_page(body: bytes) -> Page:
     )
 
 
-def _sound_page(bundle: _Bundle) -> Page:
+def _sound_page(bundle: _Bundle, *, may_hold_outcomes: bool) -> Page:
     """A page without a fault in its form."""
-    read = [_entry(part) for part in bundle.entry]
+    read = [_entry(part, may_be_outcome=may_hold_outcomes) for part in bundle.entry]
     kept = tuple(entry for entry in read if entry is not None)
     urls = (link.url for link in bundle.link if link.relation == "next" and isinstance(link.url, str) and link.url)
     return Page(
@@ -321,21 +322,21 @@ def _is_json(raw: bytes) -> bool:
     return _lenient(_RAW, raw) is not None
 
 
-def _entry(part: _Entry | _LooseEntry | None) -> Entry | None:
+def _entry(part: _Entry | _LooseEntry | None, *, may_be_outcome: bool = True) -> Entry | None:
     raw = bytes(part.resource) if part is not None else b""
     if part is None or not raw or raw == b"null":
         return None
     search = part.search
     mode = search.get("mode") if isinstance(search, dict) else search.mode if isinstance(search, _Search) else None
     url = part.fullUrl if isinstance(part.fullUrl, str) else None
-    return Entry(raw=raw, mode=_mode(mode, raw), full_url=url)
+    return Entry(raw, _mode(mode, raw) if may_be_outcome or mode != "match" else "match", url)
 
 
 def _mode(sent: object, raw: bytes) -> Mode:
     if sent == "include":
         return "include"
     # Some servers put their OperationOutcome among the matches, without a search mode.
-    if sent == "outcome" or (b'"OperationOutcome"' in raw and resource_stub(raw)[0] == "OperationOutcome"):
+    if sent == "outcome" or (_OUTCOME in raw and resource_stub(raw)[0] == "OperationOutcome"):
         return "outcome"
     return "match"
 
