@@ -127,6 +127,10 @@ class Settings(BaseSettings):
     fetch_time_max: float = Field(
         default=7200.0, gt=0, description="Seconds that one batch may fetch; what is left waits for the next night."
     )
+    bulk_wait_max: float = Field(
+        default=21_600.0, gt=0, description="Seconds that a night waits for an export; the next one takes it up."
+    )
+    bulk_threads: Count = Field(default=4, description="Files of one export read side by side.")
     refresh_links: Count = Field(default=20_000, description="Most links of one provider refreshed in one hour.")
     refresh_threads: Count = Field(default=16, description="Concurrent refreshes at one provider.")
     refresh_time_max: float = Field(

@@ -8,7 +8,7 @@ from charthouse.sync import landing
 from charthouse.sync.landing import Manifest, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from charthouse.partners.search import LinkPlan
     from charthouse.sync.landing import QueryRecord
@@ -37,6 +37,15 @@ def manifest(
         outcomes=tuple(_outcomes(plan, records, stopped)),
         not_requested={**plan.not_requested, **dict.fromkeys(sorted(not_offered), "not_offered")},
     )
+
+
+def had_by_parts(plan: LinkPlan, records: Mapping[str, QueryRecord]) -> Iterator[str]:
+    """Types whose whole the server refused, and of which a part was had."""
+    for entry in plan.types:
+        whole = records.get(entry.type)
+        parts = [records[part.label].status for part in entry.parts if part.label in records]
+        if whole is not None and whole.status == "refused" and "complete" in parts:
+            yield entry.type
 
 
 def _types_of(records: Iterable[QueryRecord], statuses: frozenset[str]) -> set[str]:

@@ -71,6 +71,9 @@ class Asker:
                 self.pour(query, harvest)
         else:
             self.pour(query, harvest)
+        if harvest.query.incremental and harvest.is_hollow:
+            # What bears the watermark itself is newer or the same: it is gone, or this search cannot be believed.
+            harvest = self._anew(harvest, harvest.query.whole())
         if harvest.status == "refused":
             harvest = self._by_smaller_pages(harvest) or harvest
         if harvest.status == "refused" and query.can_be_plainer:
@@ -94,7 +97,7 @@ class Asker:
             if body is not None and leftover is not None:
                 harvest.go_on_after(leftover.end)
                 return Answer(body, landed=True)
-            return self._get(url)
+            return self.get(url)
 
         try:
             for page in walk(get, self._base_url, query, most or self._max_pages, self._origins):
@@ -127,8 +130,13 @@ class Asker:
                 return harvest
         return None
 
-    def _get(self, url: str) -> Answer:
-        """One page. After a failed try half as much is asked for."""
+    def get(self, url: str) -> Answer:
+        """One page. After a failed try half as much is asked for.
+
+        Raises:
+            FetchError: as `HttpClient.get`.
+            LinkStoppedError: nothing more can be had of the link.
+        """
         count = count_in(url)
         asked = url
 

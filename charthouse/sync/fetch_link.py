@@ -29,11 +29,13 @@ if TYPE_CHECKING:
 
     from charthouse.partners.capability import Capability
     from charthouse.partners.http import HttpClient
+    from charthouse.partners.knowledge import Knowledge
     from charthouse.partners.page_sizes import PageSizes
     from charthouse.partners.search import Query, TypePlan
     from charthouse.settings import Settings
     from charthouse.sync.landing import Manifest, QueryRecord
     from charthouse.sync.link_job import LinkJob, TokenSource
+    from charthouse.sync.servers import Server
 
     Presence: TypeAlias = Callable[[str], AbstractContextManager[bool]]
 
@@ -57,7 +59,7 @@ class LinkFetch:
         job: LinkJob,
         folder: Path,
         client: HttpClient,
-        offer_of: Callable[[str, str], Capability],
+        server_of: Callable[[str, str], Server],
         tokens: TokenSource,
         settings: Settings,
         pool: Executor,
@@ -67,7 +69,7 @@ class LinkFetch:
         self._job = job
         self._base_url = job.base_url.rstrip("/")
         self._folder = folder
-        self._offer_of = offer_of
+        self._server_of = server_of
         self._settings = settings
         self._pool = pool
         self._present = present or always
@@ -140,19 +142,23 @@ class LinkFetch:
 
     def _ask_everything(self) -> None:
         try:
-            offer = self._token.used(lambda token: self._offer_of(self._base_url, token))
+            server = self._token.used(lambda token: self._server_of(self._base_url, token))
         except FetchError as error:
             raise LinkStoppedError(error.code) from None
-        scopes = parse_scopes(self._job.granted_scopes or "")
-        size = self._settings.page_size
-        self._plan = plan_link(offer, self._job.patient_id, scopes, self._job.watermarks, size)
+        before = server.knowledge
+        self._plan = self._planned(server.offer, before)
+        known = server.probed(self._plan.queries(), self._asker.get)
+        if known != before:
+            self._plan = self._planned(server.offer, known)
         self._number_queries()
         self._ask_types(self._plan.types)
+        for kind in account.had_by_parts(self._plan, self._records):
+            server.splits(kind)
         references = ReferenceFetch(
             self._asker,
             self._pointers,
-            offer,
-            self._plan.not_requested,
+            server.offer,
+            self._plan,
             self._folder,
             self._settings.page_size,
             self._settings.max_pages,
@@ -162,13 +168,18 @@ class LinkFetch:
         finally:
             self._not_offered = references.not_offered
 
+    def _planned(self, offer: Capability, knowledge: Knowledge) -> LinkPlan:
+        scopes = parse_scopes(self._job.granted_scopes or "")
+        size = self._settings.page_size
+        patient, marks = self._job.patient_id, self._job.watermarks
+        return plan_link(offer, patient, scopes, marks, size, knowledge)
+
     def _number_queries(self) -> None:
         """Give each query its place in the plan, by which its file is named, behind what a killed fetch has named."""
         taken = [record.file for record in self._records.values() if record.file] + list(self._half_way.values())
         first = max((int(name.partition(".")[0]) + 1 for name in taken), default=0)
-        for plan in self._plan.types:
-            for query in ([plan.whole] if plan.whole else []) + list(plan.parts):
-                self._numbers.setdefault(query.label, first + len(self._numbers))
+        for query in self._plan.queries():
+            self._numbers.setdefault(query.label, first + len(self._numbers))
 
     def _ask_types(self, types: Sequence[TypePlan]) -> None:
         """Ask the types side by side: each whole, or by its parts where that is turned away.

@@ -52,6 +52,11 @@ class Harvest:
             return "partial"
         return _FIRST_ANSWER.get(self.code, "failed")
 
+    @property
+    def is_hollow(self) -> bool:
+        """Whether it went well, and brought nothing."""
+        return self.code is None and self._pages > 0 and not self._resources
+
     def add(self, page: ReceivedPage) -> None:
         """Land one page; one that brings no resource is only counted."""
         if page.resources and not page.answer.landed:

@@ -159,6 +159,18 @@ class Leftover:
             return
 
 
+def append_page(file: Path, body: bytes) -> None:
+    """Add a page to what will be `file`: it gets its name (`charthouse.files.put`) once all of it is there.
+
+    For many files that grow side by side: none is kept open.
+
+    Raises:
+        FileNotFoundError: the folder is gone.
+    """
+    with scratch_of(file).open("ab") as stream:
+        stream.write(packed(body))
+
+
 def read_pages(file: Path) -> Iterator[bytes]:
     """The bodies of a landed file, one at a time, byte for byte as they were received.
 

@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from charthouse.partners.addresses import Origin
 
 TokenSource = Callable[[str, bool], str]
-"""(link id, renew) → an access token. `renew` says that the one before was refused. Raises CharthouseError."""
+"""(link id, renew) → an access token, empty where the server asks for none. `renew`: the one before was refused. Raises
+CharthouseError."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,16 +5,17 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from charthouse.partners.search import REFERENCED_TYPES, Query, plan_reference_reads, plan_reference_searches
+from charthouse.partners.search import FOLLOWED_TYPES, Query, plan_reference_reads, plan_reference_searches
 from charthouse.sync import landing
 from charthouse.sync.harvest import Harvest
 from transforms.bundles import references
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from charthouse.partners.capability import Capability
+    from charthouse.partners.search import LinkPlan
     from charthouse.sync.asking import Asker
 
 
@@ -29,8 +30,8 @@ class Pointers:
 
     def note(self, body: bytes, names: Iterable[tuple[str | None, str | None]]) -> None:
         """Remember what a body holds."""
-        received = {f"{kind}/{name}" for kind, name in names if kind in REFERENCED_TYPES}
-        found = {t for t in references(body, self._base_url) if t.partition("/")[0] in REFERENCED_TYPES}
+        received = {f"{kind}/{name}" for kind, name in names if kind in FOLLOWED_TYPES}
+        found = {t for t in references(body, self._base_url) if t.partition("/")[0] in FOLLOWED_TYPES}
         with self._lock:
             self.received |= received
             self.pointed_at |= found
@@ -44,7 +45,7 @@ class ReferenceFetch:
         asker: Asker,
         pointers: Pointers,
         offer: Capability,
-        not_requested: Mapping[str, str],
+        plan: LinkPlan,
         folder: Path,
         page_size: int,
         max_pages: int,
@@ -52,7 +53,8 @@ class ReferenceFetch:
         self._asker = asker
         self._pointers = pointers
         self._offer = offer
-        self._not_requested = not_requested
+        self._not_requested = plan.not_requested
+        self._searched = {entry.type for entry in plan.types}
         self._folder = folder
         self._page_size = page_size
         self._max_pages = max_pages
@@ -81,10 +83,11 @@ class ReferenceFetch:
     def _round(self) -> bool:
         """Ask once for what is known to be missing. Returns whether there was anything to ask for."""
         before = len(self._asked)
-        for kind in REFERENCED_TYPES:
+        for kind in FOLLOWED_TYPES:
             missing = self._pointers.pointed_at - self._pointers.received - self._asked
             wanted = {target for target in missing if target.startswith(f"{kind}/")}
-            if not wanted or self._not_requested.get(kind) == "not_permitted":
+            # What a search for the patient finds is not there where that search did not find it.
+            if not wanted or kind in self._searched or self._not_requested.get(kind) == "not_permitted":
                 continue
             offer = self._offer
             if kind not in offer.types or not (offer.has_id(kind) or offer.types[kind].can_read):

@@ -134,7 +134,8 @@ def test_the_next_night_asks_for_what_is_new(provider: FhirServer, tmp_path: Pat
     second = fetch(provider, tmp_path / "second", quick, watermarks=first.watermarks)
     record = by_label(second)["Observation"]
     assert (record.mode, record.resources, record.watermark) == ("incremental", 3, "2024-05-01T11:00:00Z")
-    assert provider.searches("Observation")[0].one("_lastUpdated") == "ge2024-05-01T10:04:00Z"
+    probe, search, *_ = [asked.one("_lastUpdated") for asked in provider.searches("Observation")]
+    assert (probe, search) == ("ge2199-01-01T00:00:00Z", "ge2024-05-01T10:04:00Z")
     provider.resources = [r for r in provider.resources if r["resourceType"] != "Observation"]
     provider.offers["Observation"] = {}
     third = fetch(provider, tmp_path / "third", quick, watermarks=second.watermarks)

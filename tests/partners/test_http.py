@@ -77,6 +77,9 @@ def test_nobody_else_in_the_house_can_write() -> None:
                 ):
                     found.add((name, module))
     homes = {
+        "partners/backend_services.py",
+        "partners/bulk_files.py",
+        "partners/bulk_http.py",
         "partners/http.py",
         "partners/reading.py",
         "partners/smart.py",

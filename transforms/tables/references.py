@@ -189,14 +189,13 @@ LEFT JOIN ingredients ON ingredients.key = targets.key"""
 
 def _references(source: str) -> str:
     """For each resource, those of its references that name a target. People and visits are told without this."""
-    found = r"regexp_extract_all(resource, '\"reference\"\s*:\s*\"((?:[^\"\\]|\\.)*)\"', 1)"
-    useful = "lambda p: NOT (contains(p, 'Patient/') OR (contains(p, 'Encounter/') AND NOT starts_with(p, '#')))"
+    useful = "NOT (contains(sent, 'Patient/') OR (contains(sent, 'Encounter/') AND NOT starts_with(sent, '#')))"
     return f"""WITH candidates AS (
   SELECT rowid AS nth, link_id, {_key("")} AS resource_key,
-    unnest(list_distinct(list_filter({found}, {useful}))) AS sent
+    unnest(TRY(json_extract_string(resource, '$..reference'))) AS sent
   FROM {source}
 ), pointing AS (
-  SELECT nth, link_id, resource_key, replace(sent, '\\/', '/') AS reference FROM candidates
+  SELECT nth, link_id, resource_key, sent AS reference FROM candidates WHERE {useful}
 ), resolved AS (
   SELECT nth, reference, key, display FROM pointing
   JOIN {NAMED} ON key = {_target("reference", "pointing")}
@@ -207,7 +206,7 @@ def _references(source: str) -> str:
   LEFT JOIN {NAMED} ON {NAMED}.key = other.link_id || '/' || other.resource_type || '/' || other.resource_id
   WHERE starts_with(reference, 'urn:uuid:') AND other.resource_type <> 'Patient'
 )
-SELECT nth, list({{'reference': reference, 'key': key, 'display': display}} ORDER BY reference, key) AS refs
+SELECT nth, list_sort(list_distinct(list({{'reference': reference, 'key': key, 'display': display}}))) AS refs
 FROM resolved GROUP BY ALL"""
 
 
