@@ -32,11 +32,11 @@ class Act(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
     `status` with an OperationOutcome, or `body`: a page of HTML, invalid JSON, a Bundle without `entry`, a `next` link
     back to the same page or to somebody else's host, an answer cut in the middle, a resource of another patient among
-    the entries, a resource that lost its id. `hang_up` closes the connection without an answer, `cut` in the middle of
-    one that was announced whole, `slow_seconds` waits first, `retry_after` sets that header (with 429
-    unless `status` says otherwise), `expire_token` ends the request's token and answers 401. `lose_answer` does what
-    was asked and then closes the connection: a token was rotated, and the client will not hear of it. `error` is an
-    OAuth error: a redirect from `authorize` (RFC 6749 §4.1.2.1), JSON from `token` (§5.2), with `status` or 400.
+    the entries, a resource that lost its id. `hang_up` closes the connection, `slow_seconds` waits first, `retry_after`
+    sets that header (with 429 unless `status` says otherwise), `expire_token` ends the request's token and answers 401.
+    `lose_answer` does what was asked and then closes the connection: a token was rotated, and the client will not hear
+    of it. `cut` closes it when half of an answer is sent that was announced whole. `error` is an OAuth error: a
+    redirect from `authorize` (RFC 6749 §4.1.2.1), JSON from `token` (§5.2), with `status` or 400.
     """
 
     status: Annotated[int, msgspec.Meta(ge=200, le=599)] | None = None

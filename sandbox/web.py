@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 import orjson
 from fastapi import Request, Response
+from fastapi.responses import StreamingResponse
 from starlette.exceptions import HTTPException
-from starlette.responses import StreamingResponse
 
 from sandbox.page import headers as page_headers
 from sandbox.provider import Answer, Asked
