@@ -124,6 +124,11 @@ class Settings(BaseSettings):
         default="",
         description="Private networks in which providers may be, by commas (10.1.0.0/16, loopback); `any` permits all.",
     )
+    attachment_bytes: int = Field(
+        default=20 * 2**20,
+        ge=0,
+        description="Most bytes of a document that a record shows and that is read for it; 0 reads none.",
+    )
     fetch_time_max: float = Field(
         default=7200.0, gt=0, description="Seconds that one batch may fetch; what is left waits for the next night."
     )
