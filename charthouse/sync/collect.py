@@ -12,6 +12,7 @@ from charthouse.linking.bulk_sources import export_of
 from charthouse.linking.credentials import Tokens
 from charthouse.linking.registrations import client_of
 from charthouse.partners import smart
+from charthouse.partners.addresses import origins_in
 from charthouse.partners.host_book import StateBook
 from charthouse.partners.hosts import Hosts
 from charthouse.settings import get_settings
@@ -76,6 +77,7 @@ def collect_batch(name: str, *, wait: Wait = sleep_until) -> str:
                 patient_id=link.patient_id,
                 granted_scopes=link.granted_scopes,
                 watermarks=link.watermarks,
+                origins=origins_in(link.page_origins),
             )
             for link in work
         ]
