@@ -16,6 +16,7 @@ from charthouse.linking.bulk_sources import export_of
 from charthouse.linking.credentials import Tokens
 from charthouse.linking.registrations import client_of
 from charthouse.partners import smart
+from charthouse.partners.addresses import origins_in
 from charthouse.partners.binaries import BINARY
 from charthouse.partners.host_book import StateBook
 from charthouse.partners.hosts import Hosts
@@ -88,6 +89,7 @@ def collect_batch(name: str, *, wait: Wait = sleep_until) -> str:
                 granted_scopes=link.granted_scopes,
                 watermarks=link.watermarks,
                 held=partial(binaries.of, link.link_id),
+                origins=origins_in(link.page_origins),
             )
             for link in work
         ]
