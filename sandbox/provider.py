@@ -122,6 +122,7 @@ class Provider:
 
     def answer(self, asked: Asked) -> Answer:
         """Answer a FHIR request, faults included."""
+        self.counts.verb(asked.method)
         access: Access | None = None
         try:
             if self.is_too_busy():
@@ -272,7 +273,7 @@ class Provider:
     def _spoiled(self, answer: Answer, act: Act | None, kind: str, access: Access | None) -> Answer:
         if act is None:
             return answer
-        answer = replace(answer, delay=act.slow_seconds, hang_up=act.lose_answer)
+        answer = replace(answer, delay=act.slow_seconds, hang_up=act.lose_answer, cut=act.cut)
         if act.body is None:
             return answer
         stranger = self._stranger(kind, access.patient) if act.body == "other_patient" and access else None

@@ -89,6 +89,9 @@ def providers_edit(
     scopes: Scopes = None,
     algorithm: Algorithm = None,
     portal_url: Portal = None,
+    page_origins: Annotated[
+        str | None, typer.Option(help="Origins, by commas, at which its pages may go on: tokens are sent there.")
+    ] = None,
     active: Annotated[bool | None, typer.Option("--open/--closed", help="Whether people can link it.")] = None,
     with_links: Annotated[
         bool, typer.Option("--with-links", help="The tokens of its links may be sent to the new URL.")
@@ -112,6 +115,7 @@ def providers_edit(
             partner=partner,
             registration=registration,
             portal_url=portal_url,
+            page_origins=page_origins,
             active=active,
             with_links=with_links,
         )
