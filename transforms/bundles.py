@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 import msgspec
 
 from transforms.ids import ID
 from transforms.torn_json import items, members, whole_pairs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 Mode = Literal["match", "include", "outcome"]
 PageFault = Literal["empty", "html", "xml", "not_json", "operation_outcome", "not_a_bundle"]
@@ -202,6 +205,7 @@ def resource_stub(raw: bytes) -> tuple[str | None, str | None, str | None]:
 
 
 _REFERENCE: Final = re.compile(rb'"reference"\s*:\s*"([^"\\]*(?:\\.[^"\\]*)*)"')
+_ATTACHED: Final = re.compile(rb'"url"\s*:\s*"([^"\\]*(?:\\.[^"\\]*)*)"')
 _RESOURCE: Final = re.compile(rb'"resource"\s*:\s*(?=\{)')
 _SCHEME: Final = re.compile(r"https?://", re.IGNORECASE)
 _LITERAL: Final = re.compile(rf"([A-Z][A-Za-z]{{1,63}}/{ID})(?:/_history/{ID})?")
@@ -214,9 +218,14 @@ def references(raw: bytes, base_url: str = "") -> set[str]:
     the one where they were asked by the other. Versions are dropped; fragments, `urn:` references, conditional
     references and those to other servers are left out.
     """
+    return _literals(_REFERENCE.findall(raw), base_url)
+
+
+def _literals(texts: Iterable[bytes], base_url: str) -> set[str]:
+    """Those of some JSON strings that name a resource of the server at `base_url`, as `Type/id`."""
     found = set()
     below = re.compile(rf"https?://{re.escape(_SCHEME.sub('', base_url.rstrip('/')))}/", re.IGNORECASE)
-    for match in set(_REFERENCE.findall(raw)):
+    for match in set(texts):
         text = _unescaped(match)
         if base_url and (absolute := below.match(text)):
             text = text[absolute.end() :]
@@ -224,6 +233,16 @@ def references(raw: bytes, base_url: str = "") -> set[str]:
         if literal:
             found.add(literal[1])
     return found
+
+
+def attachments(raw: bytes, base_url: str = "") -> set[str]:
+    """The Binary resources of this server that a resource's attachments show, as `Binary/id` (R4 §2.24.0.5 Attachment).
+
+    Any `url` counts that is relative to the server, or below `base_url`, and names a Binary: nothing else has such.
+    """
+    if b"Binary" not in raw:
+        return set()
+    return {name for name in _literals(_ATTACHED.findall(raw), base_url) if name.startswith("Binary/")}
 
 
 def _unescaped(text: bytes) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from sqlalchemy import inspect
 
+from charthouse.state.bulk import BulkJob
 from charthouse.state.linking import ClientRegistration, SignIn, SigningKey
 from charthouse.state.models import Credential, Person
 from charthouse.state.notices import Contact, WebhookSecret
@@ -53,4 +54,5 @@ SEALED: Final = (
     SealedColumn(IdempotentRequest, "sealed_answer"),
     SealedColumn(PrivacyRequest, "sealed_notes"),
     SealedColumn(ExportPart, "sealed_key"),
+    SealedColumn(BulkJob, "sealed_status_url"),
 )

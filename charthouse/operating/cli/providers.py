@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
+from charthouse.operating.cli import exports
 from charthouse.operating.cli.inputs import read_input
 from charthouse.operating.cli.tables import AsJson, out, show
 from charthouse.partners.client import ClientAuth
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from charthouse.linking.brands import BrandsReport
 
 app = typer.Typer(help="Who holds the records.", no_args_is_help=True)
+app.command("bulk")(exports.providers_bulk)
+app.command("exports")(exports.providers_exports)
+app.command("cancel-export")(exports.providers_cancel)
 
 Slug = Annotated[str, typer.Argument(metavar="SLUG", help="The provider's slug.")]
 Region = Annotated[str | None, typer.Option(help="Its country (ISO 3166-1 alpha-2).")]
