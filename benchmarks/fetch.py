@@ -106,7 +106,7 @@ def plan(asked: dict[str, Any]) -> dict[str, Any]:
     from charthouse.linking import providers
     from charthouse.operating import home
     from charthouse.state import session
-    from charthouse.state.base import new_key
+    from charthouse.state.base import new_key, now
     from charthouse.state.models import Credential, Link, Person
     from charthouse.sync.plan import plan_run
 
