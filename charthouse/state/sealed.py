@@ -1,6 +1,6 @@
 """Every column that holds something sealed, declared once: what a change of keys has to seal anew.
 
-A test compares this with the models: a `LargeBinary` column that is not here fails the build.
+A test compares this with the models: a `LargeBinary` column that is neither here nor public fails the build.
 """
 
 from __future__ import annotations
