@@ -20,7 +20,7 @@ from charthouse.partners.addresses import Reach, host_of, join, origin, within
 from charthouse.partners.encodings import TooLargeError, TornError, UnknownEncodingError, unpacked
 from charthouse.partners.host_book import MemoryBook
 from charthouse.partners.hosts import Hosts
-from charthouse.partners.http import MAX_REDIRECTS
+from charthouse.partners.http import MAX_REDIRECTS, UNCACHED
 from charthouse.partners.transport import NotReachedError, PrivateAddressError, bounded_pool, target_in
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ class BulkHttp:
         host = host_of(there)
         if token is not None and there not in self.homes:
             raise FetchError("CH161", where=host)
-        said = {"User-Agent": "charthouse", **headers}
+        said = {"User-Agent": "charthouse", **UNCACHED, **headers}
         if token is not None:
             said["Authorization"] = f"Bearer {token}"
         self.hosts.enter(host, math.inf)

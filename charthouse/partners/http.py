@@ -22,11 +22,12 @@ from charthouse.partners.addresses import Reach, host_of, join, origin, within
 from charthouse.partners.encodings import ACCEPTED, TooLargeError, TornError, UnknownEncodingError, unpacked
 from charthouse.partners.host_book import MemoryBook
 from charthouse.partners.hosts import Hosts
-from charthouse.partners.pacing import pause, retry_after
+from charthouse.partners.pacing import asked_at, pause, retry_after
 from charthouse.partners.transport import NotReachedError, PrivateAddressError, bounded_pool, target_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
     from urllib3.connectionpool import HTTPConnectionPool
 
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
     from charthouse.settings import Settings
 
 FHIR_JSON: Final = "application/fhir+json, application/json;q=0.9, application/json+fhir;q=0.8"
+UNCACHED: Final = {"Cache-Control": "no-cache"}
+"""A stored answer may be used only if the server vouches for it anew (RFC 9111 §5.2.1.4). HAPI FHIR answers a search,
+or an export, that was asked for shortly before with what it found then, and so without what is new since."""
 MAX_BODY: Final = 128 * 2**20
 """Most bytes of one answer, unpacked."""
 MAX_ERROR_BODY: Final = 64 * 2**10
@@ -59,7 +63,8 @@ class Answer:
     """An answer of status 2xx: the body, unpacked, and the frame it came as (`encodings`), if it came as exactly one.
 
     `unchanged` is the answer 304 to a question with an `etag`; there is no body then. `landed` tells that it was
-    received, and landed, by a fetch that was killed. `media` is its Content-Type.
+    received, and landed, by a fetch that was killed. `media` is its Content-Type. `as_of` is the instant by the
+    server's own clock before which it cannot have begun to answer; None where it named none.
     """
 
     body: bytes = field(repr=False)
@@ -68,6 +73,7 @@ class Answer:
     unchanged: bool = False
     landed: bool = False
     media: str | None = None
+    as_of: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,11 +201,12 @@ class HttpClient:
         with self._lock:
             self.requests += 1
         host = host_of(home)
-        headers = {"Accept": accept, "Accept-Encoding": ACCEPTED, "User-Agent": "charthouse"}
+        headers = {"Accept": accept, "Accept-Encoding": ACCEPTED, "User-Agent": "charthouse", **UNCACHED}
         if token is not None:
             headers["Authorization"] = f"Bearer {token}"
         if etag is not None and etag.isascii() and etag.isprintable():
             headers["If-None-Match"] = etag
+        sent = time.monotonic()
         try:
             pool, proxied = self._lines(url, home)
             response = pool.urlopen(
@@ -218,6 +225,7 @@ class HttpClient:
             raise FetchError("CH104", where=host) from None
         except (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError):
             raise _LineLostError from None
+        as_of = asked_at(response.headers.get("Date"), time.monotonic() - sent)
         with closing(response):
             fine = response.status < 300
             answer = Answer(b"")
@@ -236,7 +244,7 @@ class HttpClient:
                 raise _LineLostError from None
             if fine:
                 told = response.headers
-                answer = replace(answer, etag=told.get("ETag"), media=told.get("Content-Type"))
+                answer = replace(answer, etag=told.get("ETag"), media=told.get("Content-Type"), as_of=as_of)
             return _Received(
                 status=response.status,
                 location=response.headers.get("Location"),

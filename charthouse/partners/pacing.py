@@ -52,6 +52,18 @@ def retry_after(header: str | None, date: str | None = None) -> float | None:
     return max(0.0, (moment - (_instant(date or "") or datetime.now(UTC))).total_seconds())
 
 
+def asked_at(date: str | None, seconds: float) -> datetime | None:
+    """When a server was asked at the earliest, by its own clock: its Date header, less the `seconds` that it took.
+
+    None where it sent no Date. Dates are whole seconds, cut off.
+    """
+    theirs = _instant(date or "")
+    try:
+        return theirs - timedelta(seconds=seconds) if theirs is not None else None
+    except OverflowError:
+        return None
+
+
 def ahead_of(ours: datetime, date: str | None) -> timedelta:
     """How far a server's clock is ahead of ours, by the Date header of an answer; nothing where it sent none."""
     theirs = _instant(date or "")

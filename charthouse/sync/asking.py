@@ -16,12 +16,14 @@ from charthouse.sync.link_token import LinkStoppedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
+    from datetime import datetime
     from pathlib import Path
 
     from charthouse.partners.addresses import Origin
     from charthouse.partners.http import HttpClient
     from charthouse.partners.page_sizes import PageSizes
     from charthouse.partners.search import Query
+    from charthouse.sync.landing import Begun
     from charthouse.sync.link_token import LinkToken
 
     Note = Callable[[bytes, Iterable[tuple[str | None, str | None]]], None]
@@ -55,15 +57,15 @@ class Asker:
         home = origin(base_url)
         self._host = host_of(home) if home is not None else ""
 
-    def ask(self, query: Query, file: Path, *, half_way: bool, begun: Callable[[], None]) -> Harvest:
-        """A query to its end. With `half_way` a killed fetch left pages of it; `begun` is called before one lands.
+    def ask(self, query: Query, file: Path, *, left: Begun | None, begun: Callable[[datetime | None], None]) -> Harvest:
+        """A query to its end. What a killed fetch `left` of it is gone on with; `begun` is called before one lands.
 
         Raises:
             LinkStoppedError: nothing more can be had of the link; its `harvest` holds what came.
         """
         query = query.counted(self._sizes.of(self._host, query.count)) if query.count else query
-        harvest = Harvest(query, file, begun)
-        if half_way:
+        harvest = Harvest(query, file, begun, left.as_of if left is not None else None)
+        if left is not None:
             self.pour(query, harvest, leftover=Leftover(file))
             if harvest.code in _CURSOR_LOST:
                 harvest.drop()

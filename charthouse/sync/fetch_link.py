@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from concurrent.futures import Executor, Future
     from contextlib import AbstractContextManager
+    from datetime import datetime
     from pathlib import Path
     from typing import TypeAlias
 
@@ -80,7 +81,7 @@ class LinkFetch:
         )
         self._plan = LinkPlan((), {})
         self._records: dict[str, QueryRecord] = {}
-        self._half_way: dict[str, str] = {}
+        self._half_way: dict[str, landing.Begun] = {}
         self._numbers: dict[str, int] = {}
         self._not_offered: set[str] = set()
         self._nobody_home = 0
@@ -178,7 +179,9 @@ class LinkFetch:
 
     def _number_queries(self) -> None:
         """Give each query its place in the plan, by which its file is named, behind what a killed fetch has named."""
-        taken = [record.file for record in self._records.values() if record.file] + list(self._half_way.values())
+        taken = [record.file for record in self._records.values() if record.file] + [
+            half.file for half in self._half_way.values()
+        ]
         first = max((int(name.partition(".")[0]) + 1 for name in taken), default=0)
         for query in self._plan.queries():
             self._numbers.setdefault(query.label, first + len(self._numbers))
@@ -224,13 +227,13 @@ class LinkFetch:
         if self._stopped is not None:
             raise LinkStoppedError(self._stopped)
         left = self._half_way.get(query.label)
-        name = left or landing.file_name(self._numbers[query.label], query.label)
+        name = left.file if left is not None else landing.file_name(self._numbers[query.label], query.label)
 
-        def begun() -> None:
-            self._journal.note(landing.Begun(query.label, name))
+        def begun(as_of: datetime | None) -> None:
+            self._journal.note(landing.Begun(query.label, name, as_of))
 
         try:
-            record = self._close(self._asker.ask(query, self._folder / name, half_way=left is not None, begun=begun))
+            record = self._close(self._asker.ask(query, self._folder / name, left=left, begun=begun))
         except LinkStoppedError as error:
             self._stopped = self._stopped or error.code
             if error.harvest is not None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from charthouse.partners.search import Query
 
 AHEAD: Final = timedelta(days=1)
-"""How far a server's clock may be before ours."""
+"""How far a server's clock may be before ours, or behind it."""
 LONGEST_INSTANT: Final = 64
 _FIRST_ANSWER: Final[dict[str, QueryStatus]] = {"CH103": "not_permitted", "CH111": "refused"}
 
@@ -25,11 +25,19 @@ _FIRST_ANSWER: Final[dict[str, QueryStatus]] = {"CH103": "not_permitted", "CH111
 class Harvest:
     """What one query brings while it runs: a file that grows, and the counts of its record.
 
-    `begun` is called before the first page lands: a fetch that is killed then finds it again.
+    `begun` is called before the first page lands: a fetch that is killed then finds it again. It is told `as_of`, the
+    instant by the server's clock before which the query was not asked; one that goes on has it from there.
     """
 
-    def __init__(self, query: Query, file: Path, begun: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        query: Query,
+        file: Path,
+        begun: Callable[[datetime | None], None] = lambda _: None,
+        as_of: datetime | None = None,
+    ) -> None:
         self.query = query
+        self._as_of = as_of
         self._begun = begun
         self._after = 0
         self.code: str | None = None
@@ -59,9 +67,11 @@ class Harvest:
 
     def add(self, page: ReceivedPage) -> None:
         """Land one page; one that brings no resource is only counted."""
+        if self._pages == 0 and not page.answer.landed:
+            self._as_of = page.answer.as_of if _is_now(page.answer.as_of) else None
         if page.resources and not page.answer.landed:
             if self._writer is None:
-                self._begun()
+                self._begun(self._as_of)
                 self._writer = PageWriter(self._file, after=self._after)
             self._writer.add(page.answer.body, page.answer.frame)
         self._pages += 1
@@ -132,7 +142,9 @@ class Harvest:
     def _see(self, sent: str) -> None:
         """Keep the latest instant as it was sent; servers mix time zones, so text does not compare.
 
-        One that lies ahead is a mistake of the server's: everything that changes until then would be missed.
+        One that lies ahead is a mistake of the server's: everything that changes until then would be missed. What
+        changed after the query was asked moves nothing either: servers find first and read page by page, so a resource
+        that was too late to be found can be older than one that changed while it was read.
         """
         if sent == self._seen or len(sent) > LONGEST_INSTANT:
             return
@@ -141,7 +153,12 @@ class Harvest:
             moment = datetime.fromisoformat(sent)
         except ValueError:
             return
-        if moment.tzinfo is None or moment > datetime.now(UTC) + AHEAD:
+        if moment.tzinfo is None or moment > (self._as_of or datetime.now(UTC) + AHEAD):
             return
         if self._latest is None or moment > self._latest[0]:
             self._latest = moment, sent
+
+
+def _is_now(moment: datetime | None) -> bool:
+    """Whether a server's clock may be right; one that is not would keep every mark where it is."""
+    return moment is not None and abs(moment - datetime.now(UTC)) < AHEAD

@@ -12,6 +12,7 @@ import os
 import re
 import sys
 from collections.abc import Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
@@ -98,10 +99,13 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Begun(msgspec.Struct, frozen=True):
-    """A query of which pages have landed, in the scratch of this file."""
+    """A query of which pages have landed, in the scratch of this file. It was not asked before `as_of`, by the server's
+    clock.
+    """
 
     begun: str
     file: str
+    as_of: datetime | None = None
 
 
 _MANIFEST: Final = msgspec.json.Decoder(Manifest)
@@ -264,8 +268,8 @@ class Journal:
         os.close(self._descriptor)
 
 
-def resume(folder: Path) -> tuple[list[QueryRecord], dict[str, str]]:
-    """Make a link's folder ready. Returns the queries that need not be asked again, and files of those half-way.
+def resume(folder: Path) -> tuple[list[QueryRecord], dict[str, Begun]]:
+    """Make a link's folder ready. Returns the queries that need not be asked again, and those half-way by their labels.
 
     Kept are complete queries whose file is there and whole, those that the provider answered with a refusal, and the
     pages of a query that was killed. Everything else in the folder goes: files that nothing vouches for, what partial,
@@ -274,18 +278,18 @@ def resume(folder: Path) -> tuple[list[QueryRecord], dict[str, str]]:
     folder.mkdir(parents=True, exist_ok=True)
     journal = folder / JOURNAL
     kept: dict[str, QueryRecord] = {}
-    begun: dict[str, str] = {}
+    begun: dict[str, Begun] = {}
     for line in journal.read_bytes().splitlines() if journal.exists() else ():
         known = _line(line)
         if isinstance(known, Begun):
-            begun[known.begun] = known.file
+            begun[known.begun] = known
         elif known is not None:
             begun.pop(known.label, None)
             if known.status in {"complete", "not_permitted", "refused"} and not is_reference(known):
                 kept[known.label] = known
     records = [record for record in kept.values() if record.file is None or _is_whole(folder / record.file, record)]
-    halves = {label: name for label, name in begun.items() if scratch_of(folder / name).exists()}
-    vouched = {record.file for record in records} | {scratch_of(folder / name).name for name in halves.values()}
+    halves = {label: half for label, half in begun.items() if scratch_of(folder / half.file).exists()}
+    vouched = {record.file for record in records} | {scratch_of(folder / half.file).name for half in halves.values()}
     for file in [*folder.glob("*.part"), *page_files(folder)]:
         if file.name not in vouched:
             file.unlink()
@@ -293,8 +297,8 @@ def resume(folder: Path) -> tuple[list[QueryRecord], dict[str, str]]:
     with Journal(folder) as anew:
         for record in records:
             anew.note(record)
-        for label, name in halves.items():
-            anew.note(Begun(label, name))
+        for half in halves.values():
+            anew.note(half)
     return records, halves
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import parse_qs, urlsplit
 
@@ -25,6 +26,7 @@ from charthouse.sync.fetch import fetch_batch
 from charthouse.sync.link_job import LinkJob
 from charthouse.sync.server_memory import StateMemory
 from charthouse.sync.servers import Servers
+from tests.fetch.conftest import observation
 from tests.partners.odd_server import Asked, FhirServer, Reply, as_json
 from transforms.bundles import read_page
 
@@ -299,3 +301,64 @@ def test_a_vendors_habits_shape_the_plan_and_are_told() -> None:
         entry.type: parse_qs(urlsplit(entry.whole.url("")).query)["_count"] for entry in plan.types if entry.whole
     }
     assert counts == {"Goal": ["500"], "Observation": ["200"]}
+
+
+def test_what_a_server_found_shortly_before_is_not_taken_for_what_it_has(provider: FhirServer, nights: Nights) -> None:
+    """HAPI FHIR answers a search by what the same one found within the last minute, unless it is told not to."""
+    stored: dict[str, Reply] = {}
+
+    def remembers(asked: Asked) -> Reply | None:
+        if "patient" not in asked.query:
+            return None
+        name = json.dumps([asked.path, sorted(asked.query.items())])
+        if name not in stored or "no-cache" in asked.headers.get("Cache-Control", ""):
+            stored[name] = provider._search(asked.path.split("/")[2], asked)
+        return stored[name]
+
+    provider.rule(remembers)
+    nights.night("a")
+    nights.night("a")
+    provider.resources.append(observation(9))
+    assert observations(nights.night("a")["a"]) == [("Observation", "incremental", 2)]
+
+
+@pytest.mark.parametrize("killed", [False, True], ids=["in one go", "killed between the pages"])
+def test_what_is_new_while_pages_are_read_comes_with_the_next_night(
+    provider: FhirServer, nights: Nights, tmp_path: Path, killed: bool
+) -> None:
+    """A search is decided at its first page: what changes while it is read is newer than what came too late for it."""
+    begun = datetime.now(UTC)
+    late, later = ((begun + timedelta(seconds=seconds)).isoformat() for seconds in (2, 3))
+    found = list(provider.resources)
+
+    def snapshot(asked: Asked) -> Reply | None:
+        if asked.path != "/fhir/Observation" or "_lastUpdated" in asked.query:
+            return None
+        if asked.one("start"):
+            found[5]["meta"]["lastUpdated"] = later
+            missed = observation(7) | {"meta": {"lastUpdated": late}}
+            provider.resources = [*found, missed]
+        now, provider.resources = provider.resources, found
+        reply = provider._search("Observation", asked)
+        provider.resources = now
+        return reply
+
+    provider.rule(snapshot)
+    if killed:
+        provider.rule(lambda asked: Reply(503) if asked.one("start") == "4" else None)
+        nights.night("a")
+        provider.rules.pop(0)
+        half_way(tmp_path / "landing" / "1" / "a", tmp_path / "landing" / "2" / "a", begun)
+    assert observations(nights.night("a")["a"]) == [("Observation", "full", 5)]
+    starts = [asked.one("start") for asked in provider.searches("Observation")]
+    assert starts == (["4"] if killed else [None, "2", "4"])
+    assert ("Observation", "incremental", 3) in observations(nights.night("a")["a"])
+
+
+def half_way(partial: Path, folder: Path, as_of: datetime) -> None:
+    """Lay a landing out as a fetch leaves it that was killed behind the pages that this one has."""
+    file = next(file for file in landing.page_files(partial) if ".Observation" in file.name)
+    folder.mkdir(parents=True)
+    (folder / f"{file.name}.part").write_bytes(file.read_bytes())
+    with landing.Journal(folder) as journal:
+        journal.note(landing.Begun("Observation", file.name, as_of))

@@ -21,6 +21,7 @@ import charthouse
 from charthouse.errors import FetchError
 from charthouse.partners import http
 from charthouse.partners.addresses import origin, within
+from charthouse.partners.bulk_http import BulkHttp
 from charthouse.partners.http import HttpClient
 from charthouse.partners.pacing import next_minute, retry_after
 from charthouse.partners.reading import ReadOnlySession
@@ -50,6 +51,17 @@ def test_nothing_but_get_leaves(method: str) -> None:
         with pytest.raises(ReadOnlyError):
             pool.urlopen("GET", target, body=b"a body")
         assert server.asked == []
+
+
+def test_no_answer_that_is_stored_somewhere_is_taken_unasked(quick: Settings) -> None:
+    with (
+        OddServer(lambda _: Reply(body=b"{}")) as at,
+        HttpClient(quick) as searches,
+        BulkHttp(quick, at.url) as exports,
+    ):
+        searches.get(f"{at.url}/{SECRET}")
+        exports.get(f"{at.url}/Patient/$export", None, {"Prefer": "respond-async"})
+        assert [asked.headers.get("Cache-Control") for asked in at.asked] == ["no-cache", "no-cache"]
 
 
 def test_the_client_has_no_way_to_write() -> None:
