@@ -64,8 +64,9 @@ def collect_batch(name: str, *, wait: Wait = sleep_until) -> str:
 
         return tokens.access_token(link_id, exchange, force=renew)
 
-    def landed(_: Manifest) -> None:
-        progress.tell("fetch", 1, unit="links")
+    def landed(manifest: Manifest) -> None:
+        provider = places[manifest.link_id][0]
+        progress.tell("fetch", 1, unit="links", provider=provider, resources=manifest.resources)
 
     with runs.stage(batch.run_id, "fetch", part=batch.folder.name) as counts:
         _begin(batch)
@@ -112,7 +113,7 @@ def _collect_export(batch: Batch, export: Export, wait: Wait) -> str:
             wait=wait,
             present=_present,
             hosts=Hosts(StateBook(settings), settings),
-            on_link=lambda: progress.tell("fetch", 1, unit="links"),
+            on_link=lambda: progress.tell("fetch", 1, unit="links", provider=export.provider),
         )
         counts |= {"links": summary.links, "resources": summary.resources, "requests": summary.requests}
         counts["left_out"] = summary.left_out

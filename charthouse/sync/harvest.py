@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from charthouse.partners import effort
 from charthouse.sync.landing import PageWriter, QueryRecord, QueryStatus, is_reference
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class Harvest:
         self._after = 0
         self.code: str | None = None
         self.remarks: dict[str, int] = {}
+        self.spent = effort.NONE
         self._file = file
         self._writer: PageWriter | None = None
         self._pages = 0
@@ -119,6 +121,9 @@ class Harvest:
             bytes=self._bytes,
             watermark=query.watermark,
             remarks=self.remarks,
+            requests=self.spent.requests,
+            retries=self.spent.retries,
+            waited=round(self.spent.waited, 3),
         )
         # No watermark moves past a hole: what cannot be read tonight is asked for again.
         whole = record.status == "complete" and "CH125" not in self.remarks and not self._torn

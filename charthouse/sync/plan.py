@@ -6,12 +6,15 @@ from collections import Counter
 from itertools import groupby, zip_longest
 from typing import TYPE_CHECKING
 
+from sqlalchemy import select
+
 from charthouse import faults, progress
 from charthouse.linking import links
 from charthouse.linking.bulk_sources import worth_from
 from charthouse.linking.providers import get_provider
 from charthouse.settings import get_settings
 from charthouse.state import session
+from charthouse.state.models import Link
 from charthouse.sync import batches, footing, runs
 from charthouse.sync.bulk_marks import ALL
 
@@ -59,10 +62,23 @@ def plan_run(providers: Sequence[str], *, airflow_run_id: str, waiting: bool = F
                 batches.write(run_id, number, [link.link_id for link in batch], bulk=bulk)
                 for number, (batch, bulk) in enumerate(_cut(due, exported), start=1)
             ]
-        planned = sum(len(batches.read(name).link_ids) for name in names)
-        counts |= {"batches": len(names), "links": planned}
-    progress.tell("fetch", 0, total=planned, unit="links")
+        planned = _by_provider(names)
+        counts |= {"batches": len(names), "links": planned.total()}
+    progress.tell("fetch", 0, total=planned.total(), unit="links")
+    for provider, number in sorted(planned.items()):
+        progress.tell("fetch", 0, total=number, unit="links", provider=provider)
     return names
+
+
+def _by_provider(names: Sequence[str]) -> Counter[str]:
+    """How many links of each provider are in these batches, each of which is one provider's."""
+    with session(read_only=True) as state:
+        planned: Counter[str] = Counter()
+        for batch in map(batches.read, names):
+            provider = state.scalar(select(Link.provider).where(Link.id.in_(batch.link_ids)).limit(1))
+            if provider is not None:  # else all of them were erased since
+                planned[provider] += len(batch.link_ids)
+    return planned
 
 
 def any_waiting() -> bool:

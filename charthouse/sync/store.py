@@ -7,8 +7,10 @@ vault knows contents by their hash, and every line of the ledger is replaced, no
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import msgspec
 import orjson
 
 from charthouse import faults, progress
@@ -17,7 +19,7 @@ from charthouse.lake import vault
 from charthouse.lake.session import VAULT, open_vault, quoted, writing
 from charthouse.linking import links, states
 from charthouse.state import session
-from charthouse.sync import batches, footing, holding, landing, runs, strays
+from charthouse.sync import batches, footing, holding, landing, runs, strays, type_outcomes
 from charthouse.sync import gone as gone_resources
 
 if TYPE_CHECKING:
@@ -117,16 +119,16 @@ def _account(
         standing = {link.link_id: link for link in links.work_of(state, batch.link_ids)}
         manifests = {link_id: manifest for link_id, manifest in manifests.items() if link_id in standing}
         tallies = [tally for tally in tallies if tally.link_id in standing]
-        present = {(tally.link_id, tally.resource_type) for tally in tallies}
+        known = {(tally.link_id, tally.resource_type): tally for tally in tallies}
         for link_id, manifest in manifests.items():
             if manifest is None:
                 outcomes.append(runs.Outcome("CH117", "link", link_id))
                 continue
-            tallies.extend(
-                runs.Tally(link_id, kind, not_requested=reason)
-                for kind, reason in manifest.not_requested.items()
-                if (link_id, kind) not in present
-            )
+            for kind, outcome in type_outcomes.by_type(manifest).items():
+                tally = known.get((link_id, kind), runs.Tally(link_id, kind))
+                known[link_id, kind] = replace(tally, **msgspec.structs.asdict(outcome))
+            for kind, reason in manifest.not_requested.items():
+                known.setdefault((link_id, kind), runs.Tally(link_id, kind, not_requested=reason))
             outcomes.extend(
                 runs.Outcome(said.code, said.unit, link_id, said.resource_type, said.label or "", said.count)
                 for said in manifest.outcomes
@@ -136,7 +138,7 @@ def _account(
         gone_resources.note(state, batch.run_id, deleted, {key for key in served if key[0] in standing})
         outcomes.extend(said for said in _quarantine_outcomes(batch) if said.link_id in standing)
         results = {link_id: manifest.status if manifest else "failed" for link_id, manifest in manifests.items()}
-        runs.record_tallies(state, batch.run_id, tallies)
+        runs.record_tallies(state, batch.run_id, known.values())
         runs.record_outcomes(state, batch.run_id, batch.folder.name, outcomes)
         runs.record_link_results(state, batch.run_id, results)
         links.set_sync_statuses(
