@@ -53,7 +53,9 @@ def plan_of(link_id: str) -> LinkPlanTold:
         base, patient, granted = provider.fhir_base_url, link.patient_id or "-", link.granted_scopes or ""
         slug = provider.slug
     offer, knowledge, code = _server(base)
-    plan = plan_link(offer, patient, parse_scopes(granted), marks, settings.page_size, knowledge)
+    plan = plan_link(
+        offer, patient, parse_scopes(granted), marks, settings.page_size, knowledge, settings.overlap_seconds
+    )
     return LinkPlanTold(link_id, slug, base, code, tell(offer, knowledge, plan))
 
 

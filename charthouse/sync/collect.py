@@ -77,6 +77,7 @@ def collect_batch(name: str, *, wait: Wait = sleep_until) -> str:
                 patient_id=link.patient_id,
                 granted_scopes=link.granted_scopes,
                 watermarks=link.watermarks,
+                whole=link.link_id in batch.whole,
             )
             for link in work
         ]

@@ -14,8 +14,9 @@ from charthouse.linking.bulk_sources import worth_from
 from charthouse.linking.providers import get_provider
 from charthouse.settings import get_settings
 from charthouse.state import session
+from charthouse.state.base import now
 from charthouse.state.models import Link
-from charthouse.sync import batches, footing, runs
+from charthouse.sync import batches, footing, runs, whole_reads
 from charthouse.sync.bulk_marks import ALL
 
 if TYPE_CHECKING:
@@ -54,13 +55,14 @@ def plan_run(providers: Sequence[str], *, airflow_run_id: str, waiting: bool = F
             with session() as state:
                 due = links.due_links(state, providers, waiting=waiting)
                 exported = _exported(state, due)
+                whole = whole_reads.due_tonight(due, get_settings().whole_days, now())
                 runs.plan_links(state, run_id, [link.link_id for link in due])
                 links.set_sync_statuses(state, dict.fromkeys([link.link_id for link in due], "waiting"))
                 links.requests_met(state, [link.link_id for link in due])
             faults.point("plan.links")
             names = [
-                batches.write(run_id, number, [link.link_id for link in batch], bulk=bulk)
-                for number, (batch, bulk) in enumerate(_cut(due, exported), start=1)
+                batches.write(run_id, number, [link.link_id for link in batch], bulk=bulk, whole=whole)
+                for number, (batch, bulk) in enumerate(_cut(due, exported, whole), start=1)
             ]
         planned = _by_provider(names)
         counts |= {"batches": len(names), "links": planned.total()}
@@ -97,12 +99,14 @@ def _exported(state: Session, due: Sequence[LinkWork]) -> set[str]:
     }
 
 
-def _cut(due: Sequence[LinkWork], exported: Collection[str]) -> Iterator[tuple[list[LinkWork], bool]]:
+def _cut(
+    due: Sequence[LinkWork], exported: Collection[str], whole: Collection[str] = ()
+) -> Iterator[tuple[list[LinkWork], bool]]:
     """Batches of one provider each, as large as it takes to stay within the most that a run may map.
 
     The providers take turns: one that is slow, and has many batches, is not before the others in all of them. The links
-    of a provider that is exported go together; those that no export has brought yet apart from the others, for they
-    need everything. Each batch says whether it is an export's.
+    of a provider that is exported go together; those that no export has brought yet, or that are due for everything
+    again, apart from the others. Each batch says whether it is an export's.
     """
     settings = get_settings()
     size = max(settings.batch_links, -(-len(due) // settings.max_batches))
@@ -110,7 +114,8 @@ def _cut(due: Sequence[LinkWork], exported: Collection[str]) -> Iterator[tuple[l
     for provider, group in groupby(due, key=lambda link: link.provider):
         found = list(group)
         if provider in exported:
-            halves = [[link for link in found if (ALL in link.watermarks) is known] for known in (True, False)]
+            behind = {link.link_id for link in found if ALL not in link.watermarks} | set(whole)
+            halves = [[link for link in found if (link.link_id in behind) is one] for one in (False, True)]
             by_provider.append([(half, True) for half in halves if half])
         else:
             by_provider.append([(found[start : start + size], False) for start in range(0, len(found), size)])

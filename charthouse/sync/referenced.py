@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 from charthouse.partners.search import FOLLOWED_TYPES, Query, plan_reference_reads, plan_reference_searches
 from charthouse.sync import landing
@@ -62,6 +63,7 @@ class ReferenceFetch:
         self._harvests: dict[str, Harvest] = {}
         self._requests = 0
         self.not_offered: set[str] = set()
+        self.not_found: set[tuple[str, str]] = set()
 
     def run(self, close: Callable[[Harvest], object]) -> None:
         """Ask until nothing new is pointed at.
@@ -127,4 +129,7 @@ class ReferenceFetch:
         if self._requests > self._max_pages:
             harvest.fail("CH110")
             return harvest.code
-        return self._asker.pour(query, harvest, ids + 1)
+        code = self._asker.pour(query, harvest, ids + 1)
+        if query.read and code == "CH104":
+            self.not_found.add((query.type, unquote(query.path.partition("/")[2])))
+        return code
