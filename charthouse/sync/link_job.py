@@ -27,3 +27,5 @@ class LinkJob:
     """Whether everything is asked for, whatever the watermarks. These stay where a query does not end well."""
     origins: Collection[Origin] = ()
     """Origins beside the base's at which its pages may go on, as the provider's declaration has them."""
+    held: Callable[[], Collection[str]] = frozenset
+    """What the vault has of this link and never changes, as `Binary/id`: it is not read again. Asked when needed."""

@@ -78,8 +78,10 @@ def _speaks(manifest: Manifest) -> bool:
 
 def _has_patient(manifest: Manifest) -> bool:
     """Whether the Patient came, where it was asked for: who is shown nobody is shown nothing of anybody."""
-    asked = [query.status for query in manifest.queries if query.type == "Patient" and not is_reference(query)]
-    return not asked or "complete" in asked
+    asked = [query for query in manifest.queries if query.type == "Patient" and not is_reference(query)]
+    return not asked or any(
+        query.status == "complete" and (query.resources or query.mode == "incremental") for query in asked
+    )
 
 
 def _read_whole(queries: Iterable[QueryRecord]) -> dict[str, set[str]]:
