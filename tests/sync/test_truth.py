@@ -14,6 +14,8 @@ from charthouse.lake.session import open_records
 from charthouse.linking import links
 from charthouse.linking.disconnect import disconnect
 from charthouse.operating.cli import app
+from charthouse.privacy.export.holdings import open_holdings
+from charthouse.privacy.export.scope import Scope
 from charthouse.settings import get_settings
 from charthouse.state import session
 from charthouse.state.bulk import GoneResource
@@ -87,6 +89,13 @@ def night(house: House) -> RunReport:
         return run_report(state, latest_run(state).id)
 
 
+def said(*arguments: str) -> str:
+    """What `charthouse …` prints."""
+    done = CliRunner().invoke(app, list(arguments))
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
 def gone() -> dict[str, str]:
     """What is served no longer, and why."""
     with session(read_only=True) as state:
@@ -137,7 +146,12 @@ def test_a_provider_whose_records_change_from_night_to_night(house: House, days:
     assert gone() == {"Observation/o2": "not_served"}
     assert (report.vanished, report.returned) == (1, 0)
     assert remarks() == {"o0": [], "o1": [], "o2": [REMARK], "o3": [], "o5": []}
-    assert "Served no longer: 1 since this night" in CliRunner().invoke(app, ["status"]).output
+    assert "Served no longer: 1 since this night" in said("status")
+    with session(read_only=True) as state:
+        link = state.scalars(select(Link)).one()
+    assert "served    no longer, since 2" in said("explain", f"{link.id}/Observation/o2")
+    with open_holdings(link.person_key, Scope(), [], until=None) as held:
+        assert {row[2] for row in held.sources() if REMARK in row[8]} == {"o2"}
     read(house)
     assert asked_since(house) == ["ge2024-05-01T10:00:00Z"], "once a week, and not each night from then on"
 
