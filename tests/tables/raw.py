@@ -128,7 +128,7 @@ class Link:
             self.concepts[key] = resource["code"]
         elif kind in {"Organization", "Location"} and "name" in resource:
             self.names[key] = resource["name"]
-        elif kind in {"Practitioner", "RelatedPerson"} and "name" in resource:
+        elif kind == "Practitioner" and "name" in resource:
             person = resource["name"][0]
             self.names[key] = person.get("text") or f"{person['given'][0]} {person['family']}"
         elif kind == "PractitionerRole":
@@ -251,7 +251,8 @@ class Row:
         """The key of what a reference points at, and what that is called; never what the person is called."""
         key = self.target(reference)
         shown = (reference or {}).get("display") or self.link.names.get(key or "")
-        return {"key": key, "display": None if key == self.link.person_key else shown}
+        is_person = key == self.link.person_key or "RelatedPerson/" in (reference or {}).get("reference", "")
+        return {"key": key, "display": None if is_person else shown}
 
     def points(self, name: str, reference: Json | None) -> None:
         found = self.named(reference)

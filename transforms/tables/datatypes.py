@@ -377,6 +377,15 @@ def typed_reference(text: str) -> str:
     return f"nullif(regexp_extract({text}, '{_REFERENCE}', 1), '')"
 
 
+_PEOPLE = ("Patient", "RelatedPerson")
+"""The types whose records name the person or their relatives: such names are shown nowhere."""
+
+
+def _looked_up(text: str, writer: Writer) -> str:
+    """What was found of a reference before (`references`): its key, what that is called, whether it is a person."""
+    return writer.let(f"list_filter(refs, lambda q: q.reference = {text})[1]")
+
+
 def reference_key(reference: str, writer: Writer) -> str:
     """`<link_id>/<Type>/<id>` of what a Reference points at, whichever way that is written.
 
@@ -385,12 +394,11 @@ def reference_key(reference: str, writer: Writer) -> str:
     """
     text = writer.let(f"{writer.let(reference)}.reference")
     typed = writer.let(typed_reference(text))
-    looked_up = f"list_filter(refs, lambda q: q.reference = {text})[1].key"
     return (
         f"CASE WHEN {text} IS NULL THEN NULL WHEN {typed} IS NOT NULL THEN"
         f" CASE WHEN starts_with({typed}, 'Patient/') THEN CASE WHEN {typed} = own_patient THEN person_key END"
         f" ELSE link_id || '/' || {typed} END"
-        f" WHEN {text} = own_reference THEN person_key ELSE {looked_up} END"
+        f" WHEN {text} = own_reference THEN person_key ELSE {_looked_up(text, writer)}.key END"
     )
 
 
@@ -402,12 +410,31 @@ def _reference(reference: str, writer: Writer) -> list[_Made]:
     nothing = f"{text} IS NULL AND {reference}.display IS NULL"
     unmet = f"{text} IS NOT NULL AND ({person}) IS NOT TRUE"
     writer.remark("unresolved-reference", f"({reference} IS NOT NULL AND {key} IS NULL AND (({nothing}) OR ({unmet})))")
-    looked_up = f"list_filter(refs, lambda q: q.reference = {text})[1].display"
-    shown = f"CASE WHEN {person} THEN NULL ELSE coalesce({sql.words(f'{reference}.display')}, {looked_up}) END"
+    found = _looked_up(text, writer)
+    names = f"coalesce({sql.words(f'{reference}.display')}, {found}.display)"
+    shown = f"CASE WHEN {_is_person(reference, text, key, found)} THEN NULL ELSE {names} END"
     return [
         ("key", "VARCHAR", key, " The record it points at."),
-        ("display", "VARCHAR", shown, " What that is called."),
+        ("display", "VARCHAR", shown, " What that is called; NULL for the person and their relatives."),
     ]
+
+
+def _is_person(reference: str, text: str, key: str, found: str) -> str:
+    """Whether a Reference names the person, or a relative, in whatever way: what it displays is their name.
+
+    An identifier, words alone or a search say nothing of whom they name but by the type that stands beside them, or by
+    the words, where they are those that the subject has.
+    """
+    kinds = "|".join(_PEOPLE)
+    listed = ", ".join(sql.literal(each) for each in _PEOPLE)
+    told = (
+        f"regexp_matches({text}, '(^|/)({kinds})[/?]')",
+        f"{key} = person_key",
+        f"{reference}.type IN ({listed})",
+        f"lower({reference}.display) = lower(own_name)",
+        f"{found}.is_person",
+    )
+    return " OR ".join(f"coalesce({each}, false)" for each in told)
 
 
 def _parts(kind: Type, expression: str, writer: Writer, prefer: Sequence[str]) -> list[_Made]:

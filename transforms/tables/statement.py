@@ -127,6 +127,7 @@ class _Row:
             "link_id || '/' || resource_type || '/' || resource_id AS resource_key",
             f"{subject} AS own_reference",
             f"{typed_reference(subject)} AS own_patient",
+            "subject.display AS own_name",
         ]
         return f"SELECT *, {', '.join(listed)}\nFROM (\n{_compiled(declaration, resource)}\n)"
 
