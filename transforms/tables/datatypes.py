@@ -17,7 +17,7 @@ from transforms.fhir_r4 import QUANTITIES, r4
 from transforms.sql_on_fhir.parts import parts_of
 from transforms.sql_on_fhir.values import FAMILY, Type
 from transforms.tables import text as sql
-from transforms.tables.systems import PREFERRED, addresses, canonical, ranks
+from transforms.tables.systems import PREFERRED, canonical, is_of, rank
 from transforms.values import comparators
 
 if TYPE_CHECKING:
@@ -49,6 +49,10 @@ class Writer:
     prefix: str = "let"
     layers: list[dict[str, str]] = field(default_factory=list)
     remarks: dict[str, list[str]] = field(default_factory=dict)
+    element: str = ""
+    """What the columns that are being written begin with."""
+    unread: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """The dates: by column, the text, and whether it is one that could not be read."""
     count: list[int] = field(default_factory=lambda: [0])
 
     def let(self, expression: str) -> str:
@@ -123,6 +127,7 @@ def fields(
         listed: the name of the list, for an element that may repeat.
         prefer: the code systems whose coding is shown, the best first.
     """
+    writer.element = name
     if many:
         (kind, expression), *_ = kinds.items()
         return _listed(name, within or Type.of(kind), expression, writer, about, listed or plural(name), prefer)
@@ -265,7 +270,9 @@ def _complex(kind: Type, expression: str, writer: Writer, prefer: Sequence[str])
 def _moment(name: str, text: str, writer: Writer) -> list[_Made]:
     text = writer.let(text)
     read = writer.let(sql.instant(text))
-    writer.remark("unread-date", f"({text} <> '' AND {read} IS NULL)")
+    unread = f"({text} <> '' AND {read} IS NULL)"
+    writer.remark("unread-date", unread)
+    writer.unread["_".join(filter(None, (writer.element, name)))] = (text, unread)
     under = f"{name}_" if name else ""
     return [
         (name, "TIMESTAMPTZ", read, ""),
@@ -318,13 +325,11 @@ def _comparator(sent: str, writer: Writer) -> str:
 
 
 def best_coding(codings: str, writer: Writer, prefer: Sequence[str]) -> str:
-    """The coding to show: of the first preferred system, else the one that a person chose, else the first coded."""
+    """The coding to show: the best by `systems.rank`, the first of several that are as good."""
     p = writer.fresh()
-    cases = ranks(tuple(prefer))
-    chosen = f"CASE {p}.system {cases} ELSE CASE WHEN {p}.userSelected = 'true' THEN 80 ELSE 90 END END"
-    rank = f"CASE WHEN coalesce({p}.code, '') = '' THEN 99 ELSE {chosen} END"
+    ranks = f"list_transform({codings}, lambda {p}: {rank(tuple(prefer), p)})"
     # mostly there is one
-    ranked = writer.let(f"CASE WHEN len({codings}) > 1 THEN list_transform({codings}, lambda {p}: {rank}) END")
+    ranked = writer.let(f"CASE WHEN len({codings}) > 1 THEN {ranks} END")
     return writer.let(f"{codings}[coalesce(list_position({ranked}, list_min({ranked})), 1)]")
 
 
@@ -335,8 +340,7 @@ def first_concept(concepts: str) -> str:
 
 def code_of(codings: str, system: str) -> str:
     """The first code of one system."""
-    known = ", ".join(map(sql.literal, addresses(system)))
-    return f"nullif(list_filter({codings}, lambda p: p.system IN ({known}))[1].code, '')"
+    return f"nullif(list_filter({codings}, lambda p: {is_of(system, 'p.system')})[1].code, '')"
 
 
 def codings_of(codings: str, writer: Writer) -> str:

@@ -8,6 +8,7 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
+from transforms.fhir_r4 import r4
 from transforms.ids import PERMITTED
 from transforms.sql_on_fhir import SqlRelation, compile_view
 from transforms.sql_on_fhir.parts import parts_of, struct_type
@@ -33,7 +34,7 @@ from transforms.tables.version import MAPPING_VERSION
 from transforms.tables.views import ITEM, NUMBER, view_columns, view_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
 ABSENT_SYSTEM = "http://terminology.hl7.org/CodeSystem/data-absent-reason"
 OBSERVATIONS = "observations"
@@ -169,6 +170,7 @@ class _Row:
         yield Field("mapping_version", "VARCHAR", sql.literal(MAPPING_VERSION), "The version of the mapping.")
         yield Field("remarks", "VARCHAR[]", self.remarks(), "Rules that the row breaks, and what could not be read.")
         yield from own
+        yield from self.unread_dates()
 
     def category(self) -> Iterator[Field]:
         """The columns of a category table: those that all begin with, then its own."""
@@ -215,7 +217,7 @@ class _Row:
             )
             about = ", ".join(declaration.record_types.values())
             own.insert(0, Field("record_type", "VARCHAR", f"CASE resource_type {cases} END", f"Which of: {about}."))
-        own.append(self.absent())
+        own += [self.absent(), *self.unread_dates()]
         yield Field(
             "row_key",
             "VARCHAR",
@@ -243,7 +245,7 @@ class _Row:
             "is_negated",
             "BOOLEAN",
             self.negated(status, error, error_codings, codings, (words, code["code_display"].sql)),
-            "Whether it says that something is not so: refuted, not done, not to be given, none known.",
+            "Whether it says that something is not so (refuted, not done, not to be given, none known), or not known.",
         )
         yield Field("encounter_key", "VARCHAR", visit, "The visit it was made in.")
         yield Field("mapping_version", "VARCHAR", sql.literal(MAPPING_VERSION), "The version of the mapping.")
@@ -429,6 +431,21 @@ class _Row:
             "absent", kind, f"CAST({listed} AS {kind})", "What the sender left out, and the reason given for it."
         )
 
+    def unread_dates(self) -> Iterator[Field]:
+        """The texts of dates that are none, where a row has dates."""
+        unread = self.writer.unread
+        if not unread:
+            return
+        members = ", ".join(
+            f"{{'element': {sql.literal(name)}, 'text': CASE WHEN {is_so} THEN {text} END}}"
+            for name, (text, is_so) in unread.items()
+        )
+        any_ = " OR ".join(is_so for _, is_so in unread.values())
+        listed = f"CASE WHEN {any_} THEN list_filter([{members}], lambda p: p.text IS NOT NULL) END"
+        kind = "STRUCT(element VARCHAR, text VARCHAR)[]"
+        about = "What stood in place of a date and could not be read as one, by column."
+        yield Field("unread_dates", kind, f"CAST({listed} AS {kind})", about)
+
     # -- the common columns -------------------------------------------------------------------------------------------
 
     def concept(self) -> str:
@@ -477,15 +494,25 @@ class _Row:
         return made
 
     def status(self, name: str) -> tuple[str | None, str | None]:
-        """The status as a code, and all codes of it where it is a concept."""
+        """The status as a code, and all that is said of it, as FHIR writes codes, where it is a concept.
+
+        Of several codings FHIR's own counts; where none is, a display or a text that is one of its codes in words.
+        """
         if name not in self.declaration.common:
             return None, None
-        ((kind, expression),) = self.kinds(self.declaration.common[name]).items()
+        declared = self.declaration.common[name]
+        ((kind, expression),) = self.kinds(declared).items()
         if kind != "CodeableConcept":
             return self.writer.let(sql.words(expression)), None
         code, _, display, said, _ = fields(name, {kind: expression}, self.writer)
-        listed = self.writer.let(f"list_transform({expression}.coding, lambda p: p.code)")
-        return self.writer.let(f"coalesce({code.sql}, {said.sql}, {display.sql})"), listed
+        given = f"list_transform({expression}.coding, lambda p: [p.code, p.display])"
+        every = f"flatten([flatten({given}), [{expression}.text]])"
+        as_code = "replace(replace(lower(trim(p)), ' ', '-'), '_', '-')"
+        listed = self.writer.let(f"list_transform({every}, lambda p: {as_code})")
+        resource = self.declaration.resources[0]
+        codes = r4().required_codes(r4().children(resource)[_base(declared)]) or ()
+        known = f"list_filter({listed}, lambda p: p IN ({', '.join(map(sql.literal, sorted(codes)))}))[1]"
+        return self.writer.let(f"coalesce({known}, {code.sql}, {said.sql}, {display.sql})"), listed
 
     def dates(self) -> tuple[list[Field], list[Field], list[Field]]:
         """Start and end of when it is true of the person, and the columns of what is no date: ages, ranges, words."""
@@ -516,8 +543,8 @@ class _Row:
             others = {kind: each for kind, each in kinds.items() if kind not in _DATED or kind == "Timing"}
             if others:
                 own += fields(base, others, writer, about="When, in other words than a date.", choice=True)
-        start = fields("start", {"dateTime": self.text(starts)}, writer)
-        return start, fields("end", {"dateTime": self.text(ends)}, writer), own
+        start = fields("effective_start", {"dateTime": self.text(starts)}, writer)
+        return start, fields("effective_end", {"dateTime": self.text(ends)}, writer), own
 
     def date_in_words(self, words: str) -> str:
         """A text that is a date to the day, written as FHIR writes dates; it stands among the words too."""
@@ -540,7 +567,7 @@ class _Row:
         if name not in self.declaration.common:
             return "NULL::TIMESTAMPTZ"
         texts = list(self.kinds(self.declaration.common[name]).values())
-        return fields(name, {"dateTime": self.text(texts)}, self.writer)[0].sql
+        return fields(f"{name}_at", {"dateTime": self.text(texts)}, self.writer)[0].sql
 
     def visit(self) -> tuple[str, str]:
         """The visit's key, and when it began."""
@@ -559,17 +586,20 @@ class _Row:
         """Whether the row says that something is not so."""
         said: list[str] = []
         negated = self.declaration.negated
-        if "status" in negated and status:
-            said.append(f"{status} IN ({', '.join(map(sql.literal, negated['status']))})")
+        for resource, words_of in negated.get("status", {}).items():
+            listed = ", ".join(map(sql.literal, words_of))
+            said.append(f"(resource_type = {sql.literal(resource)} AND {status} IN ({listed}))")
         for code in negated.get("error", ()):
             said += [f"{error} = {sql.literal(code)}", f"list_contains({error_codings}, {sql.literal(code)})"]
         if "flag" in negated:
             said.append(f"{sql.quoted(negated['flag'])} = 'true'")
         if "no_known" in negated:
-            known = _negations()[negated["no_known"]]
-            codes = ", ".join(map(sql.literal, known["codes"]))
-            said.append(f"len(list_filter({codings}, lambda p: p.code IN ({codes}))) > 0")
-            said += [f"regexp_full_match({each}, {sql.literal(known['words'])})" for each in words]
+            nothing, unknown = (
+                self.writer.let(_any(_says(_negations()[each], codings, words)))
+                for each in (negated["no_known"], "unknown")
+            )
+            self.writer.remark("nothing-known", unknown)
+            said += [nothing, unknown]
         return _any(said)
 
     def remarks(self) -> str:
@@ -592,6 +622,13 @@ def _any(conditions: list[str]) -> str:
     return (
         f"coalesce({' OR '.join(f'coalesce({each}, false)' for each in conditions)}, false)" if conditions else "false"
     )
+
+
+def _says(known: Mapping[str, Any], codings: str, words: Sequence[str]) -> list[str]:
+    """Whether a coding, or words as a whole, are among those of `negations.json`."""
+    codes = ", ".join(map(sql.literal, known["codes"]))
+    coded = f"len(list_filter({codings}, lambda p: p.code IN ({codes}))) > 0"
+    return [coded, *(f"regexp_full_match({each}, {sql.literal(known['words'])})" for each in words)]
 
 
 def _base(declared: Declared) -> str:
