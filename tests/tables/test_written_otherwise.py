@@ -6,7 +6,20 @@ from typing import Any
 
 import pytest
 
-from tests.tables.test_odd_records import ABSENT, DRUG, GRAMS, LOINC, REASONS, SNOMED, Laid, bundle, of, order, result
+from tests.tables.test_odd_records import (
+    ABSENT,
+    DRUG,
+    GRAMS,
+    LOINC,
+    REASONS,
+    SNOMED,
+    Laid,
+    bundle,
+    of,
+    order,
+    part,
+    result,
+)
 
 CONDITION = {"code": {"text": "asthma"}}
 VER = "http://terminology.hl7.org/CodeSystem/condition-ver-status"
@@ -58,7 +71,6 @@ COUNTS: list[tuple[dict[str, Any], str, dict[str, Any]]] = [
     (result("caps", status="FINAL"), "lab_results caps/0", {"status": "final", "remarks": ["mended-shape"]}),
     (result("other", status="verified"), "lab_results other/0", {"status": "verified", "remarks": None}),
     # nothing was done
-    (result("called-off", status="cancelled"), "lab_results called-off/0", NOT_SO),
     (of("Encounter", "called-off", status="cancelled"), "visits called-off/0", NOT_SO),
     (
         of("MedicationDispense", "kept", status="declined", statusReasonCodeableConcept={"text": "unsafe"}, **DRUG),
@@ -158,6 +170,12 @@ def laid() -> Laid:
     given.append(
         result("no-code", code={"coding": [{"extension": [{"url": ABSENT, "valueCode": "unknown"}]}], "text": "x"})
     )
+    for name in ("twice-a", "twice-b"):
+        given.append(result(name, valueQuantity={"value": 9.5, **GRAMS}))
+        given.append(result(f"{name}-month", valueQuantity={"value": 9.5, **GRAMS}, effectiveDateTime="2023-04"))
+        parts = [part("8480-6", valueQuantity={"value": 120, "unit": "mmHg"})]
+        given.append(result(f"{name}-pressure", "85354-9", "vital-signs", component=parts))
+    given.append(result("twice-wrong", status="entered-in-error", valueQuantity={"value": 9.5, **GRAMS}))
     return Laid([bundle(*given)])
 
 
@@ -183,6 +201,11 @@ def test_what_is_measured_is_known_however_the_system_is_written(laid: Laid) -> 
 def test_a_standard_code_is_shown_before_a_local_one_and_no_reason_before_either(laid: Laid, nth: int) -> None:
     assert laid.rows["conditions", f"best-{nth}/0"]["code"] == BEST[nth][1]
     assert laid.rows["lab_results", "why/0"]["data_absent_reason_code"] == "masked"
+
+
+def test_a_result_that_is_sent_twice_is_marked_but_for_the_first(laid: Laid) -> None:
+    marked = {key for (_, key), row in laid.rows.items() if "repeated-result" in row.get("remarks", ())}
+    assert marked == {"twice-b/0", "twice-b-pressure/0", "twice-b-pressure/1"}
 
 
 @pytest.mark.parametrize("nth", range(len(DATES)), ids=[text for text, _ in DATES])

@@ -174,7 +174,7 @@ def _named() -> str:
   ) AS t
 ), ingredients AS (
   SELECT parts.key, string_agg(coalesce(parts.name, other.display), ' / ' ORDER BY nth) AS display,
-    flatten(list(coalesce(parts.concept.coding, other.concept.coding) ORDER BY nth)
+    count(*) AS parts, flatten(list(coalesce(parts.concept.coding, other.concept.coding) ORDER BY nth)
       FILTER (coalesce(parts.concept.coding, other.concept.coding) IS NOT NULL)) AS codings
   FROM parts LEFT JOIN targets AS other ON other.key = parts.target GROUP BY parts.key
 )
@@ -184,7 +184,8 @@ SELECT targets.key, targets.link_id, targets.kind, targets.start,
   CASE WHEN targets.kind IN ('Medication', 'Substance') THEN
     CASE WHEN targets.concept.text <> '' OR len(targets.concept.coding) > 0 THEN targets.concept
       ELSE {{'coding': ingredients.codings, 'text': NULL, 'extension': NULL}}::{CONCEPT_TYPE}
-    END END AS concept
+    END END AS concept,
+  CASE WHEN targets.concept.text <> '' OR len(targets.concept.coding) > 0 THEN NULL ELSE ingredients.parts END AS parts
 FROM targets
 LEFT JOIN targets AS person ON person.key = {_target("targets.practitioner.reference", "targets")}
 LEFT JOIN targets AS organization ON organization.key = {_target("targets.organization.reference", "targets")}

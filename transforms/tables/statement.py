@@ -34,11 +34,19 @@ from transforms.tables.version import MAPPING_VERSION
 from transforms.tables.views import ITEM, NUMBER, view_columns, view_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 ABSENT_SYSTEM = "http://terminology.hl7.org/CodeSystem/data-absent-reason"
 OBSERVATIONS = "observations"
 """The rows of the Observations of all categories, of which each table takes its own."""
+REPEATED = "repeated-result"
+"""The remark of a row that says what another row of the same link says of the same moment."""
+_VALUE_PARTS = (
+    *("value", "value_text", "value_comparator", "value_unit", "value_unit_code", "value_code", "value_system"),
+    *("value_display", "value_boolean", "value_date", "value_start", "value_end", "value_low", "value_high"),
+    *("value_numerator", "value_denominator", "systolic", "systolic_unit", "diastolic", "diastolic_unit"),
+)
+"""The columns in which two values that are the same are alike."""
 _DATED = frozenset({"dateTime", "date", "instant", "Period", "Timing"})
 
 
@@ -58,8 +66,28 @@ def select_sql(declaration: Declaration) -> str:
     """The SELECT of exactly the table's columns, in order, over what `prepare` made."""
     if declaration.category is None:
         return _laid_out(declaration)
-    listed = ", ".join(sql.quoted(each.name) for each in columns_of(declaration))
-    return f"SELECT {listed}\nFROM {OBSERVATIONS} WHERE {CATEGORY} = {sql.literal(declaration.category)}"
+    again = f"CASE WHEN again.row_key IS NULL THEN rows.remarks ELSE list_append(rows.remarks, '{REPEATED}') END"
+    shown = {each.name: f"rows.{sql.quoted(each.name)}" for each in columns_of(declaration)} | {"remarks": again}
+    listed = ", ".join(f"{made} AS {sql.quoted(name)}" for name, made in shown.items())
+    own = f"{CATEGORY} = {sql.literal(declaration.category)}"
+    return (
+        f"SELECT {listed}\nFROM {OBSERVATIONS} AS rows LEFT JOIN (\n{_repeated(shown, own)}\n) AS again"
+        f" ON again.row_key = rows.row_key\nWHERE {own}"
+    )
+
+
+def _repeated(columns: Iterable[str], own: str) -> str:
+    """The keys of rows that say what another row of the link says of the same moment: all but the first by key."""
+    names = set(columns)
+    same = ("link_id", "code", "code_system", "text", "observation_code", "observation_text", *_VALUE_PARTS)
+    alike = ", ".join(sql.quoted(name) for name in same if name in names)
+    says = " OR ".join(["has_value", *(f"{name} IS NOT NULL" for name in PRESSURES if name in names)])
+    return (
+        f"SELECT row_key FROM (\n  SELECT row_key, row_number() OVER (PARTITION BY effective_start,"
+        f" effective_start_precision, {alike} ORDER BY row_key) AS nth\n"
+        f"  FROM {OBSERVATIONS} WHERE {own} AND ({says}) AND effective_start_precision IN ('day', 'minute', 'second')"
+        f" AND NOT is_entered_in_error AND NOT is_negated\n) WHERE nth > 1"
+    )
 
 
 @cache
@@ -455,9 +483,14 @@ class _Row:
         if "Reference" in kinds:
             key = self.before.let(reference_key(kinds["Reference"], self.before))
             self.joins.append(f"LEFT JOIN {NAMED} AS drug ON drug.key = held.{key}")
-            self.looked_up.append("drug.concept AS drug_concept, drug.display AS drug_name")
+            self.looked_up.append(
+                "drug.concept AS drug_concept, drug.display AS drug_name, coalesce(drug.parts, 0) AS drug_parts"
+            )
             own = kinds["CodeableConcept"]
-            said = is_present("CodeableConcept", own)
+            said = self.writer.let(is_present("CodeableConcept", own))
+            self.writer.remark(
+                "code-of-one-ingredient", f"(drug_parts > 1 AND NOT {said} AND len(drug_concept.coding) > 0)"
+            )
             return self.writer.let(f"CASE WHEN {said} THEN {own} ELSE drug_concept END")
         (expression, *_) = kinds.values()
         return self.writer.let(first_concept(expression)) if declared.many else expression
