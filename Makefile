@@ -8,6 +8,13 @@ override SOURCE := $(value SOURCE)
 export SOURCE
 PEOPLE ?=
 SEED   ?=
+PROVIDER   ?=
+PATIENTS   ?=
+TOKEN_FILE ?=
+override PROVIDER   := $(value PROVIDER)
+override PATIENTS   := $(value PATIENTS)
+override TOKEN_FILE := $(value TOKEN_FILE)
+export PROVIDER PATIENTS TOKEN_FILE
 STAMP  := $(VENV)/.installed
 
 # A moved checkout, or a Python that is gone, leaves an environment whose commands do not start: it is built anew.
@@ -27,9 +34,12 @@ $(STAMP): requirements.txt pyproject.toml .ci/install
 	@PYTHON="$(PYTHON)" VENV="$(VENV)" bash .ci/install
 	@touch $(STAMP)
 
-nightly: $(STAMP)  ## one real night (SOURCE=DIR: your own FHIR files; else PEOPLE=25 SEED=1 made-up people: other numbers are another folder)
+nightly: $(STAMP)  ## one real night (SOURCE=DIR: your own FHIR files; PROVIDER=URL [PATIENTS=ID,ID|@FILE|all] [TOKEN_FILE=FILE]: your own FHIR server; else PEOPLE=25 SEED=1 made-up people: other numbers are another folder)
 	$(if $(and $(SOURCE),$(PEOPLE)$(SEED)),$(error SOURCE brings its own people: PEOPLE and SEED are for made-up ones))
-	@$(BIN)/charthouse nightly $${SOURCE:+--source "$$SOURCE"} $(if $(PEOPLE),--people $(PEOPLE)) $(if $(SEED),--seed $(SEED))
+	$(if $(and $(value PROVIDER),$(value SOURCE)$(PEOPLE)$(SEED)),$(error PROVIDER brings its own patients: SOURCE, PEOPLE and SEED are for the sandbox))
+	$(if $(value PROVIDER),,$(if $(value PATIENTS)$(value TOKEN_FILE),$(error PATIENTS and TOKEN_FILE go with PROVIDER=URL)))
+	@$(BIN)/charthouse nightly $${SOURCE:+--source "$$SOURCE"} $(if $(PEOPLE),--people $(PEOPLE)) $(if $(SEED),--seed $(SEED)) \
+	  $${PROVIDER:+--provider "$$PROVIDER"} $${PATIENTS:+--patients "$$PATIENTS"} $${TOKEN_FILE:+--token-file "$$TOKEN_FILE"}
 
 test: check  ## lint, types, import arrows, then every test
 	@$(BIN)/python -m pytest -n 2 --dist loadfile

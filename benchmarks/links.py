@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import subprocess
 import sys
@@ -29,6 +30,8 @@ import requests
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from charthouse.partners.hosts import Hosts
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "links.json"
@@ -121,12 +124,10 @@ def sandbox(folder: Path, *rate: str) -> Iterator[Sandbox]:
 
 def bare(provider: Sandbox, tokens: list[str], rate: float) -> tuple[float, list[str]]:
     """Seconds that the bare requests take, and the rotated tokens."""
-    from charthouse.partners.pacing import TokenBucket
-
-    bucket = TokenBucket(rate)
+    hosts = _paced(rate)
 
     def ask(token: str) -> str:
-        bucket.take()
+        hosts.enter("bare", math.inf)
         return provider.refresh(token)
 
     begun = time.perf_counter()
@@ -192,14 +193,21 @@ def pair(folder: Path, count: int, rate: float | None) -> dict[str, object]:
     }
 
 
+def _paced(rate: float) -> Hosts:
+    """Turns at this rate, for this process alone."""
+    from charthouse.partners.host_book import MemoryBook
+    from charthouse.partners.hosts import Hosts
+    from charthouse.settings import Settings
+
+    return Hosts(MemoryBook(), Settings(requests_per_second=rate))
+
+
 def _slowly(provider: Sandbox, count: int, rate: float) -> list[str]:
     """Sign-ins within the rate."""
-    from charthouse.partners.pacing import TokenBucket
-
-    bucket = TokenBucket(rate)
+    hosts = _paced(rate)
 
     def sign_in(number: int) -> str:
-        bucket.take()
+        hosts.enter("bare", math.inf)
         return provider.sign_in(number)
 
     with ThreadPoolExecutor(THREADS) as pool:

@@ -15,9 +15,11 @@ import gzip
 import json
 import multiprocessing
 import os
+import re
 import resource
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +33,7 @@ DATA = ROOT.parent / "shared" / "data"
 FOLDERS = ("synthea-r4", "synthea-us-core")
 STOCKING = "2GB"
 SHARE = 0.01
+_PATIENT = re.compile(rb'"resourceType"\s*:\s*"Patient"')
 
 
 def stock(wanted: int, data: Path) -> dict[str, Any]:
@@ -55,7 +58,7 @@ def stock(wanted: int, data: Path) -> dict[str, Any]:
         body
         for folder in FOLDERS
         for file in sorted((data / folder).glob("*.gz"))
-        if b'"resourceType": "Patient"' in (body := gzip.decompress(file.read_bytes()))
+        if _PATIENT.search(body := gzip.decompress(file.read_bytes()))
     ]
     held = people = 0
     with open_vault() as vault:
@@ -146,9 +149,13 @@ def build(share: float | None = None) -> dict[str, Any]:
 
 
 def apart(work: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:
-    """Run it in a process of its own, so that its peak of memory is its own."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(work, arguments)
+    """Run it in a process of its own, so that its peak of memory is its own.
+
+    Raises:
+        BrokenProcessPool: when that process is killed.
+    """
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(work, *arguments).result()
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from functools import cache
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -32,6 +33,17 @@ def _shaped(pattern: str, what: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+def _networks(text: str) -> str:
+    """Take networks by commas, or the words for them."""
+    for word in text.split(","):
+        if word.strip() not in {"", "any", "loopback"}:
+            try:
+                ip_network(word.strip(), strict=False)
+            except ValueError:
+                raise ValueError("it is networks such as 10.1.0.0/16 by commas, loopback, or any") from None
+    return text
+
+
 StateUrl = Annotated[
     str,
     _shaped(r"sqlite:///.+|postgresql(\+psycopg2?)?://.+", "it begins with sqlite:/// or postgresql+psycopg://"),
@@ -48,6 +60,7 @@ MailUrl = Annotated[
 ]
 Line = Annotated[str, _shaped(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]*", "it is one line of text")]
 Memory = Annotated[str, _shaped(r"\d+(\.\d+)? ?[KMGT]i?B", "it is an amount such as 512MB or 2GB")]
+Networks = Annotated[str, AfterValidator(_networks)]
 RateLimit = Annotated[
     str, _shaped(r"\d+ ?(/|per) ?(\d+ ?)?(second|minute|hour|day)s?", "it is a rate such as 600/minute")
 ]
@@ -88,17 +101,36 @@ class Settings(BaseSettings):
     max_batches: Count = Field(
         default=300, description="Most mapped batches in one run; batches grow beyond batch_links to keep it."
     )
-    fetch_threads: Count = Field(default=8, description="Concurrent links within one batch.")
-    page_size: Count = Field(default=500, description="`_count` asked of a search page.")
-    requests_per_second: float = Field(default=200.0, gt=0, description="Token bucket per provider host.")
-    request_timeout: float = Field(default=30.0, gt=0, description="Seconds for one HTTP answer.")
+    fetch_threads: Count = Field(
+        default=8, description="Requests at once within one batch, of its links and their types."
+    )
+    page_size: Count = Field(
+        default=1000, description="`_count` asked of a search page at first; halved where a server cannot do it."
+    )
+    requests_per_second: float = Field(
+        default=200.0, gt=0, description="Requests that one provider's host gets, of all workers together."
+    )
+    connect_timeout: float = Field(default=10.0, gt=0, description="Seconds to connect to a provider.")
+    request_timeout: float = Field(default=30.0, gt=0, description="Seconds for the next byte of an HTTP answer.")
+    page_timeout: float = Field(default=300.0, gt=0, description="Seconds for one whole answer, however it drips.")
     request_tries: Count = Field(default=4, description="Tries for one request on 429, 5xx or a lost line.")
     retry_wait_max: float = Field(
-        default=30.0, ge=0, description="Most seconds to wait between tries, whatever Retry-After says."
+        default=120.0, ge=0, description="Most seconds to wait between tries, whatever Retry-After says."
+    )
+    host_patience: float = Field(
+        default=300.0, ge=0, description="Seconds for which a host that fails every request is waited for."
+    )
+    private_addresses: Networks = Field(
+        default="",
+        description="Private networks in which providers may be, by commas (10.1.0.0/16, loopback); `any` permits all.",
     )
     fetch_time_max: float = Field(
         default=7200.0, gt=0, description="Seconds that one batch may fetch; what is left waits for the next night."
     )
+    bulk_wait_max: float = Field(
+        default=21_600.0, gt=0, description="Seconds that a night waits for an export; the next one takes it up."
+    )
+    bulk_threads: Count = Field(default=4, description="Files of one export read side by side.")
     refresh_links: Count = Field(default=20_000, description="Most links of one provider refreshed in one hour.")
     refresh_threads: Count = Field(default=16, description="Concurrent refreshes at one provider.")
     refresh_time_max: float = Field(
@@ -243,6 +275,11 @@ class Settings(BaseSettings):
     def receipts(self) -> Path:
         """Where receipts of what was done for people are kept, a file each."""
         return self.home / "receipts"
+
+    @property
+    def sandbox_address(self) -> Path:
+        """The port of the sandbox that this home runs, on loopback; there while it runs."""
+        return self.home / "sandbox" / "port"
 
     @property
     def landing(self) -> Path:

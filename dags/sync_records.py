@@ -20,7 +20,7 @@ from datetime import UTC, datetime, timedelta
 from airflow.sdk import Asset, Param, dag, get_current_context, task_group
 
 from plugins.assets import NIGHTLY_AND_WAITING, PUBLISHED
-from plugins.steps import TRIED_AGAIN, step
+from plugins.steps import TRIED_AGAIN, step, until
 
 
 @dag(
@@ -50,10 +50,10 @@ def sync_records() -> None:
 
     @step(pool="providers")
     def fetch(batch: str) -> str:
-        """Land the pages of every link of the batch."""
+        """Land the pages of every link of the batch; while a provider works at an export, the slot is free."""
         from charthouse.sync.collect import collect_batch
 
-        return collect_batch(batch)
+        return collect_batch(batch, wait=until)
 
     @step(pool="duckdb")
     def check(batch: str) -> str:

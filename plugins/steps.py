@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+import time
+from datetime import UTC, datetime, timedelta
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import task
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowFailException, AirflowRescheduleException
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,6 +21,23 @@ TRIED_AGAIN: dict[str, Any] = {
     "retry_exponential_backoff": True,
 }
 """What every task of ours is declared with."""
+
+WORTH_LEAVING = timedelta(seconds=20)
+"""A task that would wait no longer than this keeps its slot: beginning anew takes as long."""
+
+
+def until(moment: datetime) -> None:
+    """Wait until an instant; where that is far off, give the slot back and begin the task again then.
+
+    Airflow keeps the instant and nothing else, and no try is spent. It does the same under `airflow dags test`.
+
+    Raises:
+        AirflowRescheduleException: the task is to begin again at `moment`.
+    """
+    left = moment - datetime.now(UTC)
+    if left > WORTH_LEAVING:
+        raise AirflowRescheduleException(moment)
+    time.sleep(max(0.0, left.total_seconds()))
 
 
 def step(**options: Any) -> Callable[[Callable[..., Any]], Any]:

@@ -15,6 +15,7 @@ BASICS: Final = (
     "MedicationRequest", "Observation", "Organization", "Patient", "Practitioner", "PractitionerRole", "Procedure",
     "Provenance", "QuestionnaireResponse", "RelatedPerson", "ServiceRequest", "Specimen",
 )  # fmt: skip
+_BULK: Final = "http://hl7.org/fhir/uv/bulkdata"
 _OAUTH: Final = "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris"
 _URIS: Final = {
     "authorize": "authorization_endpoint",
@@ -36,23 +37,24 @@ def capability_statement(base: str, held: Iterable[str], endpoints: Mapping[str,
         "kind": "instance",
         "software": {"name": "Charthouse sandbox provider"},
         "implementation": {"description": "Synthetic people for trying things out", "url": base},
+        "instantiates": [f"{_BULK}/CapabilityStatement/bulk-data"],
         "fhirVersion": "4.0.1",
         "format": ["application/fhir+json", "json"],
         "rest": [
             {
                 "mode": "server",
-                "security": {
-                    "extension": [
-                        {
-                            "url": _OAUTH,
-                            "extension": [{"url": name, "valueUri": uri} for name, uri in uris.items()],
-                        }
-                    ],
-                    "service": [{"coding": [{"system": _SERVICE, "code": "SMART-on-FHIR"}], "text": "SMART on FHIR"}],
-                },
+                **({"security": _security(uris)} if uris else {}),
                 "resource": [_resource(name) for name in served_types(held)],
+                "operation": [{"name": "export", "definition": f"{_BULK}/OperationDefinition/export"}],
             }
         ],
+    }
+
+
+def _security(uris: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "extension": [{"url": _OAUTH, "extension": [{"url": name, "valueUri": uri} for name, uri in uris.items()]}],
+        "service": [{"coding": [{"system": _SERVICE, "code": "SMART-on-FHIR"}], "text": "SMART on FHIR"}],
     }
 
 
@@ -77,4 +79,6 @@ def _resource(name: str) -> dict[str, Any]:
     }
     if name in MEDICATION_USERS:
         said["searchInclude"] = [f"{name}:medication"]
+    if name == "Patient":
+        said["operation"] = [{"name": "export", "definition": f"{_BULK}/OperationDefinition/patient-export"}]
     return said

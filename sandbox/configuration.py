@@ -47,7 +47,7 @@ def configuration(
         **endpoints(origin, provider, profile),
         "token_endpoint_auth_methods_supported": list(profile.auth_methods),
         "token_endpoint_auth_signing_alg_values_supported": list(ALGORITHMS),
-        "grant_types_supported": list(profile.grant_types_listed),
+        "grant_types_supported": [*profile.grant_types_listed, *_of_systems(profile)],
         "response_types_supported": ["code"],
         "code_challenge_methods_supported": ["S256"],
         "scopes_supported": scopes_supported(profile, types),
@@ -60,6 +60,11 @@ def configuration(
     if profile.relative_urls:
         said |= {name: urlsplit(said[name]).path for name in _ADDRESSES if name in said}
     return {name: value for name, value in said.items() if name not in profile.configuration_omits}
+
+
+def _of_systems(profile: Profile) -> tuple[str, ...]:
+    asked = profile.bulk.offered and not profile.bulk.open and "client_credentials" not in profile.grant_types_listed
+    return ("client_credentials",) if asked else ()
 
 
 def openid_configuration(origin: str, provider: str, profile: Profile, types: Iterable[str]) -> dict[str, Any]:

@@ -97,6 +97,22 @@ def control_routes(chosen: Callable[[str], Provider]) -> APIRouter:
             register.forget()
         return json_answer(register.listed())
 
+    @router.api_route("/{name}/sandbox/groups", methods=["GET", "POST"])
+    async def groups(request: Request, name: str) -> Response:
+        operator_only(request)
+        exports = chosen(name).exports
+        if request.method == "POST":
+            try:
+                exports.groups |= msgspec.json.decode(await json_body(request), type=dict[str, list[str]])
+            except msgspec.DecodeError:
+                return json_answer({"error": "lists of ids of patients, by the id of their group"}, status=400)
+        return json_answer(exports.groups)
+
+    @router.get("/{name}/sandbox/exports")
+    def exports(request: Request, name: str) -> Response:
+        operator_only(request)
+        return json_answer(chosen(name).exports.listed())
+
     @router.api_route("/{name}/sandbox/grants", methods=["GET", "POST"])
     async def permissions(request: Request, name: str) -> Response:
         operator_only(request)

@@ -34,7 +34,8 @@ class Act(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     back to the same page, an answer cut in the middle, a resource of another patient among the entries, a resource that
     lost its id. `hang_up` closes the connection, `slow_seconds` waits first, `retry_after` sets that header (with 429
     unless `status` says otherwise), `expire_token` ends the request's token and answers 401. `lose_answer` does what
-    was asked and then closes the connection: a token was rotated, and the client will not hear of it. `error` is an
+    was asked and then closes the connection: a token was rotated, and the client will not hear of it. `cut` closes it
+    when half of an export's answer is sent. `error` is an
     OAuth error: a redirect from `authorize` (RFC 6749 §4.1.2.1), JSON from `token` (§5.2), with `status` or 400.
     """
 
@@ -45,6 +46,7 @@ class Act(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     retry_after: str | int | None = None
     expire_token: bool = False
     lose_answer: bool = False
+    cut: bool = False
     error: str | None = None
 
 

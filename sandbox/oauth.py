@@ -242,8 +242,10 @@ def _token(provider: Provider, asked: Asked) -> Response:
         elif kind == "refresh_token":
             issued = tokens.by_refresh(provider.store, form, caller, profile, now)
             provider.counts.refresh(issued.grant, issued.patient, issued.client_id, answered=True)
+        elif kind == "client_credentials" and profile.bulk.offered and not profile.bulk.open:
+            issued = tokens.by_client(provider.store, form, caller, profile, now)
         else:
-            raise OAuthError("unsupported_grant_type", "grant_type must be authorization_code or refresh_token")
+            raise OAuthError("unsupported_grant_type", "this grant_type is not known here")
     except OAuthError as error:
         if isinstance(error, tokens.RefreshError):
             provider.counts.refresh(error.grant, error.patient, error.client_id, answered=False)

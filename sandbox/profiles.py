@@ -9,6 +9,8 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
+from sandbox.bulk_habits import BulkHabits
+
 Seconds = Annotated[float, msgspec.Meta(ge=0)]
 AuthMethod = Literal["none", "client_secret_basic", "client_secret_post", "private_key_jwt"]
 
@@ -20,6 +22,10 @@ class Profile(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=T
     """The behaviour of an authorization server where the standards leave it open, or where it departs from them."""
 
     name: str = "standard"
+
+    sign_in: bool = True
+    """Without, there is no authorization server: whoever reaches the FHIR API sees everybody (an R4 server as it comes,
+    such as HAPI FHIR's starter)."""
 
     # Lifetimes. None is without an end.
     access_seconds: Seconds = 3600
@@ -81,6 +87,9 @@ class Profile(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=T
     configuration_omits: tuple[str, ...] = ()
     relative_urls: bool = False
 
+    # Bulk Data.
+    bulk: BulkHabits = BulkHabits()
+
     # Limits.
     minute_limit: Annotated[int, msgspec.Meta(ge=1)] | None = None
     """Requests of all kinds in a minute of the clock; more are answered 429 without Retry-After."""
@@ -92,6 +101,7 @@ class ProfileError(Exception):
 
 _ALL: Final = (
     Profile(),
+    Profile(name="open", sign_in=False),
     Profile(
         name="epic",
         grace_seconds=0,

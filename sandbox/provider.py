@@ -14,6 +14,7 @@ import orjson
 
 from sandbox import grants
 from sandbox.brands import brand_identifier
+from sandbox.bulk import FILES, STATUS, Exports, is_export
 from sandbox.capability import capability_statement, served_types
 from sandbox.clients import Clients
 from sandbox.clock import Clock
@@ -23,7 +24,7 @@ from sandbox.faults import Act, Faults, outcome, spoil
 from sandbox.limits import MinuteWindow
 from sandbox.profiles import Profile
 from sandbox.query import RequestError, read_query
-from sandbox.scopes import access_of
+from sandbox.scopes import OPEN, access_of
 from sandbox.search import CURSOR, Place, read_cursor, read_resource, search_page
 from sandbox.store import Store, instant
 
@@ -52,7 +53,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What goes back; `delay` seconds later, or not at all with `hang_up`."""
+    """What goes back; `delay` seconds later, not at all with `hang_up`, or no further than its half with `cut`."""
 
     status: int
     body: bytes
@@ -60,6 +61,7 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict)
     delay: float = 0
     hang_up: bool = False
+    cut: bool = False
 
 
 class Provider:
@@ -87,6 +89,7 @@ class Provider:
         self.clients = Clients(name)
         self.faults = Faults()
         self.counts = Counts()
+        self.exports = Exports()
         self.brands: bytes | None = None
         """A Brands Bundle in place of the made-up one."""
         self.issuing = ThreadPoolExecutor(1, f"tokens-{name}")
@@ -125,15 +128,39 @@ class Provider:
             if asked.path == "metadata":
                 self.counts.request("metadata")
                 return self._faulty(asked, "", 1, None, self._metadata(asked))
-            if asked.path == ".well-known/smart-configuration":
+            if asked.path == ".well-known/smart-configuration" and self.profile.sign_in:
                 self.counts.request("smart-configuration")
                 brand = brand_identifier(self.name)
                 said = orjson.dumps(configuration(asked.origin, self.name, self.profile, self.types(), brand))
                 return self._faulty(asked, "", 1, None, Answer(200, said, "application/json"))
+            if is_export(asked.path):
+                return self._exported(asked)
             access = self._authenticate(asked)
             return self._resources(asked, access)
         except RequestError as error:
             return refused(error)
+
+    def _exported(self, asked: Asked) -> Answer:
+        """Answer a request of a Bulk Data export, faults included."""
+        subject = asked.path.split("/", 1)[0] if asked.path.startswith((STATUS, FILES)) else "export"
+        self.counts.request(subject)
+        kind = asked.path.rpartition("/")[2].split(".")[1] if asked.path.endswith(".ndjson") else ""
+        act = self._pick(asked, kind if kind != "ndjson" else "", 1, None)
+        torn = act is not None and act.body == "truncate"
+        early = None if torn else self._instead(asked, act)
+        if early is not None:
+            return early
+        base = f"{asked.origin}/{self.name}/fhir"
+        try:
+            said = self.exports.answer(
+                asked, self.store, self.profile.bulk, self.types(), base, self.clock.now(), torn=torn
+            )
+        except RequestError as error:
+            return refused(error)
+        answer = Answer(said.status, said.body, said.media, said.headers)
+        if act is None or torn:
+            return answer
+        return replace(self._spoiled(answer, act, kind, None), cut=act.cut)
 
     def _resources(self, asked: Asked, access: Access) -> Answer:
         parts = [unquote(part) for part in asked.path.split("/")]
@@ -190,11 +217,13 @@ class Provider:
         return Answer(200, found.body, headers=headers)
 
     def _metadata(self, asked: Asked) -> Answer:
-        addresses = endpoints(asked.origin, self.name, self.profile)
+        addresses = endpoints(asked.origin, self.name, self.profile) if self.profile.sign_in else {}
         base = f"{asked.origin}/{self.name}/fhir"
         return Answer(200, orjson.dumps(capability_statement(base, self.store.types(), addresses, self.updated())))
 
     def _authenticate(self, asked: Asked) -> Access:
+        if not self.profile.sign_in:
+            return OPEN
         scheme, _, bearer = asked.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not bearer:
             raise RequestError(401, "login", "an access token is required", challenge=_CHALLENGE)
@@ -281,6 +310,8 @@ def refused(error: RequestError) -> Answer:
         headers["WWW-Authenticate"] = error.challenge if is_whole else f"{_CHALLENGE}, {error.challenge}"
     if error.status == 405:
         headers["Allow"] = "GET, HEAD"
+    if error.retry_after is not None:
+        headers["Retry-After"] = str(error.retry_after)
     return Answer(error.status, outcome(error.issue, error.said), headers=headers)
 
 

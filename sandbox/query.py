@@ -32,11 +32,14 @@ IssueType = Literal[
 class RequestError(Exception):
     """A request that cannot be served: HTTP status, IssueType of the OperationOutcome, and a sentence."""
 
-    def __init__(self, status: int, issue: IssueType, said: str, *, challenge: str | None = None) -> None:
+    def __init__(
+        self, status: int, issue: IssueType, said: str, *, challenge: str | None = None, retry_after: int | None = None
+    ) -> None:
         self.status = status
         self.issue: IssueType = issue
         self.said = said
         self.challenge = challenge
+        self.retry_after = retry_after
         super().__init__(said)
 
 

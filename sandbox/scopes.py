@@ -18,6 +18,8 @@ SOCIAL_HISTORY_MALFORMED: Final = "http://terminology.hl7.org//CodeSystem-observ
 """As the scope table of US Core prints it, and as servers repeat it."""
 _RESOURCE: Final = re.compile(r"patient/(\*|[A-Z][A-Za-z]{1,63})\.(read|write|\*|c?r?u?d?s?)(?:\?(\S+))?")
 
+_SYSTEM: Final = re.compile(r"system/(\*|[A-Z][A-Za-z]{1,63})\.(read|\*|rs|r|s)")
+
 TokenFilter = tuple[str, str, str]
 """A granular restriction: (search parameter, system or "" for any, code)."""
 
@@ -75,6 +77,16 @@ def grantable(requested: str, profile: Profile) -> list[str]:
     return list(kept)
 
 
+def system_scopes(requested: str, profile: Profile) -> list[str]:
+    """Of the scopes that a system asks for, those that this server can grant: those that read."""
+    kept: dict[str, None] = {}
+    for text in requested.split():
+        match = _SYSTEM.fullmatch(text)
+        if match and ("v1" if match[2] in ("read", "*") else "v2") in profile.scope_versions:
+            kept[f"system/{match[1]}.{'read' if match[2] in ('read', '*') else match[2]}"] = None
+    return list(kept)
+
+
 def as_written(scope: str, profile: Profile) -> str:
     """A scope as this vendor spells it."""
     return scope.replace(SOCIAL_HISTORY, SOCIAL_HISTORY_MALFORMED) if profile.social_history_malformed else scope
@@ -88,10 +100,14 @@ def narrowed(held: str, requested: str, profile: Profile) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """What the bearer of a token may see: one patient's compartment, in so far as the scopes go."""
+    """What the bearer of a token may see: one patient's compartment, in so far as the scopes go.
+
+    `everyone`: the whole server, of whichever patient.
+    """
 
     patient: str
     scopes: tuple[Scope, ...]
+    everyone: bool = False
 
     def permits(self, type_name: str, permission: str) -> list[TokenFilter] | None:
         """None: not permitted. Empty: all of the type. Else only what one of the filters finds."""
@@ -110,3 +126,7 @@ def access_of(patient: str, scopes: Iterable[str]) -> Access:
     """The access that a grant gives."""
     read = (read_scope(text) for text in scopes)
     return Access(patient, tuple(scope for scope in read if scope))
+
+
+OPEN: Final = Access("", (Scope("patient/*.read", "*", frozenset("rs")),), everyone=True)
+"""What a server lets out that asks nobody to sign in."""

@@ -138,7 +138,7 @@ def read_resource(store: Store, type_name: str, identity: str, access: Access) -
     ).fetchone()
     if row and row[3]:
         raise RequestError(410, "deleted", f"this {type_name} has been deleted")
-    if row and is_personal(type_name) and not _is_of(store, row[0], type_name, access.patient):
+    if row and is_personal(type_name) and not access.everyone and not _is_of(store, row[0], type_name, access.patient):
         row = None
     if row and filters:
         clause, values = _any_of(filters)
@@ -157,7 +157,7 @@ def _conditions(query: Query, access: Access) -> tuple[str, str, list[Any]]:
     clauses: list[str] = []
     values: list[Any] = []
     source = "resource r"
-    if is_personal(query.type):
+    if is_personal(query.type) and not access.everyone:
         # The compartment's own index gives the rows in order, so it leads.
         source = "link l CROSS JOIN resource r ON r.seq = l.seq"
         clauses.append("l.target = ? AND l.type = ? AND l.parameter = ?")
@@ -165,10 +165,12 @@ def _conditions(query: Query, access: Access) -> tuple[str, str, list[Any]]:
     clauses.append("r.type = ? AND r.gone = 0")
     values.append(query.type)
     for parameter, targets in query.patients:
-        if targets and own not in targets:
+        if targets and own not in targets and not access.everyone:
             raise RequestError(403, "forbidden", "this token is for another patient")
-        clauses.append("r.seq IN (SELECT seq FROM link WHERE target = ? AND type = ? AND parameter = ?)")
-        values += [own if targets else "", query.type, parameter]
+        mine = list(targets) if access.everyone else [own] if targets else []
+        places = ", ".join("?" * len(mine))
+        clauses.append(f"r.seq IN (SELECT seq FROM link WHERE target IN ({places}) AND type = ? AND parameter = ?)")
+        values += [*mine, query.type, parameter]
     for parameter, wanted in query.tokens:
         options = []
         for system, code in wanted:
@@ -235,9 +237,9 @@ def _included(store: Store, base: str, query: Query, rows: list[int], access: Ac
             "SELECT DISTINCT r.seq, r.id, b.body FROM json_each(?) j JOIN resource o ON o.seq = j.value"
             " JOIN point p ON p.type = o.type AND p.key = o.key AND p.role = 'target'"
             " JOIN resource r ON r.seq = p.seq JOIN body b ON b.seq = r.seq"
-            " JOIN link l ON l.seq = r.seq AND l.target = ? AND l.parameter = ?"
-            " WHERE r.type = 'Provenance' AND r.gone = 0 ORDER BY r.seq",
-            [chosen, f"Patient/{access.patient}", MEMBERSHIP],
+            " WHERE r.type = 'Provenance' AND r.gone = 0 AND (? OR EXISTS"
+            " (SELECT 1 FROM link l WHERE l.seq = r.seq AND l.target = ? AND l.parameter = ?)) ORDER BY r.seq",
+            [chosen, access.everyone, f"Patient/{access.patient}", MEMBERSHIP],
         )
         found.update((seq, _entry(base, "Provenance", name, body, b"include")) for seq, name, body in provenances)
     return list(found.values())

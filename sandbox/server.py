@@ -112,7 +112,11 @@ def _bundle(request: Request, body: bytes) -> Response:
 def _answered(provider: Provider, asked: Asked) -> Answer:
     """The answer, packed for a client that takes gzip."""
     answer = provider.answer(asked)
-    if len(answer.body) < _WORTH_PACKING or "gzip" not in asked.headers.get("accept-encoding", ""):
+    if (
+        "Content-Encoding" in answer.headers
+        or len(answer.body) < _WORTH_PACKING
+        or "gzip" not in asked.headers.get("accept-encoding", "")
+    ):
         return answer
     packer = zlib.compressobj(1, zlib.DEFLATED, 31)
     body = packer.compress(answer.body) + packer.flush()

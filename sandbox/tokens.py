@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from sandbox.oauth_error import OAuthError
-from sandbox.scopes import narrowed
+from sandbox.scopes import narrowed, system_scopes
 
 if TYPE_CHECKING:
     import sqlite3
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from sandbox.store import Store
 
 CODE_SECONDS: Final = 60
+SYSTEM_SECONDS: Final = 300
+"""What a system's token says that it lives: SMART recommends no more."""
 _PURGE_EVERY: Final = 1_000
 _VERIFIER: Final = re.compile(r"[A-Za-z0-9\-._~]{43,128}")
 
@@ -135,6 +137,29 @@ def _gets_refresh(scope: str, caller: Caller, profile: Profile) -> bool:
     if caller.client is not None and not caller.client.persistent_access:
         return False
     return profile.refresh_unasked or bool({"offline_access", "online_access"} & set(scope.split()))
+
+
+def by_client(store: Store, form: Mapping[str, str], caller: Caller, profile: Profile, now: float) -> Issued:
+    """A token for a client itself (SMART Backend Services): no person, no refresh token.
+
+    Raises:
+        OAuthError: it has not proved who it is, or asks for no scope that a system may have.
+    """
+    if not caller.confidential or caller.client_id is None:
+        raise OAuthError("invalid_client", "a registered client with a key is required", status=401)
+    scope = " ".join(system_scopes(form.get("scope", ""), profile))
+    if not scope:
+        raise OAuthError(profile.bad_scope_error, "no system scope that can be granted was asked for")
+    grant = secrets.token_hex(16)
+    with store.writing() as db:
+        db.execute(
+            "INSERT INTO access_grant (id, client_id, patient, scope, created) VALUES (?, ?, '', ?, ?)",
+            (grant, caller.client_id, scope, now),
+        )
+        said = _issue(db, grant, "", scope, profile, now, None)
+    del said["patient"]
+    said["expires_in"] = min(int(profile.access_seconds), SYSTEM_SECONDS)
+    return Issued(said, grant, caller.client_id, "", scope)
 
 
 def by_refresh(store: Store, form: Mapping[str, str], caller: Caller, profile: Profile, now: float) -> Issued:

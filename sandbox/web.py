@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Final
 
 import orjson
 from fastapi import Request, Response
+from fastapi.responses import StreamingResponse
 from starlette.exceptions import HTTPException
 
 from sandbox.page import headers as page_headers
 from sandbox.provider import Answer, Asked
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncIterator, Mapping
 
     from sandbox.oauth_error import OAuthError
 
@@ -34,7 +35,8 @@ async def asked_of(request: Request, path: str) -> Asked:
         if len(body) > _MOST_BODY:
             raise HTTPException(413, "the body is too long")
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if body and kind != "application/x-www-form-urlencoded":
+        takes_json = path.endswith("$export") and kind in ("application/fhir+json", "application/json")
+        if body and kind != "application/x-www-form-urlencoded" and not takes_json:
             raise HTTPException(415, "a form (application/x-www-form-urlencoded) is expected")
         form = body.decode("utf-8", "replace")
     return Asked(
@@ -69,7 +71,21 @@ async def send(request: Request, answer: Answer) -> Response:
         await asyncio.sleep(answer.delay)
     if answer.hang_up:
         await hang_up(request)
+    if answer.cut:
+        return await _half(request, answer)
     return Response(answer.body, answer.status, dict(answer.headers), media_type=answer.media)
+
+
+async def _half(request: Request, answer: Answer) -> Response:
+    """Half of an answer that promised all of it; then the connection is closed."""
+
+    async def parts() -> AsyncIterator[bytes]:
+        yield answer.body[: len(answer.body) // 2]
+        await asyncio.sleep(0.05)  # what is written leaves before the line is cut
+        await hang_up(request)
+
+    headers = {**answer.headers, "Content-Length": str(len(answer.body))}
+    return StreamingResponse(parts(), answer.status, headers, media_type=answer.media)
 
 
 async def hang_up(request: Request) -> None:

@@ -13,9 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from filelock import FileLock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+
+# The counterparties of the tests are on this machine.
+os.environ.setdefault("CHARTHOUSE_PRIVATE_ADDRESSES", "loopback")
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED_DATA = ROOT.parent / "shared" / "data"
@@ -98,9 +102,37 @@ class Installation:
 
 
 @pytest.fixture(scope="session")
-def new_installation() -> Callable[[Path], Installation]:
-    """Makes an installation at a home of your choice."""
-    return Installation
+def migrated_airflow(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], None]:
+    """Gives a home the database of an Airflow that was made ready once for all tests: migrating takes ten seconds."""
+    shared = tmp_path_factory.getbasetemp().parent / f"airflow-{os.environ.get('PYTEST_XDIST_TESTRUNUID', os.getpid())}"
+    folder = shared / "airflow"
+    with FileLock(f"{shared}.lock"):
+        if not (folder / "ready").exists():
+            program = (
+                "from charthouse.operating import airflow_process, home; "
+                "airflow_process.make_ready(home.prepare() / 'logs' / 'airflow.log')"
+            )
+            environment = Installation(shared).environment()
+            subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=environment, check=True, timeout=300)
+
+    def give(home: Path) -> None:
+        target = home / "airflow"
+        target.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for name in ("airflow.db", "ready"):
+            shutil.copy(folder / name, target / name)
+
+    return give
+
+
+@pytest.fixture(scope="session")
+def new_installation(migrated_airflow: Callable[[Path], None]) -> Callable[..., Installation]:
+    """Makes an installation at a home of your choice, in which nothing but Airflow's database is ready."""
+
+    def make(home: Path, env: Mapping[str, str] | None = None) -> Installation:
+        migrated_airflow(home)
+        return Installation(home, env or {})
+
+    return make
 
 
 @pytest.fixture
@@ -109,13 +141,34 @@ def installation(tmp_path: Path) -> Installation:
     return Installation(tmp_path / "home")
 
 
+@pytest.fixture(scope="session")
+def prepared_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home as `prepare` leaves it, made once: two databases and two lakes with all their tables take two seconds."""
+    from charthouse.operating.home import prepare
+    from charthouse.settings import get_settings
+    from charthouse.state.engine import engine
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("CHARTHOUSE_")]:
+            patch.delenv(name)
+        patch.setenv("CHARTHOUSE_HOME", str(tmp_path_factory.mktemp("prepared") / "home"))
+        get_settings.cache_clear()
+        made = prepare()
+        engine().dispose()
+    get_settings.cache_clear()
+    return made
+
+
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def home(prepared_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A prepared home for tests that call the domain in this process."""
     from charthouse.operating.home import prepare
     from charthouse.settings import get_settings
 
+    shutil.copytree(prepared_home, tmp_path / "home")
     monkeypatch.setenv("CHARTHOUSE_HOME", str(tmp_path / "home"))
     get_settings.cache_clear()
-    yield prepare()
+    if {"CHARTHOUSE_STATE_URL", "CHARTHOUSE_VAULT_CATALOG", "CHARTHOUSE_RECORDS_CATALOG"} & os.environ.keys():
+        prepare()  # stores of the test's own
+    yield tmp_path / "home"
     get_settings.cache_clear()

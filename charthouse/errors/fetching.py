@@ -61,4 +61,48 @@ CODES = (
         "The fetch of a link broke",
         "It is a fault of Charthouse: report it with the line of the task log that names it.",
     ),
+    ErrorCode(
+        "CH130",
+        "There is no FHIR server at this address",
+        "Name its FHIR base: the address whose /metadata is a CapabilityStatement.",
+    ),
+    ErrorCode("CH131", "The server speaks another version of FHIR", "Name the address of its R4 (4.0.1) server."),
+    ErrorCode(
+        "CH132",
+        "The server lets nobody read without a token",
+        "Give one in a file (TOKEN_FILE=FILE), or let people sign in: charthouse providers add, charthouse link.",
+    ),
+    ErrorCode(
+        "CH133",
+        "The server does not take the token",
+        "Put a token that it takes now, and that reads these patients, into the file.",
+    ),
+    ErrorCode("CH134", "The server does not know all of the patients", "Correct the ids in PATIENTS."),
+    ErrorCode(
+        "CH135",
+        "The server does not list its patients",
+        "Name them by their ids: PATIENTS=id,id or PATIENTS=@FILE.",
+    ),
+    ErrorCode("CH136", "The server has no patients", "Put records into it first, or name another server."),
+    ErrorCode(
+        "CH137",
+        "PATIENTS cannot be understood",
+        "Give ids with commas between them, @FILE with one a line, or all.",
+    ),
+    ErrorCode(
+        "CH138",
+        "The token cannot be used",
+        "Put the access token alone into the file, or the token endpoint's JSON answer.",
+    ),
+    ErrorCode("CH139", "The server does not offer what a night needs", "Ask its operator for read access to Patient."),
+    ErrorCode(
+        "CH140",
+        "The provider's host has failed for so long that it is left alone",
+        "Nothing to do: single probes ask it, and the next night; CHARTHOUSE_HOST_PATIENCE waits for longer.",
+    ),
+    ErrorCode(
+        "CH141",
+        "The address leads into a private network",
+        "If the provider is there, permit it: CHARTHOUSE_PRIVATE_ADDRESSES=10.1.0.0/16 (or loopback, or any).",
+    ),
 )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from charthouse import faults
 from charthouse.lake import marks
-from charthouse.lake.session import RECORDS, maintain, more_memory, purge, quoted
+from charthouse.lake.session import RECORDS, maintain, more_memory, purge, quoted, transaction
 from charthouse.lake.vault import BUCKETS
 from transforms.auditing import rules_of
 from transforms.tables import Table, all_tables, built_tables, helpers, prepare, tables
@@ -61,11 +61,15 @@ def declaration() -> str:
 def create(connection: duckdb.DuckDBPyConnection) -> None:
     """Make the tables where they are missing. One that was lost makes everyone due, for its rows are gone."""
     connection.execute(_HELPERS)
-    missing = [table for table in built_tables() if not _standing_columns(connection, table)]
-    if missing:
+    found = connection.execute("SELECT table_name FROM duckdb_tables() WHERE database_name = ?", [RECORDS]).fetchall()
+    standing = {name for (name,) in found}
+    missing = [table for table in built_tables() if table.name not in standing]
+    if not missing:
+        return
+    with transaction(connection):  # one: after each commit of a declaration, the whole catalog is read anew
         forget_built(connection)
-    for table in missing:
-        _make(connection, table)
+        for table in missing:
+            _make(connection, table)
 
 
 def built(connection: duckdb.DuckDBPyConnection) -> dict[str, tuple[int, str]]:
@@ -100,8 +104,7 @@ def publish(
     connection.execute("INSERT INTO due SELECT unnest(?), unnest(?)", [list(people), list(people.values())])
     marks.read(connection, broken)
     changes = []
-    connection.execute("BEGIN")
-    try:
+    with transaction(connection):
         kept_out = _note_withheld(connection, staged)
         for table in built_tables():
             if _standing_columns(connection, table) != [column.name for column in table.columns]:
@@ -111,10 +114,6 @@ def publish(
             changes.append(_replace(connection, table, _files(staged, table), kept_out.get(table.name, 0)))
         connection.execute("DELETE FROM records.built_people WHERE person_key IN (SELECT person_key FROM due)")
         connection.execute("INSERT INTO records.built_people SELECT person_key, vault_seq, ? FROM due", [declaration()])
-        connection.execute("COMMIT")
-    except BaseException:
-        connection.execute("ROLLBACK")
-        raise
     return changes
 
 
@@ -125,8 +124,7 @@ def remove_links(connection: duckdb.DuckDBPyConnection, people: Sequence[str], l
     """
     create(connection)
     removed = 0
-    connection.execute("BEGIN")
-    try:
+    with transaction(connection):
         for table in built_tables():
             gone = f"DELETE FROM records.{table.name} WHERE link_id IN (SELECT unnest($links))"
             removed += _changed(connection, gone, {"links": list(link_ids)})
@@ -140,10 +138,6 @@ def remove_links(connection: duckdb.DuckDBPyConnection, people: Sequence[str], l
             "DELETE FROM records.built_people WHERE person_key IN (SELECT unnest($people))",
             {"people": list(people)},
         )
-        connection.execute("COMMIT")
-    except BaseException:
-        connection.execute("ROLLBACK")
-        raise
     faults.point("removal.records")
     purge(connection, RECORDS)
     return removed

@@ -184,6 +184,18 @@ def writing(lake: str, settings: Settings | None = None) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """All of it or nothing: committed at the end of the block, rolled back where it raises."""
+    connection.execute("BEGIN")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+
+
 def maintain(connection: duckdb.DuckDBPyConnection, lake: str, *, keep_days: int = 7) -> None:
     """Compact `lake`: merge small files, rewrite files that are mostly deleted, drop snapshots past `keep_days`.
 

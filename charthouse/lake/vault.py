@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from charthouse import faults
 from charthouse.errors import LakeError
-from charthouse.lake.session import VAULT, maintain, more_memory, purge, quoted
+from charthouse.lake.session import VAULT, maintain, more_memory, purge, quoted, transaction
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -159,8 +159,7 @@ def append(
         [[link for link, _ in left_out], [content_hash for _, content_hash in left_out]],
     )
     incoming = f"(FROM read_parquet({quoted(str(checked))}) WHERE link_id NOT IN (FROM gone_links))"
-    connection.execute("BEGIN")
-    try:
+    with transaction(connection):
         # A removal may have taken the newest versions away; their numbers are not given again.
         sequence = connection.execute(f"SELECT {_LAST} + 1").fetchone()
         connection.execute(
@@ -213,10 +212,6 @@ def append(
                 [run_id],
             )
         total = connection.execute(f"SELECT count(*) FROM {incoming}").fetchone()
-        connection.execute("COMMIT")
-    except BaseException:
-        connection.execute("ROLLBACK")
-        raise
     return Stored(new=new, unchanged=(total[0] if total else 0) - new, quarantined=kept)
 
 
@@ -333,17 +328,12 @@ def remove_links(connection: duckdb.DuckDBPyConnection, link_ids: Sequence[str])
     if not _standing(connection) >= HOLDING:
         return 0
     removed = 0
-    connection.execute("BEGIN")
-    try:
+    with transaction(connection):
         for table in sorted(HOLDING):
             done = connection.execute(
                 f"DELETE FROM vault.{table} WHERE link_id IN (SELECT unnest(?))", [list(link_ids)]
             ).fetchone()
             removed += done[0] if done else 0
-        connection.execute("COMMIT")
-    except BaseException:
-        connection.execute("ROLLBACK")
-        raise
     faults.point("removal.vault")
     purge(connection, VAULT)
     return removed
@@ -357,6 +347,28 @@ def links_among(connection: duckdb.DuckDBPyConnection, link_ids: Sequence[str]) 
             f"SELECT DISTINCT link_id FROM vault.{table} WHERE link_id IN (SELECT unnest(?))", [list(link_ids)]
         ).fetchall()
         found.update(link_id for (link_id,) in rows)
+    return found
+
+
+def holders(
+    connection: duckdb.DuckDBPyConnection, link_ids: Sequence[str], keys: Collection[tuple[str, str]]
+) -> dict[str, set[tuple[str, str]]]:
+    """Of some resources, by type and id, those that the vault holds by each of these links."""
+    if not keys or not _standing(connection) >= HOLDING:
+        return {}
+    kinds, names = zip(*sorted(keys), strict=True)
+    rows = connection.execute(
+        """
+        SELECT DISTINCT link_id, resource_type, resource_id FROM vault.resources
+        SEMI JOIN (SELECT unnest($kinds::VARCHAR[]) AS resource_type, unnest($names::VARCHAR[]) AS resource_id)
+            USING (resource_type, resource_id)
+        WHERE link_id IN (SELECT unnest($links::VARCHAR[]))
+        """,
+        {"kinds": list(kinds), "names": list(names), "links": list(link_ids)},
+    ).fetchall()
+    found: dict[str, set[tuple[str, str]]] = {}
+    for link_id, kind, name in rows:
+        found.setdefault(link_id, set()).add((kind, name))
     return found
 
 

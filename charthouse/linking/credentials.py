@@ -126,12 +126,15 @@ def refresh_token(session: Session, link_id: str, *, settings: Settings | None =
 
 
 def read_tokens(session: Session, link_id: str, *, settings: Settings | None = None) -> tuple[str | None, str | None]:
-    """The access and the refresh token of a link as they stand, for revoking them; None where there is none."""
+    """The access and the refresh token of a link as they stand, for revoking them; None where there is none.
+
+    The empty access token of a server that asks for none (`charthouse.linking.own_server`) is none.
+    """
     stored = session.get(Credential, link_id)
     if stored is None:
         return None, None
     held, sealer = Held.of(stored), sealer_of(settings)
-    return held.access(sealer), None if held.sealed_refresh is None else held.refresh(sealer)
+    return held.access(sealer) or None, None if held.sealed_refresh is None else held.refresh(sealer)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from charthouse.linking.states import DUE, SYNC_TRANSITIONS, TRANSITIONS, Transi
 from charthouse.notify.outbox import tell
 from charthouse.state import audit
 from charthouse.state.base import now
+from charthouse.state.bulk import BulkSource
 from charthouse.state.linking import SignIn
 from charthouse.state.models import Credential, Link, LinkEvent, Person, Provider, Watermark
 
@@ -252,7 +253,8 @@ def get_link(session: Session, link_id: str, *, lock: bool = False) -> Link:
 def due_links(session: Session, providers: Sequence[str] | None = None, *, waiting: bool = False) -> list[LinkWork]:
     """The links that a night asks for records, in a stable order; of the named providers, or of all when none is named.
 
-    Due is a pending or confirmed link of an active provider, with a known patient and with tokens, and matched with the
+    Due is a pending or confirmed link of an active provider, with a known patient and with tokens (or exported by
+    tokens of our own), and matched with the
     person where the account says who that is. `waiting` are those of them that no night has been asked for since they
     were linked, and those for which somebody asked.
 
@@ -264,7 +266,7 @@ def due_links(session: Session, providers: Sequence[str] | None = None, *, waiti
     query = (
         _work()
         .where(Link.status.in_(DUE), Provider.active)
-        .where(exists().where(Credential.link_id == Link.id))
+        .where(or_(exists().where(Credential.link_id == Link.id), exists().where(BulkSource.provider == Link.provider)))
         .join(Person, Person.person_key == Link.person_key)
         .where(or_(Person.sealed_identity.is_(None), Link.identity_matched_at.is_not(None)))
         .order_by(Link.provider, Link.created_at, Link.id)
@@ -277,6 +279,14 @@ def due_links(session: Session, providers: Sequence[str] | None = None, *, waiti
         )
         query = query.where(or_(Link.sync_requested_at.is_not(None), (Link.status == "pending") & ~planned))
     return _with_watermarks(session, [(link, base) for link, base in session.execute(query)])
+
+
+def without_tokens(session: Session, link_ids: Sequence[str]) -> set[str]:
+    """Those of `link_ids` that have no tokens: nobody signed in for them, or not for long enough."""
+    there: set[str] = set()
+    for ids in _chunks(link_ids):
+        there.update(session.scalars(select(Credential.link_id).where(Credential.link_id.in_(ids))))
+    return set(link_ids) - there
 
 
 def work_of(session: Session, link_ids: Sequence[str]) -> list[LinkWork]:

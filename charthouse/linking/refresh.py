@@ -28,8 +28,10 @@ from charthouse.linking.renewals import Begun, GroupLedger, read_held
 from charthouse.linking.states import DUE
 from charthouse.log import get_logger
 from charthouse.partners import smart
+from charthouse.partners.addresses import host_of, origin
+from charthouse.partners.host_book import StateBook
+from charthouse.partners.hosts import Hosts
 from charthouse.partners.lines import Lines
-from charthouse.partners.pacing import TokenBucket
 from charthouse.settings import get_settings
 from charthouse.state import session as state_session
 from charthouse.state.base import now
@@ -132,7 +134,7 @@ def refresh_batch(
         return smart.refresh(base, refresh_token, client, configuration=configuration, lines=lines)
 
     with Lines(settings.refresh_threads) as lines:
-        batch = _Batch(ask, sealer_of(settings), settings)
+        batch = _Batch(ask, sealer_of(settings), settings, configuration.token_endpoint)
         found = batch.run(link_ids, only_due=only_due)
         if not batch.renewed and any(said.what in CLIENT_REFUSED for said in found.values()):
             batch.probe(_others(slug, link_ids, settings))
@@ -144,13 +146,20 @@ def refresh_batch(
 
 
 class _Batch:
-    """The threads that renew the links of one provider, and what they found."""
+    """The threads that renew the links of one provider, and what they found.
 
-    def __init__(self, ask: Callable[[str], IssuedTokens], sealer: Sealer, settings: Settings) -> None:
+    Their requests count against the rate of the token endpoint's host, as those of all workers do: healow counts them.
+    """
+
+    def __init__(
+        self, ask: Callable[[str], IssuedTokens], sealer: Sealer, settings: Settings, endpoint: str | None
+    ) -> None:
         self._ask = ask
         self._sealer = sealer
         self._settings = settings
-        self._bucket = TokenBucket(settings.requests_per_second)
+        home = origin(endpoint or "")
+        self._host = host_of(home) if home is not None else ""
+        self._hosts = Hosts(StateBook(settings), settings)
         self._ends = time.monotonic() + settings.refresh_time_max
         self._nobody_home = self._refused = 0
         self._lock = threading.Lock()
@@ -232,7 +241,7 @@ class _Batch:
 
     def _renew(self, held: Held, ledger: Ledger) -> IssuedTokens | None:
         def ask(refresh_token: str) -> IssuedTokens:
-            self._bucket.take()
+            self._hosts.enter(self._host, self._ends)
             return self._ask(refresh_token)
 
         try:

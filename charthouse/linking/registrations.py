@@ -12,6 +12,7 @@ from sqlalchemy import func, select
 from charthouse.errors import LinkError
 from charthouse.linking.providers import get_provider
 from charthouse.linking.signing_keys import ALGORITHMS, assertion_signer
+from charthouse.partners.backend_services import client_with_key
 from charthouse.partners.client import Client, ClientAuth
 from charthouse.settings import Settings, get_settings
 from charthouse.state import audit
@@ -65,10 +66,11 @@ def set_registration(
     """Make a registration, or bring the one of that slug up to date. Without a `secret`, one that is kept stays.
 
     `scopes` replaces what would be asked for; they only read. `algorithm` is what signs with `private_key_jwt`: some
-    servers take RS384 alone.
+    servers take RS384 alone. Its `secret` there is a private key (JWK, JWK set or PEM) in place of our own pairs.
 
     Raises:
         LinkError: CH619 when something of it cannot be used. No secret is quoted.
+        FetchError: CH163 for a private key that cannot be used.
     """
     if not _SLUG.fullmatch(slug):
         raise _unfit("slug", "it is 1 to 64 lower-case letters, digits and inner hyphens")
@@ -77,11 +79,15 @@ def set_registration(
     if not _CLIENT_ID.fullmatch(client_id):
         raise _unfit(slug, "its client id is 1 to 255 printable characters without spaces")
     kept = session.get(ClientRegistration, slug, with_for_update=True)
-    if auth not in WITH_SECRET and secret is not None:
+    if auth == "private_key_jwt" and secret is not None:
+        client_with_key(client_id, secret, algorithm=algorithm)
+    elif auth == "none" and secret is not None:
         raise _unfit(slug, f"{auth} has no secret")
-    if auth in WITH_SECRET and secret is None and (kept is None or kept.sealed_secret is None):
+    # A secret is no private key, nor the other way round.
+    keeps = kept is not None and kept.sealed_secret is not None and (kept.auth in WITH_SECRET) == (auth in WITH_SECRET)
+    if auth in WITH_SECRET and secret is None and not keeps:
         raise _unfit(slug, f"{auth} needs a secret")
-    if secret is not None and not _SECRET.fullmatch(secret):
+    if auth in WITH_SECRET and secret is not None and not _SECRET.fullmatch(secret):
         raise _unfit(slug, "its secret is 1 to 4096 printable ASCII characters")
     known = ALGORITHMS["client_assertion"]
     if algorithm is not None and (auth != "private_key_jwt" or algorithm not in known):
@@ -90,10 +96,10 @@ def set_registration(
     registration.algorithm = algorithm
     registration.client_id, registration.scopes = client_id, _scopes(slug, scopes)
     registration.auth = cast("ClientAuth", auth)
-    if auth not in WITH_SECRET:
-        registration.sealed_secret = None
-    elif secret is not None:
+    if secret is not None:
         registration.sealed_secret = sealer_of(settings).seal(secret, _owner(slug))
+    elif auth == "none" or not keeps:
+        registration.sealed_secret = None
     session.add(registration)
     deed = "registration.made" if kept is None else "registration.changed"
     audit.record(session, actor, deed, "registration", slug, {"auth": auth})
@@ -145,14 +151,32 @@ def client_of(session: Session, provider_slug: str, settings: Settings | None = 
     provider = get_provider(session, provider_slug)
     if provider.registration is None:
         return Client(settings.client_id)
-    registration = get_registration(session, provider.registration)
+    return open_registration(session, provider.registration, settings)[0]
+
+
+def open_registration(session: Session, slug: str, settings: Settings | None = None) -> tuple[Client, str | None]:
+    """The client of a registration, opened, and the scopes that it wants asked, if any.
+
+    With `private_key_jwt` it signs with a key of its own where it was given one, and else with a pair of ours.
+
+    Raises:
+        LinkError: CH620 when there is none of that slug.
+        SetupError: CH006 when the key does not open its secret.
+        FetchError: CH163 when its own key cannot be used.
+    """
+    settings = settings or get_settings()
+    registration = get_registration(session, slug)
     secret = None
     if registration.sealed_secret is not None:
         secret = sealer_of(settings).open(registration.sealed_secret, _owner(registration.slug))
-    signer = None
-    if registration.auth == "private_key_jwt":
+    if registration.auth != "private_key_jwt":
+        client = Client(registration.client_id, registration.auth, secret)
+    elif secret is not None:
+        client = client_with_key(registration.client_id, secret, algorithm=registration.algorithm)
+    else:
         signer = _signer(registration.client_id, registration.algorithm, settings)
-    return Client(registration.client_id, registration.auth, secret, signer)
+        client = Client(registration.client_id, registration.auth, signer=signer)
+    return client, registration.scopes
 
 
 def scopes_of(session: Session, provider_slug: str) -> str | None:

@@ -1,7 +1,8 @@
 """`charthouse nightly`: one real night on the embedded default, from an empty folder to a summary.
 
-The sandbox provider runs as a process of its own, people sign in there, and the DAG `sync_records` runs through
-Airflow; this module starts them, shows the progress that the tasks tell, and prints what came of it.
+The sandbox provider runs as a process of its own and people sign in there, or a FHIR server of the operator's own is
+there already; the DAG `sync_records` runs through Airflow. This module starts them, shows the progress that the tasks
+tell, and prints what came of it.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import shutil
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ from charthouse.clock import now
 from charthouse.errors import SetupError
 from charthouse.linking import links
 from charthouse.operating import accounting, airflow_process, home, mailroom, report, sandbox_process
+from charthouse.operating.own_server import link_own_server
 from charthouse.operating.terminal import console, page, step, stop_as_by_ctrl_c
 from charthouse.settings import PROJECT_ROOT
 from charthouse.state import session
@@ -30,10 +32,13 @@ from charthouse.sync import auditor, footing, runs
 
 if TYPE_CHECKING:
     import subprocess
+    from collections.abc import Iterator
+    from concurrent.futures import Future
 
     from rich.console import Console
     from rich.progress import TaskID
 
+    from charthouse.operating.own_server import OwnServer
     from charthouse.sync.auditor import Auditor
 
 DEFAULT_PEOPLE, DEFAULT_SEED = 25, 1
@@ -50,17 +55,9 @@ def run_night(source: Path | None, people: int, seed: int) -> int:
         CharthouseError: CH0xx for what keeps the night from starting, CH504 when the vault lacks what has been read,
             CH011 when the run failed.
     """
-    out = console()
-    stop_as_by_ctrl_c()
-    with home.held(), ThreadPoolExecutor(1) as aside, ExitStack() as stack:
-        folder = home.prepare()
-        footing.check()
-        log = folder / "logs" / f"nightly-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.log"
-        # It loads while the source is read, long before there is anything to audit.
-        warm = stack.enter_context(auditor.started(stack.enter_context(log.open("ab"))))
+    with _night() as night:
+        out = night.out
         provider = sandbox_process.provider_of(source) if source else sandbox_process.GENERATED
-        # Airflow's first migration takes longer than everything else before the fetch.
-        ready = aside.submit(airflow_process.make_ready, log)
         reads = f"reading {escape(sandbox_process.printable(source))}" if source else f"{people} people"
         with step(out, f"Sandbox provider: {reads}"):
             if source:
@@ -71,27 +68,89 @@ def run_night(source: Path | None, people: int, seed: int) -> int:
             out.print(f"Sandbox provider at {sandbox.bases[provider]}", highlight=False)
             with step(out, "People: signing in at the provider"):
                 linked = sandbox_process.link_everyone(sandbox, provider)
-            left = f"; {len(linked.left_out):,} left out, who were erased here" if linked.left_out else ""
-            out.print(f"Links: {linked.new:,} new{left}", highlight=False)
+            _say_of_links(out, linked.new, len(linked.left_out))
             inventory = sandbox.ask(provider, "inventory")
             if not linked.left_out and not sandbox_process.anybody_linked(provider):
                 _say_of_the_source(out, inventory)
                 raise SetupError("CH012", where=provider)
-            with step(out, "Airflow: getting ready"):
-                ready.result()
-            before, began = _last_run(), now()
-            code = _run_dag(provider, log, out, warm)
-            if code and _last_run() == before:  # the report at hand is of an earlier night
-                raise SetupError("CH011", where=str(log), what="it ended before the night began")
-            said = report.latest()
-            report.render(said, page())
+            night.run(provider)
             page().print(accounting.render(accounting.account(sandbox, provider, linked.left_out)))
-            _tell_people(out, began)
+            night.tell_people()
             _say_of_the_source(out, inventory)
-    _say_where(out, folder, log)
-    if code or said.status in ("failed", "held", "running"):
-        raise SetupError("CH011", where=str(log), what=f"the run is {said.status}")
-    return 0
+    return night.close()
+
+
+def run_own_night(own: OwnServer) -> int:
+    """Run one night for a FHIR server of the operator's own. Returns the exit code of the command.
+
+    Raises:
+        CharthouseError: CH13x and CH101 for a server that cannot serve; otherwise as `run_night`.
+    """
+    with _night() as night:
+        linked = link_own_server(own, night.out)
+        night.run(linked.provider)
+        night.tell_people()
+    return night.close()
+
+
+class _Night:
+    """One night on the embedded default: its log, what gets ready beside the rest, the DAG's run and its report."""
+
+    def __init__(self, out: Console, folder: Path, log: Path, warm: Auditor, ready: Future[None]) -> None:
+        self.out = out
+        self._folder = folder
+        self._log = log
+        self._warm = warm
+        self._ready = ready
+        self._began = now()
+        self._code = 0
+        self._status = ""
+
+    def run(self, provider: str) -> None:
+        """Run the DAG for a provider and print the report of what it did."""
+        with step(self.out, "Airflow: getting ready"):
+            self._ready.result()
+        before, self._began = _last_run(), now()
+        self._code = _run_dag(provider, self._log, self.out, self._warm)
+        if self._code and _last_run() == before:  # the report at hand is of an earlier night
+            raise SetupError("CH011", where=str(self._log), what="it ended before the night began")
+        said = report.latest()
+        self._status = said.status
+        report.render(said, page())
+
+    def tell_people(self) -> None:
+        """Say what became of links, and tell people."""
+        _tell_people(self.out, self._began)
+
+    def close(self) -> int:
+        """Say where everything is. Returns the exit code.
+
+        Raises:
+            SetupError: CH011 when the run failed.
+        """
+        _say_where(self.out, self._folder, self._log)
+        if self._code or self._status in ("failed", "held", "running"):
+            raise SetupError("CH011", where=str(self._log), what=f"the run is {self._status}")
+        return 0
+
+
+@contextmanager
+def _night() -> Iterator[_Night]:
+    out = console()
+    stop_as_by_ctrl_c()
+    with home.held(), ThreadPoolExecutor(1) as aside, ExitStack() as stack:
+        folder = home.prepare()
+        footing.check()
+        log = folder / "logs" / f"nightly-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.log"
+        # It loads while the source is read, long before there is anything to audit.
+        warm = stack.enter_context(auditor.started(stack.enter_context(log.open("ab"))))
+        # Airflow's first migration takes longer than everything else before the fetch.
+        yield _Night(out, folder, log, warm, aside.submit(airflow_process.make_ready, log))
+
+
+def _say_of_links(out: Console, new: int, left_out: int) -> None:
+    left = f"; {left_out:,} left out, who were erased here" if left_out else ""
+    out.print(f"Links: {new:,} new{left}", highlight=False)
 
 
 def _last_run() -> tuple[str, int] | None:

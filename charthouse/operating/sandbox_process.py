@@ -19,6 +19,7 @@ import orjson
 import requests
 
 from charthouse.errors import SetupError
+from charthouse.files import write_whole
 from charthouse.linking import credentials, links, people, providers
 from charthouse.operating import mailroom
 from charthouse.partners import smart
@@ -27,7 +28,7 @@ from charthouse.settings import PROJECT_ROOT, get_settings
 from charthouse.state import session, tombstones
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
 REDIRECT_URI = "http://127.0.0.1/charthouse/callback"
@@ -151,8 +152,10 @@ def serving(names: list[str]) -> Iterator[Sandbox]:
             code = "CH004" if settings.sandbox_port else "CH008"
             raise SetupError(code, where=str(settings.sandbox_port or log))
         said = orjson.loads(ready)
+        write_whole(settings.sandbox_address, str(said["port"]).encode())
         yield Sandbox(f"http://127.0.0.1:{said['port']}", said["providers"])
     finally:
+        settings.sandbox_address.unlink(missing_ok=True)
         process.terminate()
         try:
             process.wait(timeout=10)
@@ -180,7 +183,7 @@ def link_everyone(sandbox: Sandbox, provider: str, on_linked: Callable[[], None]
         linked = links.linked_patients(state, provider)
     new = 0
     missing = [said["patient"] for said in sandbox.ask(provider, "people") if said["patient"] not in linked]
-    left_out = _gone(provider, missing)
+    left_out = tombstones.gone_patients(provider, missing)
     for patient in missing:
         if patient in left_out:
             continue
@@ -202,13 +205,6 @@ def link_everyone(sandbox: Sandbox, provider: str, on_linked: Callable[[], None]
 def _called(provider: str) -> str:
     """What people read as the name of a provider that the sandbox plays."""
     return "Sandbox Clinic" if provider == GENERATED else f"Sandbox Clinic ({provider})"
-
-
-def _gone(provider: str, patients: Sequence[str]) -> set[str]:
-    """Those of a provider's patients whose tombstones stand."""
-    stones = tombstones.standing()
-    keys = {tombstones.patient_key(provider, patient): patient for patient in patients}
-    return {keys[key] for key in stones.among("patient", keys)} if stones else set()
 
 
 def anybody_linked(provider: str) -> bool:

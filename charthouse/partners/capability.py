@@ -18,9 +18,11 @@ from charthouse.errors import FetchError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from charthouse.partners.http import HttpClient
+    from charthouse.partners.http import Answer, HttpClient
 
 MOST_TYPES: Final = 500
+LONGEST_LINE: Final = 120
+"""Signs of a software's name, a publisher or a description that are kept."""
 _TYPE: Final = re.compile(r"[A-Z][A-Za-z]{1,63}")
 OAUTH_URIS: Final = "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris"
 
@@ -52,12 +54,17 @@ class TypeCapability:
 class Capability:
     """A server's offer: per type, the parameters that all types share, and the OAuth addresses that it names itself.
 
-    `oauth` has the keys of the SMART extension: `authorize`, `token`, `revoke`, `introspect`, `manage`.
+    `oauth` has the keys of the SMART extension: `authorize`, `token`, `revoke`, `introspect`, `manage`. `software` is
+    the name and version of what serves, `publisher` and `implementation` are who says so and of which installation; a
+    line each, empty where it is not said.
     """
 
     types: Mapping[str, TypeCapability]
     search_params: frozenset[str]
     oauth: Mapping[str, str]
+    software: str = ""
+    publisher: str = ""
+    implementation: str = ""
 
     def has_last_updated(self, resource_type: str) -> bool:
         """Whether `_lastUpdated` is declared, for the type or for all. An undeclared one would silently be ignored."""
@@ -71,19 +78,29 @@ class Capability:
 
 
 def fetch_capability(client: HttpClient, base_url: str, *, token: str | None = None) -> Capability:
-    """Read `/metadata`. It needs no token by the standard; where a server asks for one all the same, `token` is sent.
+    """Read `/metadata` and what it offers.
 
     Raises:
         FetchError: as `HttpClient.get`; CH112 if what came is no CapabilityStatement of R4.
     """
+    return parse_capability(fetch_statement(client, base_url, token=token).body)
+
+
+def fetch_statement(client: HttpClient, base_url: str, *, token: str | None = None, etag: str | None = None) -> Answer:
+    """Read `/metadata`, with `etag` only if it has changed since.
+
+    It needs no token by the standard; where a server asks for one all the same, `token` is sent.
+
+    Raises:
+        FetchError: as `HttpClient.get`.
+    """
     url = f"{base_url.rstrip('/')}/metadata"
     try:
-        answer = client.get(url)
+        return client.get(url, etag=etag)
     except FetchError as error:
-        if token is None or error.code not in {"CH102", "CH103"}:
+        if not token or error.code not in {"CH102", "CH103"}:
             raise
-        answer = client.get(url, token=token)
-    return parse_capability(answer.body)
+        return client.get(url, token=token, etag=etag)
 
 
 def parse_capability(body: bytes) -> Capability:
@@ -117,7 +134,21 @@ def parse_capability(body: bytes) -> Capability:
         raise FetchError("CH112", where="/metadata", what="it names more types than any FHIR version has")
     if not types:
         raise FetchError("CH112", where="/metadata", what="it names no resource type")
-    return Capability(MappingProxyType(types), frozenset(shared), MappingProxyType(oauth))
+    return Capability(
+        types=MappingProxyType(types),
+        search_params=frozenset(shared),
+        oauth=MappingProxyType(oauth),
+        software=_line(statement, "software", "name", "version"),
+        publisher=_line({"": statement}, "", "publisher"),
+        implementation=_line(statement, "implementation", "description"),
+    )
+
+
+def _line(statement: dict[str, Any], part: str, *names: str) -> str:
+    """Texts of a part of the statement, on one line."""
+    said = next(_objects(statement.get(part)), {})
+    words = [said[name] for name in names if isinstance(said.get(name), str)]
+    return " ".join(" ".join(words).split())[:LONGEST_LINE]
 
 
 def _merged(known: TypeCapability | None, resource: dict[str, Any]) -> TypeCapability:

@@ -6,26 +6,30 @@ patient is. The bytes of an answer are handed on as received; a body that came a
 
 from __future__ import annotations
 
+import http.client
 import logging
 import math
 import threading
 import time
-import zlib
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from http.cookiejar import DefaultCookiePolicy
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-import requests
 import urllib3
-from requests.auth import AuthBase
 
 from charthouse.errors import FetchError
-from charthouse.partners.addresses import host_of, join, origin, proxies_for, within
-from charthouse.partners.pacing import TokenBucket, pause, retry_after
-from charthouse.partners.transport import BoundedAdapter
+from charthouse.partners.addresses import Reach, host_of, join, origin, within
+from charthouse.partners.encodings import ACCEPTED, TooLargeError, TornError, UnknownEncodingError, unpacked
+from charthouse.partners.host_book import MemoryBook
+from charthouse.partners.hosts import Hosts
+from charthouse.partners.pacing import pause, retry_after
+from charthouse.partners.transport import NotReachedError, PrivateAddressError, bounded_pool, target_in
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from urllib3.connectionpool import HTTPConnectionPool
+
     from charthouse.partners.addresses import Origin
     from charthouse.settings import Settings
 
@@ -34,17 +38,11 @@ MAX_BODY: Final = 128 * 2**20
 """Most bytes of one answer, unpacked."""
 MAX_ERROR_BODY: Final = 64 * 2**10
 MAX_REDIRECTS: Final = 5
-SILENT_AFTER: Final = 16
-"""Requests in a row, of any link, that a host leaves unanswered or turns away in all their tries …"""
-SILENT_FOR: Final = 300.0
-"""… over so many seconds: longer than it takes to start anew. It is then asked no more."""
-CONNECT_TIMEOUT: Final = 10.0
-MAX_MEMBERS: Final = 64
-"""Most gzip members of one answer: an honest one has one, and each costs a copy of those behind it."""
 _CHUNK: Final = 2**18
-_GZIP: Final = b"\x1f\x8b"
 _TRY_AGAIN: Final = frozenset({408, 425, 429, *range(500, 600)} - {501})
 """501 says that the server does not do this, now or later."""
+_BUSY: Final = frozenset({429, 503})
+"""Statuses that say nothing of the size of what was asked for."""
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _CODES: Final = {401: "CH102", 403: "CH103", 404: "CH104", 410: "CH104"}
 
@@ -52,29 +50,23 @@ _CODES: Final = {401: "CH102", 403: "CH103", 404: "CH104", 410: "CH104"}
 logging.getLogger("urllib3").setLevel(logging.CRITICAL)
 
 
-class ReadOnlyError(RuntimeError):
-    """Somebody tried to send something else than a GET to a FHIR server. It is a fault of ours, not an outcome."""
-
-
 class _LineLostError(Exception):
     """The answer did not come, or not whole. Another try may help."""
 
 
-class _TooLargeError(Exception):
-    """The answer is larger than `MAX_BODY`. Another try cannot help."""
-
-
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer of status 2xx: the body, unpacked, and the gzip member it came as, if it came as exactly one.
+    """An answer of status 2xx: the body, unpacked, and the frame it came as (`encodings`), if it came as exactly one.
 
-    `unchanged` is the answer 304 to a question with an `etag`; there is no body then.
+    `unchanged` is the answer 304 to a question with an `etag`; there is no body then. `landed` tells that it was
+    received, and landed, by a fetch that was killed.
     """
 
     body: bytes = field(repr=False)
-    member: bytes | None = field(default=None, repr=False)
+    frame: bytes | None = field(default=None, repr=False)
     etag: str | None = None
     unchanged: bool = False
+    landed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,84 +77,51 @@ class _Received:
     answer: Answer
 
 
-class BearerToken(AuthBase):
-    """The access token of a request."""
-
-    def __init__(self, token: str | None) -> None:
-        self._token = token
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        if self._token:
-            request.headers["Authorization"] = f"Bearer {self._token}"
-        return request
-
-
-class ReadOnlySession(requests.Session):
-    """A session that sends GET without a body and refuses anything else. It keeps no cookies and follows nobody."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-        for scheme in ("http://", "https://"):
-            self.mount(scheme, BoundedAdapter())
-        self._surroundings: dict[str, dict[str, Any]] = {}
-
-    def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
-        """Send a GET.
-
-        Raises:
-            ReadOnlyError: the request is no GET, or has a body.
-        """
-        if request.method != "GET" or request.body:
-            raise ReadOnlyError("providers are only read: a FHIR base is sent nothing but GET")
-        return super().send(request, **kwargs)
-
-    def get_redirect_target(self, _response: requests.Response) -> str | None:
-        """Nowhere. The library reads a redirect's whole body, however long, even where it is not to follow."""
-        return None
-
-    def surroundings(self, url: str, host: str) -> dict[str, Any]:
-        """Proxies and certificates for a host, as the environment has them; looked up once."""
-        known = self._surroundings.get(host)
-        if known is None:
-            known = dict(self.merge_environment_settings(url, proxies_for(url) or {}, None, None, None))
-            known.pop("stream")
-            self._surroundings[host] = known
-        return known
-
-
 class HttpClient:
     """Reads from FHIR servers; one for all threads of a batch.
 
-    Each thread has its own connections; all share one token bucket a host, and what they learn of a host that has
-    fallen silent. `requests` counts what was sent. With `seconds` it asks for so long, and then nothing more.
+    Threads share kept connections, which carry nothing from one link to another: no cookie, no login of a `.netrc`, and
+    nobody is followed by the library itself. All go by what `hosts` knows of how fast a host may be asked, and whether
+    it answers at all. `requests` counts what was sent. With `seconds` it asks for so long, and then nothing more.
     """
 
-    def __init__(self, settings: Settings, *, seconds: float = math.inf) -> None:
+    def __init__(self, settings: Settings, *, seconds: float = math.inf, hosts: Hosts | None = None) -> None:
         self._settings = settings
         self._ends = time.monotonic() + seconds
-        self._local = threading.local()
-        self._buckets: dict[str, TokenBucket] = {}
-        self._in_vain: dict[str, tuple[int, float, str]] = {}  # requests in a row, since when, and the last one's code
-        self._sessions: list[ReadOnlySession] = []
+        self._reach = Reach.of(settings)
+        self._timeout = urllib3.Timeout(connect=settings.connect_timeout, read=settings.request_timeout)
+        self._pools: dict[Origin, tuple[HTTPConnectionPool, bool]] = {}
         self._lock = threading.Lock()
+        self.hosts = hosts or Hosts(MemoryBook(), settings)
         self.requests = 0
 
-    def get(self, url: str, *, token: str | None = None, accept: str = FHIR_JSON, etag: str | None = None) -> Answer:
+    def get(
+        self,
+        url: str,
+        *,
+        token: str | None = None,
+        accept: str = FHIR_JSON,
+        etag: str | None = None,
+        instead: Callable[[], str | None] | None = None,
+        most: int | None = None,
+    ) -> Answer:
         """Read one URL, with as many tries as the settings permit. Redirects are followed within the origin only.
 
-        With `etag`, only what has changed since (`If-None-Match`).
+        With `etag`, only what has changed since (`If-None-Match`). After a try that failed for what was asked, and not
+        for how busy the host is, `instead` may name an address of the same origin to ask in its place. `most` is the
+        most bytes of the answer, unpacked, where that is less than `MAX_BODY`.
 
         Raises:
             FetchError: CH101, CH102 (401), CH103 (403), CH104 (404, 410, no such URL), CH109, CH111 (other 4xx),
-                CH120 (too large), CH121 (redirected elsewhere), CH124 (the client's time ran out).
+                CH120 (too large), CH121 (redirected elsewhere), CH124 (the client's time ran out), CH140 (the host is
+                left alone), CH141 (a private address).
         """
         home = origin(url)
         if home is None or (token is not None and not _is_token(token)):
             raise FetchError("CH104" if home is None else "CH102")
         host = host_of(home)
         for _ in range(MAX_REDIRECTS):
-            received = self._with_tries(url, home, token, accept, etag)
+            received = self._with_tries(url, home, token, accept, etag, instead, min(most or MAX_BODY, MAX_BODY))
             if received.status in _REDIRECTS and received.location:
                 target = within(join(url, received.location), home)
                 if target is None:
@@ -179,12 +138,11 @@ class HttpClient:
         raise FetchError("CH121", where=host)
 
     def close(self) -> None:
-        """Close the connections of all threads."""
+        """Close the connections."""
         with self._lock:
-            for session in self._sessions:
-                session.close()
-            self._sessions.clear()
-            self._local = threading.local()
+            for pool, _ in self._pools.values():
+                pool.close()
+            self._pools.clear()
 
     def __enter__(self) -> HttpClient:
         return self
@@ -192,96 +150,112 @@ class HttpClient:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _with_tries(self, url: str, home: Origin, token: str | None, accept: str, etag: str | None) -> _Received:
+    def _with_tries(
+        self,
+        url: str,
+        home: Origin,
+        token: str | None,
+        accept: str,
+        etag: str | None,
+        instead: Callable[[], str | None] | None,
+        most: int,
+    ) -> _Received:
         host = host_of(home)
-        bucket = self._bucket(host)
         tries = self._settings.request_tries
-        in_vain, since, code = self._in_vain.setdefault(host, (0, time.monotonic(), "CH101"))
-        if in_vain >= SILENT_AFTER and time.monotonic() - since >= SILENT_FOR:
-            raise FetchError(code, where=host)
+        code = "CH101"
         for attempt in range(1, tries + 1):
-            bucket.take()
+            self.hosts.enter(host, self._ends)
             if time.monotonic() > self._ends:
                 raise FetchError("CH124", where=host)
             status, asked = None, None
             try:
-                received = self._once(url, home, token, accept, etag)
+                received = self._once(url, home, token, accept, etag, most)
             except _LineLostError:
                 code = "CH101"
             else:
                 if received.status not in _TRY_AGAIN:
-                    self._in_vain[host] = (0, time.monotonic(), code)
+                    self.hosts.answered(host)
                     return received
                 code, status, asked = "CH109", received.status, received.retry_after
+            self.hosts.failed(host)
             if attempt == tries:
                 break
+            if instead is not None and status not in _BUSY:
+                url = instead() or url
             wait = pause(attempt, status, asked)
             seconds = min(wait.seconds, self._settings.retry_wait_max)
             if wait.all:
-                bucket.close_for(seconds)
-            time.sleep(seconds)
-        with self._lock:
-            in_vain, since, _ = self._in_vain[host]
-            self._in_vain[host] = (in_vain + 1, since, code)
+                self.hosts.busy(host, seconds)
+            else:
+                time.sleep(seconds)
         raise FetchError(code, where=host)
 
-    def _once(self, url: str, home: Origin, token: str | None, accept: str, etag: str | None) -> _Received:
+    def _once(self, url: str, home: Origin, token: str | None, accept: str, etag: str | None, most: int) -> _Received:
         with self._lock:
             self.requests += 1
         host = host_of(home)
-        timeout = self._settings.request_timeout
-        headers = {"Accept": accept, "Accept-Encoding": "gzip", "User-Agent": "charthouse"}
+        headers = {"Accept": accept, "Accept-Encoding": ACCEPTED, "User-Agent": "charthouse"}
+        if token is not None:
+            headers["Authorization"] = f"Bearer {token}"
         if etag is not None and etag.isascii() and etag.isprintable():
             headers["If-None-Match"] = etag
-        session = self._session()
         try:
-            # Prepared without the session: neither cookies nor .netrc may carry one link's identity into another's.
-            request = requests.Request("GET", url, headers=headers, auth=BearerToken(token)).prepare()
-            if origin(request.url or "") != home:
-                raise FetchError("CH104", where=host)  # preparing rewrites an address; it must not move it
-            response = session.send(
-                request,
-                timeout=(min(CONNECT_TIMEOUT, timeout), timeout),
-                allow_redirects=False,
-                stream=True,
-                **session.surroundings(url, host),
+            pool, proxied = self._lines(url, home)
+            response = pool.urlopen(
+                "GET",
+                target_in(url, proxied=proxied),
+                headers=headers,
+                timeout=self._timeout,
+                retries=False,
+                redirect=False,
+                preload_content=False,
+                assert_same_host=False,
             )
-        except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, UnicodeError):
+        except (NotReachedError, PrivateAddressError):
+            raise FetchError("CH141", where=host) from None
+        except (urllib3.exceptions.LocationValueError, UnicodeError):
             raise FetchError("CH104", where=host) from None
-        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError):
+        except (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError):
             raise _LineLostError from None
         with closing(response):
-            fine = response.status_code < 300
+            fine = response.status < 300
+            answer = Answer(b"")
             try:
-                packed = _read_body(response, MAX_BODY if fine else MAX_ERROR_BODY)
-                answer = _unpack(packed, response.headers.get("Content-Encoding", ""), host) if fine else Answer(b"")
-            except _TooLargeError:
+                packed = _read_body(response, most if fine else MAX_ERROR_BODY)
+                if fine:
+                    answer = Answer(*unpacked(packed, response.headers.get("Content-Encoding", ""), most))
+            except TooLargeError:
                 if fine:
                     raise FetchError("CH120", where=host) from None
-                answer = Answer(b"")
-            except (requests.RequestException, urllib3.exceptions.HTTPError, OSError):
+            except UnknownEncodingError:
+                raise FetchError("CH105", where=host, what="an encoding that was not asked for") from None
+            except TornError:
+                raise _LineLostError from None
+            except (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError):
                 raise _LineLostError from None
             if fine:
                 answer = replace(answer, etag=response.headers.get("ETag"))
             return _Received(
-                status=response.status_code,
+                status=response.status,
                 location=response.headers.get("Location"),
                 retry_after=retry_after(response.headers.get("Retry-After"), response.headers.get("Date")),
                 answer=answer,
             )
 
-    def _session(self) -> ReadOnlySession:
-        session: ReadOnlySession | None = getattr(self._local, "session", None)
-        if session is None:
-            session = ReadOnlySession()
-            self._local.session = session
-            with self._lock:
-                self._sessions.append(session)
-        return session
-
-    def _bucket(self, host: str) -> TokenBucket:
+    def _lines(self, url: str, home: Origin) -> tuple[HTTPConnectionPool, bool]:
+        """The connections to an origin, and whether they go through a proxy."""
         with self._lock:
-            return self._buckets.setdefault(host, TokenBucket(self._settings.requests_per_second))
+            known = self._pools.get(home)
+            if known is None:
+                pool, target = bounded_pool(
+                    url,
+                    self._settings.fetch_threads,
+                    whole=self._settings.page_timeout,
+                    reach=self._reach,
+                    read_only=True,
+                )
+                known = self._pools[home] = pool, target == url
+            return known
 
 
 def _is_token(token: str) -> bool:
@@ -289,38 +263,13 @@ def _is_token(token: str) -> bool:
     return bool(token) and token.isascii() and token.isprintable() and " " not in token
 
 
-def _read_body(response: requests.Response, most: int) -> bytes:
+def _read_body(response: urllib3.BaseHTTPResponse, most: int) -> bytes:
     """The body, still packed."""
     parts: list[bytes] = []
     size = 0
-    while chunk := response.raw.read1(_CHUNK, decode_content=False):
+    while chunk := response.read1(_CHUNK, decode_content=False):
         size += len(chunk)
         if size > most:
-            raise _TooLargeError
+            raise TooLargeError
         parts.append(chunk)
     return b"".join(parts)
-
-
-def _unpack(packed: bytes, encoding: str, host: str) -> Answer:
-    kind = encoding.strip().lower()
-    if kind in {"", "identity"} or not packed:
-        return Answer(packed)
-    if kind not in {"gzip", "x-gzip"}:
-        raise FetchError("CH105", where=host, what="an encoding that was not asked for")
-    bodies: list[bytes] = []
-    rest, left = packed, MAX_BODY
-    while rest.startswith(_GZIP) or not bodies:
-        if len(bodies) == MAX_MEMBERS:
-            raise _TooLargeError
-        member = zlib.decompressobj(wbits=31)
-        try:
-            bodies.append(member.decompress(rest, left + 1))
-        except zlib.error:
-            raise _LineLostError from None
-        left -= len(bodies[-1])
-        if left < 0:
-            raise _TooLargeError
-        if not member.eof:
-            raise _LineLostError
-        rest = member.unused_data
-    return Answer(b"".join(bodies), packed if len(bodies) == 1 and not rest else None)

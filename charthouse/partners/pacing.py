@@ -1,50 +1,14 @@
-"""How fast a provider may be asked: a token bucket a host, and the waits between tries."""
+"""The waits between tries: as a server asks for, or doubling."""
 
 from __future__ import annotations
 
 import random
-import threading
 import time
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import NamedTuple
 
 FIRST_WAIT = 0.5
-
-
-class TokenBucket:
-    """A bucket shared by the threads that ask one host: `rate` requests a second, bursts of one second's worth."""
-
-    def __init__(self, rate: float) -> None:
-        self._rate = rate
-        self._size = max(1.0, rate)
-        self._tokens = self._size
-        self._filled_at = time.monotonic()
-        self._closed_until = 0.0
-        self._lock = threading.Lock()
-
-    def take(self) -> None:
-        """Wait until one request may be sent."""
-        while (wait := self._try_take()) > 0:
-            time.sleep(wait)
-
-    def close_for(self, seconds: float) -> None:
-        """Let no request through for that long: the host asked everybody to wait."""
-        with self._lock:
-            self._closed_until = max(self._closed_until, time.monotonic() + seconds)
-
-    def _try_take(self) -> float:
-        """Take a token, or say how many seconds to wait before trying again."""
-        with self._lock:
-            now = time.monotonic()
-            if now < self._closed_until:
-                return self._closed_until - now
-            self._tokens = min(self._size, self._tokens + (now - self._filled_at) * self._rate)
-            self._filled_at = now
-            if self._tokens >= 1:
-                self._tokens -= 1
-                return 0.0
-            return (1 - self._tokens) / self._rate
 
 
 def backoff(attempt: int) -> float:

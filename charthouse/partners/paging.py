@@ -6,8 +6,10 @@ Every page counts as soon as it is yielded, so whoever walks keeps what came bef
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from charthouse.errors import FetchError
 from charthouse.partners.addresses import join, origin, within
@@ -17,8 +19,9 @@ from transforms.checking.outcomes import issue_counts
 from transforms.torn_json import members
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
+    from charthouse.partners.addresses import Origin
     from charthouse.partners.search import Query
 
 _FAULTS: Final = {
@@ -34,14 +37,19 @@ EMPTY_IN_A_ROW: Final = 100
 _BOM: Final = b"\xef\xbb\xbf"
 
 
-@dataclass(frozen=True, slots=True)
-class Peek:
-    """What is known of one resource of a page without reading it: its type, id and `meta.lastUpdated`, where sent."""
+class Peek(msgspec.Struct, frozen=True, gc=False):
+    """What is known of one resource of a page without reading it: its type, id and `meta.lastUpdated`, where sent.
+
+    A Struct, for a night makes one of each resource; it shows nothing of itself, for an id may say who a patient is.
+    """
 
     type: str | None
-    id: str | None = field(repr=False)
+    id: str | None
     last_updated: str | None
     match: bool
+
+    def __repr__(self) -> str:
+        return f"Peek({self.type!r})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +66,10 @@ class ReceivedPage:
     torn: int = 0
 
 
-def walk(ask: Callable[[str], Answer], base_url: str, query: Query, max_pages: int) -> Iterator[ReceivedPage]:
-    """Ask a query and follow its pages to the end.
+def walk(
+    ask: Callable[[str], Answer], base_url: str, query: Query, max_pages: int, origins: Collection[Origin] = ()
+) -> Iterator[ReceivedPage]:
+    """Ask a query and follow its pages to the end, at the origin of the base or at one of `origins`.
 
     Raises:
         FetchError: whatever `ask` raises; CH105, CH106, CH107 for a body that is no page; CH108 for a loop; CH110 for
@@ -78,8 +88,8 @@ def walk(ask: Callable[[str], Answer], base_url: str, query: Query, max_pages: i
         received, page = _received(ask(url), query)
         if number == 0 and received.broken and not received.resources:
             raise FetchError("CH111", where=query.label, what="an OperationOutcome came instead of results")
-        if received.resources:
-            digest = _digest(page)
+        if received.resources and not (number == 0 and page.next_url is None):
+            digest = _digest(received, page)
             if digest in seen:
                 raise FetchError("CH108", where=query.label)
             seen.add(digest)
@@ -92,7 +102,7 @@ def walk(ask: Callable[[str], Answer], base_url: str, query: Query, max_pages: i
             if hollow and page.total is not None and page.total > matches:
                 raise FetchError("CH119", where=query.label)
             return
-        target = within(join(url if page.next_url.startswith("?") else f"{base_url}/", page.next_url), home)
+        target = within(join(url if page.next_url.startswith("?") else f"{base_url}/", page.next_url), home, origins)
         if target is None:
             raise FetchError("CH114", where=query.label)
         url = target
@@ -143,11 +153,14 @@ def _is_torn_resource(text: bytes) -> bool:
     return members(text)[1] and resource_stub(text)[0] not in {None, "Bundle", "OperationOutcome"}
 
 
-def _digest(page: Page) -> bytes:
+def _digest(received: ReceivedPage, page: Page) -> bytes:
     """Which resources a page holds. Their bytes alone would not tell: a server may write the same ones anew."""
-    digest = hashlib.sha256()
-    for entry in page.entries:
-        kind, name, _ = resource_stub(entry.raw)
-        digest.update(f"{kind}/{name}".encode() if kind and name else entry.raw)
-        digest.update(b"\0")
-    return digest.digest()
+    named = all(peek.type and peek.id for peek in received.resources)
+    if named:
+        return hashlib.sha256("\0".join(f"{peek.type}/{peek.id}" for peek in received.resources).encode()).digest()
+    return hashlib.sha256(b"\0".join(_name_or_text(entry.raw) for entry in page.entries)).digest()
+
+
+def _name_or_text(raw: bytes) -> bytes:
+    kind, name, _ = resource_stub(raw)
+    return f"{kind}/{name}".encode() if kind and name else raw

@@ -14,12 +14,14 @@ from functools import cache
 from typing import TYPE_CHECKING, Final, Literal
 from urllib.parse import quote, urlencode
 
+from charthouse.partners.knowledge import NOTHING_KNOWN
 from transforms.fhir_r4 import r4
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from charthouse.partners.capability import Capability, TypeCapability
+    from charthouse.partners.knowledge import Knowledge
     from charthouse.partners.scopes import Scopes
 
 _SIGN: Final = re.compile(r"[\\,$]")
@@ -43,6 +45,10 @@ SUBJECT_PARAMS: Final = (
 
 REFERENCED_TYPES: Final = ("PractitionerRole", "Medication", "Practitioner", "Location", "Organization")
 """Types that belong to nobody and are read because a person's resources point at them. Each may point at later ones."""
+
+FOLLOWED_TYPES: Final = ("Specimen", *REFERENCED_TYPES)
+"""Types that are read where a person's resources point at them. A Specimen is the person's own: US Core requires
+servers to let it be read, and not to find it by patient."""
 
 MEDICATION_INCLUDES: Final = {
     kind: f"{kind}:medication"
@@ -120,13 +126,22 @@ class Query:
         """The same without what a server may stumble over: `_count`, `_include` and `_lastUpdated`."""
         return replace(self, options=(), incremental=False)
 
+    @property
+    def count(self) -> int:
+        """The `_count` that it asks for; 0 for none."""
+        return int(dict(self.options).get("_count", "0"))
+
+    def counted(self, count: int) -> Query:
+        """The same by pages of this size."""
+        return replace(self, options=tuple((name, str(count) if name == "_count" else v) for name, v in self.options))
+
     def smaller(self) -> Query | None:
-        """The same by smaller pages; None where it cannot ask for any smaller."""
-        count = int(dict(self.options).get("_count", "1"))
-        if count <= 1:
-            return None
-        options = tuple((name, str(count // 10 or 1) if name == "_count" else value) for name, value in self.options)
-        return replace(self, options=options)
+        """The same by pages of a tenth; None where it cannot ask for any smaller."""
+        return self.counted(self.count // 10 or 1) if self.count > 1 else None
+
+    def whole(self) -> Query:
+        """The same from the beginning of time."""
+        return replace(self, incremental=False)
 
     @property
     def can_be_plainer(self) -> bool:
@@ -143,6 +158,8 @@ class TypePlan:
     parts: tuple[Query, ...] = ()
     withheld: tuple[str, ...] = ()
     """Labels of parts that the granted scopes leave out."""
+    narrowed_by: Literal["", "scopes", "server"] = ""
+    """Why the whole is not asked for: it is not granted, or it is known that the server refuses it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +168,12 @@ class LinkPlan:
 
     types: tuple[TypePlan, ...]
     not_requested: Mapping[str, NotRequested]
+
+    def queries(self) -> Iterator[Query]:
+        """Every query that may be asked, the whole of a type before its parts."""
+        for plan in self.types:
+            yield from (plan.whole,) if plan.whole is not None else ()
+            yield from plan.parts
 
 
 @cache
@@ -161,9 +184,18 @@ def compartment_types() -> frozenset[str]:
 
 
 def plan_link(
-    capability: Capability, patient_id: str, scopes: Scopes, watermarks: Mapping[str, str], page_size: int
+    capability: Capability,
+    patient_id: str,
+    scopes: Scopes,
+    watermarks: Mapping[str, str],
+    page_size: int,
+    knowledge: Knowledge = NOTHING_KNOWN,
 ) -> LinkPlan:
-    """Plan the searches of a link: Patient first, then every other type of the compartment by name."""
+    """Plan the searches of a link: Patient first, then every other type of the compartment by name.
+
+    `knowledge` spares what is known to be in vain: a whole that is refused, an `_include` that is not there, and
+    `_lastUpdated` where a probe has shown that it is passed over. What nobody has probed is believed.
+    """
     types = []
     left_out: dict[str, NotRequested] = {}
     compartment = r4().patient_search
@@ -185,7 +217,7 @@ def plan_link(
         elif reads:
             types.append(TypePlan(name, Query(name, name, f"{name}/{quote(patient_id, safe='')}", (), read=True)))
         else:
-            maker = _Maker(capability, name, whose, patient_id, watermarks, page_size)
+            maker = _Maker(capability, name, whose, patient_id, watermarks, page_size, knowledge)
             types.append(maker.plan(access.categories))
     return LinkPlan(tuple(types), left_out)
 
@@ -215,17 +247,20 @@ class _Maker:
     patient_id: str
     watermarks: Mapping[str, str]
     page_size: int
+    knowledge: Knowledge
 
     def plan(self, categories: frozenset[str] | None) -> TypePlan:
         """The type whole with its parts behind it, or the parts alone where the scopes narrow it to categories."""
         parts = tuple(self._parts())
         if categories is None:
+            if parts and self.knowledge.splits(self.type):
+                return TypePlan(self.type, None, parts, narrowed_by="server")
             return TypePlan(self.type, self._query(self.type), parts)
         codes = {category.rpartition("|")[2] for category in categories}
         permitted = [code for code in codes if code]
         asked = tuple(self._query(f"{self.type}?category={code}", ("category", code)) for code in sorted(permitted))
         withheld = tuple(f"{self.type}?category={code}" for code in CATEGORIES.get(self.type, ()) if code not in codes)
-        return TypePlan(self.type, None, asked, withheld)
+        return TypePlan(self.type, None, asked, withheld, narrowed_by="scopes")
 
     def _parts(self) -> Iterator[Query]:
         offer = self.capability.types[self.type]
@@ -241,9 +276,9 @@ class _Maker:
     def _query(self, label: str, *more: tuple[str, str]) -> Query:
         # `patient` takes an id; the other parameters may point at other types, so they are told which.
         value = self.patient_id if self.whose in {"patient", "_id"} else f"Patient/{self.patient_id}"
-        options = [("_count", str(self.page_size))]
+        options = [("_count", str(self.knowledge.page_size(self.type, self.page_size)))]
         include = MEDICATION_INCLUDES.get(self.type)
-        if include and include in self.capability.types[self.type].includes:
+        if include and self.knowledge.includes() and self.capability.types[self.type].includes & {include, "*"}:
             options.append(("_include", include))
         watermark = self.watermarks.get(label)
         return Query(
@@ -253,7 +288,9 @@ class _Maker:
             params=((self.whose, value), *more),
             options=tuple(options),
             watermark=watermark,
-            incremental=watermark is not None and self.capability.has_last_updated(self.type),
+            incremental=watermark is not None
+            and self.capability.has_last_updated(self.type)
+            and self.knowledge.filters_by_date(self.type) is not False,
         )
 
 

@@ -22,8 +22,8 @@ from charthouse.errors import FetchError, LinkError, StateError
 from charthouse.partners.addresses import join
 from charthouse.partners.client import Client
 from charthouse.partners.discovery import SmartConfiguration, discover, host
-from charthouse.partners.http import BearerToken, ReadOnlySession
 from charthouse.partners.pacing import pause
+from charthouse.partners.reading import BearerToken, ReadOnlySession
 from charthouse.partners.scope_request import read_only, scopes_to_request
 from charthouse.partners.token_endpoint import (
     BusyError,

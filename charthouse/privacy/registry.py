@@ -85,6 +85,8 @@ STATE: Final = (
     *_nothing("state", "keys of ours, sealed", "signing_key", "webhook_secret"),
     *_nothing("state", "keyed hashes that nobody can trace back", "tombstone"),
     *_nothing("state", "signed documents without an identity", "receipt"),
+    *_nothing("state", "what servers say of themselves", "fhir_server"),
+    *_nothing("state", "what hosts of providers take, and whether they answer", "host"),
     *_nothing("state", "the version of the schema", "alembic_version"),
 )
 

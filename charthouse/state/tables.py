@@ -1,6 +1,6 @@
 """Every table of the state database, for whoever needs them all: migrations, diagrams, tests."""
 
-from charthouse.state import ledger, linking, models, notices, privacy, requests
+from charthouse.state import bulk, hosts, ledger, linking, models, notices, privacy, requests, servers
 from charthouse.state.base import Base
 
-__all__ = ["Base", "ledger", "linking", "models", "notices", "privacy", "requests"]
+__all__ = ["Base", "bulk", "hosts", "ledger", "linking", "models", "notices", "privacy", "requests", "servers"]

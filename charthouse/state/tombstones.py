@@ -86,6 +86,17 @@ def standing(settings: Settings | None = None) -> Tombstones | None:
     return found if len(found) else None
 
 
+def gone_patients(provider: str, patients: Iterable[str]) -> set[str]:
+    """Those of a provider's patients whose tombstones stand.
+
+    Raises:
+        PrivacyError: CH915 when their file cannot be read.
+    """
+    stones = standing()
+    keys = {patient_key(provider, patient): patient for patient in patients}
+    return {keys[key] for key in stones.among("patient", keys)} if stones else set()
+
+
 def bury(keys: Iterable[tuple[TombstoneKind, str]], settings: Settings | None = None) -> None:
     """Remember that these were erased: in the file first, then in the state. Safe to repeat.
 

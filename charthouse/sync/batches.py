@@ -32,6 +32,13 @@ class Batch:
     name: str
     folder: Path
     link_ids: tuple[str, ...]
+    bulk: bool = False
+    """Whether it is fetched by an export of the provider's."""
+
+    @property
+    def planned_at(self) -> float:
+        """When it was planned, in seconds since 1970 by this machine's clock."""
+        return (self.folder / "batch.json").stat().st_mtime
 
     @property
     def run_id(self) -> str:
@@ -59,10 +66,10 @@ class Batch:
         return self.folder / "stored.json"
 
 
-def write(run_id: str, number: int, link_ids: Sequence[str]) -> str:
+def write(run_id: str, number: int, link_ids: Sequence[str], *, bulk: bool = False) -> str:
     """Write down a batch. Returns its name."""
     name = f"{run_id}/batch-{number:04d}"
-    write_whole(get_settings().landing / name / "batch.json", orjson.dumps({"links": list(link_ids)}))
+    write_whole(get_settings().landing / name / "batch.json", orjson.dumps({"links": list(link_ids), "bulk": bulk}))
     return name
 
 
@@ -97,7 +104,7 @@ def read(name: str) -> Batch:
         said = orjson.loads((folder / "batch.json").read_bytes())
     except FileNotFoundError:
         raise FetchError("CH122", where=name) from None
-    return Batch(name=name, folder=folder, link_ids=tuple(said["links"]))
+    return Batch(name=name, folder=folder, link_ids=tuple(said["links"]), bulk=said.get("bulk", False))
 
 
 def links_of(batch: Batch) -> list[LinkWork]:

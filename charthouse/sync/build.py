@@ -19,7 +19,15 @@ from charthouse.lake.session import VAULT, attach, more_memory, open_records, op
 from charthouse.settings import get_settings
 from charthouse.sync import footing, holding, night, origins, runs, staging
 from charthouse.sync.mending import mend_staged
-from transforms.tables import all_tables, helpers, prepare, resource_types, tables
+from transforms.tables import (
+    all_tables,
+    helpers,
+    observations,
+    prepare_resources,
+    read_presence,
+    resource_types,
+    tables,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -95,13 +103,14 @@ def build_group(name: str) -> str:
         people: dict[str, int] = orjson.loads(staging.group_file(run_id, group).read_bytes())
         vault.stage_current(connection, list(people), resource_types())
         links, mended = origins.stage_origins(connection, list(people)), mend_staged(connection)
-        *before, observations = prepare("staged", links=links, mended=mended, others="others")
-        for statement in before:
+        for statement in prepare_resources("staged", links=links, mended=mended, others="others"):
             connection.execute(statement)
+        present = read_presence(connection, "staged")
 
         def stage_observations() -> None:
             with connection.cursor() as cursor:
-                cursor.execute(observations)
+                for statement in observations(present):
+                    cursor.execute(statement)
 
         def copied(name: str, select: str) -> int:
             file = staging.rows_file(run_id, name, group)
@@ -114,7 +123,7 @@ def build_group(name: str) -> str:
         def stage(table: Table) -> int:
             with connection.cursor() as cursor:
                 there = cursor.execute(table.has_rows_sql()).fetchone() == (True,)
-            count = copied(table.name, table.select_sql()) if there else 0
+            count = copied(table.name, table.select_sql(present)) if there else 0
             faults.point("build.table")
             return count
 

@@ -8,31 +8,46 @@ from typing import TYPE_CHECKING
 from charthouse import progress
 from charthouse.errors import FetchError, LinkError
 from charthouse.linking import links
+from charthouse.linking.bulk_sources import export_of
 from charthouse.linking.credentials import Tokens
 from charthouse.linking.registrations import client_of
 from charthouse.partners import smart
+from charthouse.partners.host_book import StateBook
+from charthouse.partners.hosts import Hosts
 from charthouse.settings import get_settings
 from charthouse.state import session
 from charthouse.sync import batches, holding, runs
+from charthouse.sync.bulk import export_batch, sleep_until
 from charthouse.sync.fetch import fetch_batch
 from charthouse.sync.link_job import LinkJob
+from charthouse.sync.server_memory import StateMemory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from sqlalchemy.orm import Session
+
+    from charthouse.linking.bulk_sources import Export
     from charthouse.partners.token_endpoint import TokenSet
+    from charthouse.sync.batches import Batch
+    from charthouse.sync.bulk import Wait
     from charthouse.sync.landing import Manifest
 
 
-def collect_batch(name: str) -> str:
+def collect_batch(name: str, *, wait: Wait = sleep_until) -> str:
     """Land everything that the batch's links may see. Returns the batch's name.
 
-    What goes wrong with a link, type or resource is in that link's manifest; only a fault of ours raises.
+    What goes wrong with a link, type or resource is in that link's manifest; only a fault of ours raises. `wait` is
+    called where a provider works at an export, with the instant at which to look again; it may raise to come back then.
     """
     batch = batches.read(name)
     if batch.stored:
         return name
     settings = get_settings()
+    with session(settings, read_only=True) as state:
+        export = _export_of(state, batch)
+    if export is not None:
+        return _collect_export(batch, export, wait)
     work = batches.links_of(batch)
     places = {link.link_id: (link.provider, link.fhir_base_url) for link in work}
     tokens = Tokens(settings)
@@ -53,10 +68,7 @@ def collect_batch(name: str) -> str:
         progress.tell("fetch", 1, unit="links")
 
     with runs.stage(batch.run_id, "fetch", part=batch.folder.name) as counts:
-        with session() as state:
-            there = links.work_of(state, batch.link_ids)
-            waiting = [link.link_id for link in there if link.sync_status == "waiting"]
-            links.set_sync_statuses(state, dict.fromkeys(waiting, "running"))
+        _begin(batch)
         jobs = [
             LinkJob(
                 link_id=link.link_id,
@@ -67,9 +79,51 @@ def collect_batch(name: str) -> str:
             )
             for link in work
         ]
-        summary = fetch_batch(jobs, batch.folder, token, settings, on_link=landed, present=_present)
+        hosts = Hosts(StateBook(settings), settings)
+        summary = fetch_batch(
+            jobs,
+            batch.folder,
+            token,
+            settings,
+            on_link=landed,
+            present=_present,
+            hosts=hosts,
+            memory=StateMemory(settings),
+        )
         counts |= {"links": summary.links, "resources": summary.resources, "requests": summary.requests}
     return name
+
+
+def _export_of(state: Session, batch: Batch) -> Export | None:
+    """How the batch's provider exports; None where the batch is one of searches, or nobody of it is there any more."""
+    work = links.work_of(state, batch.link_ids) if batch.bulk else []
+    return export_of(state, work[0].provider) if work else None
+
+
+def _collect_export(batch: Batch, export: Export, wait: Wait) -> str:
+    settings = get_settings()
+    with runs.stage(batch.run_id, "fetch", part=batch.folder.name) as counts:
+        _begin(batch)
+        summary = export_batch(
+            batch,
+            batches.links_of(batch),
+            export,
+            settings,
+            wait=wait,
+            present=_present,
+            hosts=Hosts(StateBook(settings), settings),
+            on_link=lambda: progress.tell("fetch", 1, unit="links"),
+        )
+        counts |= {"links": summary.links, "resources": summary.resources, "requests": summary.requests}
+        counts["left_out"] = summary.left_out
+    return batch.name
+
+
+def _begin(batch: Batch) -> None:
+    with session() as state:
+        there = links.work_of(state, batch.link_ids)
+        waiting = [link.link_id for link in there if link.sync_status == "waiting"]
+        links.set_sync_statuses(state, dict.fromkeys(waiting, "running"))
 
 
 @contextmanager

@@ -6,25 +6,26 @@ nothing else. Run again on the same folder, a killed fetch asks only for what it
 
 from __future__ import annotations
 
-import threading
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from charthouse.errors import FetchError
 from charthouse.log import get_logger
-from charthouse.partners.capability import Capability, fetch_capability
 from charthouse.partners.http import HttpClient
+from charthouse.partners.page_sizes import PageSizes
 from charthouse.sync.fetch_link import LinkFetch, always
+from charthouse.sync.servers import Servers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from charthouse.partners.hosts import Hosts
     from charthouse.settings import Settings
     from charthouse.sync.fetch_link import Presence
     from charthouse.sync.landing import Manifest
     from charthouse.sync.link_job import LinkJob, TokenSource
+    from charthouse.sync.servers import Memory
 
 log = get_logger(__name__)
 
@@ -50,9 +51,14 @@ def fetch_batch(
     *,
     on_link: Callable[[Manifest], None] | None = None,
     present: Presence = always,
+    hosts: Hosts | None = None,
+    memory: Memory | None = None,
 ) -> FetchSummary:
-    """Fetch every link of a batch into `folder/<link_id>/`, `settings.fetch_threads` links at a time.
+    """Fetch every link of a batch into `folder/<link_id>/`, by `settings.fetch_threads` requests at once.
 
+    The first links' types fill the threads side by side; where they run out, the next links' do. `hosts` is what all
+    workers know of the providers' hosts; without it, this batch goes by itself.
+    `memory` is where servers are remembered from night to night.
     `on_link` is called in this thread with each manifest as it is written. Links that have their marker already are
     counted and not asked again. `present` says whether a link is still there when its folder is made, and when it is
     closed: of one that is gone nothing lands, and nothing is told.
@@ -62,14 +68,17 @@ def fetch_batch(
     """
     manifests = []
     with (
-        HttpClient(settings, seconds=settings.fetch_time_max) as client,
-        ThreadPoolExecutor(max_workers=settings.fetch_threads, thread_name_prefix="fetch") as pool,
+        HttpClient(settings, seconds=settings.fetch_time_max, hosts=hosts) as client,
+        ThreadPoolExecutor(settings.fetch_threads, thread_name_prefix="query") as queries,
+        ThreadPoolExecutor(settings.fetch_threads, thread_name_prefix="link") as pool,
     ):
-        offers = _Offers(client)
-        futures = [
-            pool.submit(LinkFetch(job, folder / job.link_id, client, offers.of, tokens, settings, present).run)
-            for job in jobs
-        ]
+        servers, sizes = Servers(client, memory), PageSizes(client.hosts)
+
+        def fetch(job: LinkJob) -> Manifest | None:
+            here = folder / job.link_id
+            return LinkFetch(job, here, client, servers.of, tokens, settings, queries, sizes, present).run()
+
+        futures = [pool.submit(fetch, job) for job in jobs]
         try:
             for future in as_completed(futures):
                 manifest = future.result()
@@ -100,30 +109,3 @@ def fetch_batch(
         bytes=sum(manifest.bytes for manifest in manifests),
         requests=requests,
     )
-
-
-class _Offers:
-    """The `/metadata` of each base, read once a batch; a base that cannot be read is not asked by every link."""
-
-    def __init__(self, client: HttpClient) -> None:
-        self._client = client
-        self._known: dict[str, Capability | FetchError] = {}
-        self._locks: dict[str, threading.Lock] = {}
-        self._lock = threading.Lock()
-
-    def of(self, base_url: str, token: str) -> Capability:
-        with self._lock:
-            lock = self._locks.setdefault(base_url, threading.Lock())
-        with lock:
-            known = self._known.get(base_url)
-            if known is None:
-                try:
-                    known = fetch_capability(self._client, base_url, token=token)
-                except FetchError as error:
-                    if error.code in {"CH102", "CH103"}:
-                        raise  # it is this link's token that the server did not like
-                    known = error
-                self._known[base_url] = known
-        if isinstance(known, FetchError):
-            raise FetchError(known.code, where=known.where, what=known.what)
-        return known

@@ -10,6 +10,7 @@ import msgspec
 from charthouse.sync.landing import PageWriter, QueryRecord, QueryStatus, is_reference
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from charthouse.partners.paging import ReceivedPage
@@ -22,10 +23,15 @@ _FIRST_ANSWER: Final[dict[str, QueryStatus]] = {"CH103": "not_permitted", "CH111
 
 
 class Harvest:
-    """What one query brings while it runs: a file that grows, and the counts of its record."""
+    """What one query brings while it runs: a file that grows, and the counts of its record.
 
-    def __init__(self, query: Query, file: Path) -> None:
+    `begun` is called before the first page lands: a fetch that is killed then finds it again.
+    """
+
+    def __init__(self, query: Query, file: Path, begun: Callable[[], None] = lambda: None) -> None:
         self.query = query
+        self._begun = begun
+        self._after = 0
         self.code: str | None = None
         self.remarks: dict[str, int] = {}
         self._file = file
@@ -35,6 +41,7 @@ class Harvest:
         self._bytes = 0
         self._torn = 0
         self._latest: tuple[datetime, str] | None = None
+        self._seen: str | None = None
 
     @property
     def status(self) -> QueryStatus:
@@ -45,11 +52,18 @@ class Harvest:
             return "partial"
         return _FIRST_ANSWER.get(self.code, "failed")
 
+    @property
+    def is_hollow(self) -> bool:
+        """Whether it went well, and brought nothing."""
+        return self.code is None and self._pages > 0 and not self._resources
+
     def add(self, page: ReceivedPage) -> None:
         """Land one page; one that brings no resource is only counted."""
-        if page.resources:
-            self._writer = self._writer or PageWriter(self._file)
-            self._writer.add(page.answer.body, page.answer.member)
+        if page.resources and not page.answer.landed:
+            if self._writer is None:
+                self._begun()
+                self._writer = PageWriter(self._file, after=self._after)
+            self._writer.add(page.answer.body, page.answer.frame)
         self._pages += 1
         self._resources += len(page.resources)
         self._bytes += len(page.answer.body)
@@ -64,6 +78,20 @@ class Harvest:
             if peek.match and peek.last_updated is not None:
                 self._see(peek.last_updated)
 
+    def go_on_after(self, end: int) -> None:
+        """The pages up to this byte of the scratch were landed by a fetch that was killed."""
+        self._after = end
+
+    def drop(self) -> None:
+        """Give up what landed: the query is asked anew."""
+        if self._writer is not None or self._after:
+            (self._writer or PageWriter(self._file, after=self._after)).drop()
+            self._writer, self._after = None, 0
+
+    def anew(self, query: Query) -> Harvest:
+        """A harvest for another way to ask the same, into the same file."""
+        return Harvest(query, self._file, self._begun)
+
     def fail(self, code: str) -> None:
         """End with a fault."""
         self.code = code
@@ -74,6 +102,8 @@ class Harvest:
 
     def close(self) -> QueryRecord:
         """Give the file its name, if any resource came, and account for the query."""
+        if self._writer is None and self._resources:
+            self._writer = PageWriter(self._file, after=self._after)  # all of it had landed before the kill
         if self._writer is not None:
             self._writer.finish()
         query = self.query
@@ -104,8 +134,9 @@ class Harvest:
 
         One that lies ahead is a mistake of the server's: everything that changes until then would be missed.
         """
-        if len(sent) > LONGEST_INSTANT:
+        if sent == self._seen or len(sent) > LONGEST_INSTANT:
             return
+        self._seen = sent
         try:
             moment = datetime.fromisoformat(sent)
         except ValueError:

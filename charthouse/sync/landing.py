@@ -1,21 +1,23 @@
 """The files of a landing: pages as received, a journal while the fetch runs, and a marker when it is over.
 
-A link's folder holds `NNN.<label>.pages.gz` (one gzip member a page, each a whole Bundle), `journal.jsonl` (a line for
-each finished query, so that a killed fetch knows what it has) and at the end `complete.json`, which replaces the
-journal. Whoever reads a landing looks for the marker first. Nothing here knows a patient id, a URL or a token.
+A link's folder holds `NNN.<label>.pages` (a frame a page, each a whole Bundle: the gzip member or Zstandard frame as
+which it came, or one that we packed), `journal.jsonl` (a line for each query that was begun or finished, so that a
+killed fetch knows what it has) and at the end `complete.json`, which replaces the journal. Whoever reads a landing
+looks for the marker first. Nothing here knows a patient id, a URL or a token.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import zlib
+import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
 from charthouse.files import put, scratch_of, sync, write_whole
+from charthouse.partners.encodings import TornError, opened, packed, pieced
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,11 +25,13 @@ if TYPE_CHECKING:
 
 MARKER: Final = "complete.json"
 JOURNAL: Final = "journal.jsonl"
-PAGES: Final = ".pages.gz"
+PAGES: Final = ".pages"
 VERSION: Final = 1
 LONGEST: Final = 120
 """Most characters of a label in a file's name: the categories in it are a server's words."""
 _CHUNK: Final = 2**18
+_HEAD: Final = 4
+"""Bytes that tell what a frame is."""
 
 LinkStatus = Literal["complete", "partial", "failed"]
 QueryStatus = Literal["complete", "partial", "failed", "not_permitted", "refused"]
@@ -92,49 +96,119 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         return {query.label: query.watermark for query in self.queries if query.watermark}
 
 
+class Begun(msgspec.Struct, frozen=True):
+    """A query of which pages have landed, in the scratch of this file."""
+
+    begun: str
+    file: str
+
+
 _MANIFEST: Final = msgspec.json.Decoder(Manifest)
 _RECORD: Final = msgspec.json.Decoder(QueryRecord)
+_BEGUN: Final = msgspec.json.Decoder(Begun)
 _ENCODER: Final = msgspec.json.Encoder()
 
 
 class PageWriter:
-    """Pages to one file, which appears under its name when it is whole and on disk."""
+    """Pages to one file, which appears under its name when it is whole and on disk.
 
-    def __init__(self, file: Path) -> None:
+    With `after`, the pages that a killed fetch left in the scratch stay, up to that byte.
+    """
+
+    def __init__(self, file: Path, *, after: int = 0) -> None:
         self.file = file
         self._scratch = scratch_of(file)
-        self._stream = self._scratch.open("wb")
+        self._stream = self._scratch.open("r+b" if after else "wb")
+        self._stream.truncate(after)
+        self._stream.seek(after)
 
-    def add(self, body: bytes, member: bytes | None = None) -> None:
-        """Add a page; `member` is the gzip member it came as, which spares packing it again."""
-        if member is None:
-            packer = zlib.compressobj(level=1, wbits=31)
-            member = packer.compress(body) + packer.flush()
-        self._stream.write(member)
+    def add(self, body: bytes, frame: bytes | None = None) -> None:
+        """Add a page; `frame` is the one that it came as, which spares packing it again."""
+        self._stream.write(packed(body) if frame is None else frame)
+        self._stream.flush()
 
     def finish(self) -> None:
         """Bring the file to disk and give it its name."""
         self._stream.close()
         put(self._scratch, self.file)
 
+    def drop(self) -> None:
+        """Give the pages up."""
+        self._stream.close()
+        self._scratch.unlink()
+
+
+class Leftover:
+    """The whole pages of a scratch: `end` is the byte behind those that were read so far."""
+
+    def __init__(self, file: Path) -> None:
+        self._scratch = scratch_of(file)
+        self.end = 0
+
+    def pages(self) -> Iterator[bytes]:
+        """The bodies, as long as they are whole."""
+        try:
+            for body, end in _pages(self._scratch):
+                self.end = end
+                yield body
+        except EOFError:
+            return
+
+
+def append_page(file: Path, body: bytes) -> None:
+    """Add a page to what will be `file`: it gets its name (`charthouse.files.put`) once all of it is there.
+
+    For many files that grow side by side: none is kept open.
+
+    Raises:
+        FileNotFoundError: the folder is gone.
+    """
+    with scratch_of(file).open("ab") as stream:
+        stream.write(packed(body))
+
 
 def read_pages(file: Path) -> Iterator[bytes]:
     """The bodies of a landed file, one at a time, byte for byte as they were received.
 
     Raises:
-        EOFError: the file ends within a page.
+        EOFError: the file ends within a page, or a page is damaged.
     """
+    for body, _ in _pages(file):
+        yield body
+
+
+def _pages(file: Path) -> Iterator[tuple[bytes, int]]:
+    """The bodies, and for each the byte at which its frame ends."""
     with file.open("rb") as stream:
-        rest = stream.read(_CHUNK)
-        while rest:
-            member = zlib.decompressobj(wbits=31)
+        rest, read = b"", 0
+
+        def more() -> bytes:
+            nonlocal read
+            chunk = stream.read(_CHUNK)
+            read += len(chunk)
+            return chunk
+
+        while True:
+            if len(rest) < _HEAD:
+                rest += more()
+            if not rest:
+                return
+            frame = opened(rest)
+            if frame is None:
+                raise EOFError(file.name)
             parts = []
-            while not member.eof:
+            while True:
+                try:
+                    parts.append(pieced(frame, rest, sys.maxsize))
+                except TornError:
+                    raise EOFError(file.name) from None
+                if frame.eof:
+                    break
+                rest = more()
                 if not rest:
                     raise EOFError(file.name)
-                parts.append(member.decompress(rest))
-                rest = member.unused_data or stream.read(_CHUNK)
-            yield b"".join(parts)
+            rest = frame.unused_data
+            yield b"".join(parts), read - len(rest)
 
 
 def page_files(folder: Path) -> list[Path]:
@@ -143,7 +217,7 @@ def page_files(folder: Path) -> list[Path]:
 
 
 def file_name(number: int | str, label: str) -> str:
-    """`000.Observation.category=laboratory.pages.gz` for query 0 of that label."""
+    """`000.Observation.category=laboratory.pages` for query 0 of that label."""
     head = f"{number:03d}" if isinstance(number, int) else number
     return f"{head}.{re.sub(r'[^A-Za-z0-9=.,_-]+', '.', label)[:LONGEST]}{PAGES}"
 
@@ -164,41 +238,69 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     (folder / JOURNAL).unlink(missing_ok=True)
 
 
-def append_journal(folder: Path, record: QueryRecord) -> None:
-    """Note a finished query. Its file has its name already; a line lost to a crash costs that query once more."""
-    descriptor = os.open(folder / JOURNAL, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-    try:
-        os.write(descriptor, _ENCODER.encode(record) + b"\n")
-    finally:
-        os.close(descriptor)
+class Journal:
+    """The journal of a link's folder: queries that have begun to land, or are finished, their files under their names.
+
+    Each line is one write, in whatever thread; a line that a crash cuts off costs that query. Used as a context.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._descriptor = os.open(folder / JOURNAL, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+
+    def note(self, line: QueryRecord | Begun) -> None:
+        """Add a line."""
+        os.write(self._descriptor, _ENCODER.encode(line) + b"\n")
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._descriptor)
 
 
-def resume(folder: Path) -> list[QueryRecord]:
-    """Make a link's folder ready and say which queries need not be asked again.
+def resume(folder: Path) -> tuple[list[QueryRecord], dict[str, str]]:
+    """Make a link's folder ready. Returns the queries that need not be asked again, and files of those half-way.
 
-    Kept are complete queries whose file is there, and those that the provider answered with a refusal. Everything
-    else in the folder goes: halves, files that nothing vouches for, what partial, failed and reference queries left.
+    Kept are complete queries whose file is there, those that the provider answered with a refusal, and the pages of a
+    query that was killed. Everything else in the folder goes: files that nothing vouches for, what partial, failed and
+    reference queries left.
     """
     folder.mkdir(parents=True, exist_ok=True)
     journal = folder / JOURNAL
     kept: dict[str, QueryRecord] = {}
+    begun: dict[str, str] = {}
     for line in journal.read_bytes().splitlines() if journal.exists() else ():
-        try:
-            record = _RECORD.decode(line)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            continue
-        if record.status in {"complete", "not_permitted", "refused"} and not is_reference(record):
-            kept[record.label] = record
+        known = _line(line)
+        if isinstance(known, Begun):
+            begun[known.begun] = known.file
+        elif known is not None:
+            begun.pop(known.label, None)
+            if known.status in {"complete", "not_permitted", "refused"} and not is_reference(known):
+                kept[known.label] = known
     present = {file.name for file in page_files(folder)}
     records = [record for record in kept.values() if record.file is None or record.file in present]
-    vouched = {record.file for record in records}
+    halves = {label: name for label, name in begun.items() if scratch_of(folder / name).exists()}
+    vouched = {record.file for record in records} | {scratch_of(folder / name).name for name in halves.values()}
     for file in [*folder.glob("*.part"), *page_files(folder)]:
         if file.name not in vouched:
             file.unlink()
     journal.unlink(missing_ok=True)
-    for record in records:
-        append_journal(folder, record)
-    return records
+    with Journal(folder) as anew:
+        for record in records:
+            anew.note(record)
+        for label, name in halves.items():
+            anew.note(Begun(label, name))
+    return records, halves
+
+
+def _line(line: bytes) -> QueryRecord | Begun | None:
+    """A line of a journal; None for one that was cut off."""
+    for decoder in (_RECORD, _BEGUN):
+        try:
+            return decoder.decode(line)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            continue
+    return None
 
 
 def is_reference(record: QueryRecord) -> bool:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from charthouse.partners.addresses import Origin
 
 TokenSource = Callable[[str, bool], str]
-"""(link id, renew) → an access token. `renew` says that the one before was refused. Raises CharthouseError."""
+"""(link id, renew) → an access token, empty where the server asks for none. `renew`: the one before was refused. Raises
+CharthouseError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,3 +23,5 @@ class LinkJob:
     patient_id: str = field(repr=False)
     granted_scopes: str | None = None
     watermarks: Mapping[str, str] = field(default_factory=dict)
+    origins: Collection[Origin] = ()
+    """Origins beside the base's at which its pages may go on, as the provider's declaration has them."""

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import groupby, zip_longest
 from typing import TYPE_CHECKING
 
 from charthouse import faults, progress
 from charthouse.linking import links
+from charthouse.linking.bulk_sources import worth_from
 from charthouse.linking.providers import get_provider
 from charthouse.settings import get_settings
 from charthouse.state import session
 from charthouse.sync import batches, footing, runs
+from charthouse.sync.bulk_marks import ALL
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
+
+    from sqlalchemy.orm import Session
 
     from charthouse.linking.links import LinkWork
 
@@ -45,13 +50,14 @@ def plan_run(providers: Sequence[str], *, airflow_run_id: str, waiting: bool = F
         if not batches.any_planned(run_id):
             with session() as state:
                 due = links.due_links(state, providers, waiting=waiting)
+                exported = _exported(state, due)
                 runs.plan_links(state, run_id, [link.link_id for link in due])
                 links.set_sync_statuses(state, dict.fromkeys([link.link_id for link in due], "waiting"))
                 links.requests_met(state, [link.link_id for link in due])
             faults.point("plan.links")
             names = [
-                batches.write(run_id, number, [link.link_id for link in batch])
-                for number, batch in enumerate(_cut(due), start=1)
+                batches.write(run_id, number, [link.link_id for link in batch], bulk=bulk)
+                for number, (batch, bulk) in enumerate(_cut(due, exported), start=1)
             ]
         planned = sum(len(batches.read(name).link_ids) for name in names)
         counts |= {"batches": len(names), "links": planned}
@@ -65,14 +71,32 @@ def any_waiting() -> bool:
         return bool(links.due_links(state, waiting=True))
 
 
-def _cut(due: Sequence[LinkWork]) -> Iterator[list[LinkWork]]:
+def _exported(state: Session, due: Sequence[LinkWork]) -> set[str]:
+    """The providers that export tonight: where it is worth it, and where a link has no tokens to be searched with."""
+    worth = worth_from(state)
+    counts = Counter(link.provider for link in due)
+    without = links.without_tokens(state, [link.link_id for link in due if link.provider in worth])
+    return {slug for slug, number in worth.items() if counts[slug] >= number} | {
+        link.provider for link in due if link.link_id in without
+    }
+
+
+def _cut(due: Sequence[LinkWork], exported: Collection[str]) -> Iterator[tuple[list[LinkWork], bool]]:
     """Batches of one provider each, as large as it takes to stay within the most that a run may map.
 
-    The providers take turns: one that is slow, and has many batches, is not before the others in all of them.
+    The providers take turns: one that is slow, and has many batches, is not before the others in all of them. The links
+    of a provider that is exported go together; those that no export has brought yet apart from the others, for they
+    need everything. Each batch says whether it is an export's.
     """
     settings = get_settings()
     size = max(settings.batch_links, -(-len(due) // settings.max_batches))
-    by_provider = [list(group) for _, group in groupby(due, key=lambda link: link.provider)]
-    cut = [[group[start : start + size] for start in range(0, len(group), size)] for group in by_provider]
-    for turn in zip_longest(*cut):
+    by_provider = []
+    for provider, group in groupby(due, key=lambda link: link.provider):
+        found = list(group)
+        if provider in exported:
+            halves = [[link for link in found if (ALL in link.watermarks) is known] for known in (True, False)]
+            by_provider.append([(half, True) for half in halves if half])
+        else:
+            by_provider.append([(found[start : start + size], False) for start in range(0, len(found), size)])
+    for turn in zip_longest(*by_provider):
         yield from (batch for batch in turn if batch is not None)

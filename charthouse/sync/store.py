@@ -18,6 +18,7 @@ from charthouse.lake.session import VAULT, open_vault, quoted, writing
 from charthouse.linking import links, states
 from charthouse.state import session
 from charthouse.sync import batches, footing, holding, landing, runs, strays
+from charthouse.sync import gone as gone_resources
 
 if TYPE_CHECKING:
     import duckdb
@@ -54,9 +55,10 @@ def store_batch(name: str) -> str:
             faults.point("store.appended")
             deposit = vault.newest_deposit(connection)
             tallies = _tallies(connection, batch)
+            served = gone_resources.served_again(connection, batch)
         staying = [link_id for link_id in batch.link_ids if link_id not in gone]
         manifests = {link_id: landing.read_manifest(batch.folder / link_id) for link_id in staying}
-        _account(batch, manifests, tallies, deposit)
+        _account(batch, manifests, tallies, deposit, served)
         faults.point("store.accounted")
         write_whole(batch.stored_marker, orjson.dumps({"new": stored.new, "unchanged": stored.unchanged}))
         batches.remove_landed(batch)
@@ -102,7 +104,13 @@ def _tallies(connection: duckdb.DuckDBPyConnection, batch: Batch) -> list[runs.T
     ]
 
 
-def _account(batch: Batch, manifests: dict[str, Manifest | None], tallies: list[runs.Tally], deposit: str) -> None:
+def _account(
+    batch: Batch,
+    manifests: dict[str, Manifest | None],
+    tallies: list[runs.Tally],
+    deposit: str,
+    served: set[gone_resources.Key],
+) -> None:
     """Write the batch into the ledger and move its links on, in one transaction; those that are gone are left out."""
     outcomes: list[runs.Outcome] = []
     with session() as state:
@@ -124,6 +132,8 @@ def _account(batch: Batch, manifests: dict[str, Manifest | None], tallies: list[
                 for said in manifest.outcomes
             )
             links.set_watermarks(state, link_id, manifest.watermarks, deposit=deposit)
+        deleted = gone_resources.told(batch, list(standing))
+        gone_resources.note(state, batch.run_id, deleted, {key for key in served if key[0] in standing})
         outcomes.extend(said for said in _quarantine_outcomes(batch) if said.link_id in standing)
         results = {link_id: manifest.status if manifest else "failed" for link_id, manifest in manifests.items()}
         runs.record_tallies(state, batch.run_id, tallies)

@@ -113,33 +113,34 @@ def test_what_a_killed_fetch_may_leave(tmp_path: Path) -> None:
     folder = tmp_path / "link"
     folder.mkdir()
     record = landing.QueryRecord(
-        label="Condition", type="Condition", file="001.Condition.pages.gz", mode="full", status="complete", code=None,
+        label="Condition", type="Condition", file="001.Condition.pages", mode="full", status="complete", code=None,
         pages=1, resources=1, bytes=2, watermark=None,
     )  # fmt: skip
-    lost = landing.msgspec.structs.replace(record, label="Goal", type="Goal", file="002.Goal.pages.gz")
-    failed = landing.msgspec.structs.replace(record, label="Claim", status="partial", file="003.Claim.pages.gz")
-    for entry in (record, lost, failed):
-        landing.append_journal(folder, entry)
+    lost = landing.msgspec.structs.replace(record, label="Goal", type="Goal", file="002.Goal.pages")
+    failed = landing.msgspec.structs.replace(record, label="Claim", status="partial", file="003.Claim.pages")
+    with landing.Journal(folder) as journal_:
+        for entry in (record, lost, failed):
+            journal_.note(entry)
     with (folder / landing.JOURNAL).open("ab") as journal:
         journal.write(b'{"label":"torn')
     for name in ("001.Condition", "003.Claim", "009.NobodyVouches", "referenced.Organization"):
-        writer = landing.PageWriter(folder / f"{name}.pages.gz")
+        writer = landing.PageWriter(folder / f"{name}.pages")
         writer.add(b"{}")
         writer.finish()
-    landing.PageWriter(folder / "004.Half.pages.gz").add(b"{}")
-    assert landing.resume(folder) == [record]
-    assert sorted(file.name for file in folder.iterdir()) == ["001.Condition.pages.gz", "journal.jsonl"]
+    landing.PageWriter(folder / "004.Half.pages").add(b"{}")
+    assert landing.resume(folder) == ([record], {})
+    assert sorted(file.name for file in folder.iterdir()) == ["001.Condition.pages", "journal.jsonl"]
     assert [json.loads(line)["label"] for line in (folder / "journal.jsonl").read_text().splitlines()] == ["Condition"]
 
 
 def test_pages_of_any_size_come_back(tmp_path: Path) -> None:
     bodies = [b"", b"x", bytes(range(256)) * 5000, b"{}" * 300_000, b"y"]
-    writer = landing.PageWriter(tmp_path / "a.pages.gz")
+    writer = landing.PageWriter(tmp_path / "a.pages")
     for body in bodies:
         writer.add(body)
     writer.finish()
-    assert list(landing.read_pages(tmp_path / "a.pages.gz")) == bodies
-    short = tmp_path / "b.pages.gz"
-    short.write_bytes((tmp_path / "a.pages.gz").read_bytes()[:-3])
+    assert list(landing.read_pages(tmp_path / "a.pages")) == bodies
+    short = tmp_path / "b.pages"
+    short.write_bytes((tmp_path / "a.pages").read_bytes()[:-3])
     with pytest.raises(EOFError):
         list(landing.read_pages(short))

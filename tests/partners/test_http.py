@@ -15,13 +15,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from backports import zstd
 
 import charthouse
 from charthouse.errors import FetchError
-from charthouse.partners import http, transport
+from charthouse.partners import http
 from charthouse.partners.addresses import origin, within
-from charthouse.partners.http import HttpClient, ReadOnlyError, ReadOnlySession
+from charthouse.partners.http import HttpClient
 from charthouse.partners.pacing import next_minute, retry_after
+from charthouse.partners.reading import ReadOnlySession
+from charthouse.partners.transport import ReadOnlyError, bounded_pool
 from tests.partners.odd_server import Asked, OddServer, Reply
 
 if TYPE_CHECKING:
@@ -41,6 +44,11 @@ def test_nothing_but_get_leaves(method: str) -> None:
             session.request(method, server.url)
         with ReadOnlySession() as session, pytest.raises(ReadOnlyError):
             session.request("GET", server.url, data=b"a body")
+        pool, target = bounded_pool(server.url, 1, read_only=True)
+        with pytest.raises(ReadOnlyError):
+            pool.urlopen(method, target)
+        with pytest.raises(ReadOnlyError):
+            pool.urlopen("GET", target, body=b"a body")
         assert server.asked == []
 
 
@@ -69,7 +77,11 @@ def test_nobody_else_in_the_house_can_write() -> None:
                 ):
                     found.add((name, module))
     homes = {
+        "partners/backend_services.py",
+        "partners/bulk_files.py",
+        "partners/bulk_http.py",
         "partners/http.py",
+        "partners/reading.py",
         "partners/smart.py",
         "partners/transport.py",
         "partners/addresses.py",
@@ -83,7 +95,7 @@ def test_nobody_else_in_the_house_can_write() -> None:
     elsewhere = {use for name, use in found if name not in homes | away}
     assert elsewhere <= {"get", "RequestException", "Timeout"}
     # `transport` reads from a `Session` what the environment says of proxies and certificates, and sends nothing by it.
-    at_home = {use for name, use in found if name in homes - {"partners/http.py", "partners/transport.py"}}
+    at_home = {use for name, use in found if name in homes - {"partners/reading.py", "partners/transport.py"}}
     assert not at_home & {"post", "put", "patch", "delete", "request", "Session"}
 
 
@@ -203,11 +215,8 @@ CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
     ],
     ids=["body", "headers", "one header", "interim answers", "a chunk's size", "trailers"],
 )
-def test_a_server_that_never_comes_to_an_end_meets_a_deadline(
-    quick: Settings, monkeypatch: pytest.MonkeyPatch, head: bytes, again: bytes
-) -> None:
-    monkeypatch.setattr(transport, "PATIENCE", 2)
-    settings = quick.model_copy(update={"request_timeout": 0.2, "request_tries": 1})
+def test_a_server_that_never_comes_to_an_end_meets_a_deadline(quick: Settings, head: bytes, again: bytes) -> None:
+    settings = quick.model_copy(update={"request_timeout": 0.2, "page_timeout": 0.4, "request_tries": 1})
     dripping = lambda _: Reply(raw=chain([head], repeat(again, 600)), drip=0.05)  # noqa: E731
     with OddServer(dripping) as server, HttpClient(settings) as client:
         began = time.monotonic()
@@ -257,11 +266,11 @@ def test_gzip_is_kept_as_it_came(quick: Settings, monkeypatch: pytest.MonkeyPatc
     with HttpClient(quick) as client:
         with OddServer(lambda _: Reply(body=member, headers=coded)) as server:
             answer = client.get(server.url)
-            assert (answer.body, answer.member) == (body, member)
-            assert server.asked[0].headers["Accept-Encoding"] == "gzip"
+            assert (answer.body, answer.frame) == (body, member)
+            assert server.asked[0].headers["Accept-Encoding"] == "gzip, zstd"
         with OddServer(lambda _: Reply(body=member + member, headers=coded)) as server:
             answer = client.get(server.url)
-            assert (answer.body, answer.member) == (body + body, None)
+            assert (answer.body, answer.frame) == (body + body, None)
         with (
             OddServer(lambda _: Reply(body=member[:-9], headers=coded)) as server,
             pytest.raises(FetchError, match="CH101"),
@@ -269,7 +278,7 @@ def test_gzip_is_kept_as_it_came(quick: Settings, monkeypatch: pytest.MonkeyPatc
             client.get(server.url)
         with OddServer(lambda _: Reply(body=member + b"\0\0", headers=coded)) as server:
             answer = client.get(server.url)
-            assert (answer.body, answer.member) == (body, None), "padding behind it is no part of it"
+            assert (answer.body, answer.frame) == (body, None), "padding behind it is no part of it"
         many = gzip.compress(b"") * 100_000  # each would cost a copy of all behind it
         with OddServer(lambda _: Reply(body=many, headers=coded)) as server, pytest.raises(FetchError, match="CH120"):
             client.get(server.url)
@@ -277,6 +286,32 @@ def test_gzip_is_kept_as_it_came(quick: Settings, monkeypatch: pytest.MonkeyPatc
         for reply in (Reply(body=member, headers=coded), Reply(body=body)):
             with OddServer(lambda _, reply=reply: reply) as server, pytest.raises(FetchError, match="CH120"):
                 client.get(server.url)
+
+
+def test_zstandard_is_kept_as_it_came_and_is_no_bomb(quick: Settings) -> None:
+    body = b'{"a": 1.10}' * 1000
+    frame = zstd.compress(body)
+    packer = zstd.ZstdCompressor(options={zstd.CompressionParameter.window_log: 27})
+    wide = packer.compress(body) + packer.flush()  # whoever unpacks it would need 128 MB
+    bomb = zstd.compress(bytes(http.MAX_BODY + 1))
+    coded = {"Content-Encoding": "zstd"}
+    said = {frame: body, frame * 2: body * 2, frame[:-3]: "CH101", b"nonsense" + frame: "CH101", wide: "CH101"}
+    said |= {bomb: "CH120", zstd.compress(b"") * 100: "CH120"}
+    for sent, expected in said.items():
+        with OddServer(lambda _, sent=sent: Reply(body=sent, headers=coded)) as server, HttpClient(quick) as client:
+            if isinstance(expected, bytes):
+                answer = client.get(server.url)
+                assert (answer.body, answer.frame) == (expected, sent if sent == frame else None)
+            else:
+                with pytest.raises(FetchError, match=expected):
+                    client.get(server.url)
+    unasked = Reply(body=body, headers={"Content-Encoding": "br"})
+    with (
+        OddServer(lambda _: unasked) as server,
+        HttpClient(quick) as client,
+        pytest.raises(FetchError, match="CH105"),
+    ):
+        client.get(server.url)
 
 
 def test_a_redirect_takes_the_token_nowhere_else(quick: Settings) -> None:
@@ -357,7 +392,7 @@ def test_what_is_no_web_address_is_not_asked(quick: Settings, url: str) -> None:
 
 
 def test_the_bucket_is_shared_and_connections_are_kept(quick: Settings) -> None:
-    settings = quick.model_copy(update={"requests_per_second": 40.0})
+    settings = quick.model_copy(update={"requests_per_second": 100.0})
     with OddServer(lambda _: Reply(body=b"{}")) as server, HttpClient(settings) as client:
 
         def many() -> None:
@@ -371,9 +406,8 @@ def test_the_bucket_is_shared_and_connections_are_kept(quick: Settings) -> None:
         for thread in threads:
             thread.join()
         took = time.monotonic() - began
-        # 64 requests, of which 40 are the burst: the other 24 take 0.6 s at 40 a second.
-        assert took > 0.55
-        assert server.connections == 4
+        assert took > 0.6, "64 requests, evenly, at 100 a second"
+        assert server.connections <= 4
 
 
 def test_a_server_that_cannot_prove_who_it_is_gets_nothing(

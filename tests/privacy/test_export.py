@@ -153,6 +153,10 @@ def test_the_summary_is_an_ips_document(inside: dict[str, bytes]) -> None:
     assert len(urls) == len(set(urls))
     referred = set(re.findall(r'"reference":\s*"([^"#][^"]*)"', inside["ips.json"].decode()))
     assert referred <= set(urls), "each entry is resolvable"
+    resources = {entry["fullUrl"]: entry["resource"] for entry in said["entry"]}
+    social = [resources[entry["reference"]] for entry in codes["29762-2"]["entry"]]
+    of_smoking = [each for each in social if any(coding["code"] == "72166-2" for coding in each["code"]["coding"])]
+    assert len(of_smoking) == 1, "the profile of the Composition permits one smoking status"
 
 
 def test_a_check_needs_the_public_key_alone(taken: Path, tmp_path: Path, inside: dict[str, bytes]) -> None:

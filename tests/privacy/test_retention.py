@@ -103,7 +103,7 @@ def test_what_is_old_goes_and_what_something_rests_on_stays(
     exported = house.home / "exports" / part.request_id / part.file
     exported.parent.mkdir(parents=True)
     exported.write_bytes(b"sealed")
-    for name in ("logs/old/task.log", "mail/1.eml", "landing/nobodys/b/l/000.pages.gz", "staging/nobodys/x.parquet"):
+    for name in ("logs/old/task.log", "mail/1.eml", "landing/nobodys/b/l/000.pages", "staging/nobodys/x.parquet"):
         (house.home / name).parent.mkdir(parents=True, exist_ok=True)
         (house.home / name).write_bytes(b"old")
     due_now = {kept.entry.name: kept.due for kept in retention.look()}

@@ -23,7 +23,7 @@ def rows(folder: Path) -> Path:
 
 
 def pages(folder: Path) -> Path:
-    writer = landing.PageWriter(folder / "a.pages.gz")
+    writer = landing.PageWriter(folder / "a.pages")
     writer.add(b"{}")
     writer.finish()
     return writer.file

@@ -8,13 +8,17 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import pytest
 
-from transforms.tables import prepare, table, tables
+from tests.tables.staging import prepared
+from transforms.tables import table, tables
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from transforms.tables import Presence
+
     Resource = dict[str, Any]
     Build = Callable[..., list[dict[str, Any]]]
+    Stage = Callable[[Iterable[Resource]], Presence]
 
 
 @pytest.fixture
@@ -26,10 +30,10 @@ def lake() -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 @pytest.fixture
-def stage(lake: duckdb.DuckDBPyConnection) -> Callable[[Iterable[Resource]], None]:
+def stage(lake: duckdb.DuckDBPyConnection) -> Stage:
     """Make what the tables' queries read, of one person and one link."""
 
-    def make(resources: Iterable[Resource]) -> None:
+    def make(resources: Iterable[Resource]) -> Presence:
         lake.execute(
             "CREATE OR REPLACE TABLE staged (person_key VARCHAR, link_id VARCHAR, resource_type VARCHAR,"
             " resource_id VARCHAR, last_updated VARCHAR, resource VARCHAR)"
@@ -50,20 +54,19 @@ def stage(lake: duckdb.DuckDBPyConnection) -> Callable[[Iterable[Resource]], Non
         lake.execute(
             "CREATE OR REPLACE TABLE links AS SELECT 'link' AS link_id, 'shore' AS provider, 'direct' AS route"
         )
-        for statement in prepare("staged", links="links"):
-            lake.execute(statement)
+        return prepared(lake, links="links")
 
     return make
 
 
 @pytest.fixture
-def build(lake: duckdb.DuckDBPyConnection, stage: Callable[[Iterable[Resource]], None]) -> Build:
+def build(lake: duckdb.DuckDBPyConnection, stage: Stage) -> Build:
     """The rows of a table, by row_key, each without its NULLs and with moments as ISO text in UTC."""
 
     def rows(name: str, *resources: Resource) -> list[dict[str, Any]]:
-        stage(resources)
+        present = stage(resources)
         lake.execute(table(name).create_sql(f"built_{name}").replace("CREATE TABLE", "CREATE OR REPLACE TABLE"))
-        lake.execute(f"INSERT INTO built_{name} {table(name).select_sql()}")
+        lake.execute(f"INSERT INTO built_{name} {table(name).select_sql(present)}")
         shown = ", ".join(
             f"strftime(\"{column.name}\" AT TIME ZONE 'UTC', '%Y-%m-%dT%H:%M:%S') AS \"{column.name}\""
             if column.sql_type == "TIMESTAMPTZ"
@@ -81,17 +84,17 @@ def build(lake: duckdb.DuckDBPyConnection, stage: Callable[[Iterable[Resource]],
 
 
 @pytest.fixture
-def categories(
-    lake: duckdb.DuckDBPyConnection, stage: Callable[[Iterable[Resource]], None]
-) -> Callable[[Iterable[Resource]], dict[str, set[str]]]:
+def categories(lake: duckdb.DuckDBPyConnection, stage: Stage) -> Callable[[Iterable[Resource]], dict[str, set[str]]]:
     """For each Observation id the tables in which it has rows."""
 
     def found(resources: Iterable[Resource]) -> dict[str, set[str]]:
-        stage(resources)
+        present = stage(resources)
         landed: dict[str, set[str]] = {}
         for each in tables():
             if each.resource_types == ("Observation",):
-                for (key,) in lake.execute(f"SELECT DISTINCT resource_key FROM ({each.select_sql()})").fetchall():
+                for (key,) in lake.execute(
+                    f"SELECT DISTINCT resource_key FROM ({each.select_sql(present)})"
+                ).fetchall():
                     landed.setdefault(key.rpartition("/")[2], set()).add(each.name)
         return landed
 

@@ -23,11 +23,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.tables.raw import CHILDREN, Json, Link, Row, Sent, read, rows_of, secrets_of
+from tests.tables.staging import prepared
 from transforms.bundles import read_page, resource_stub
-from transforms.tables import MAPPING_VERSION, all_tables, prepare, resource_types
+from transforms.tables import MAPPING_VERSION, all_tables, resource_types
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+
+    from transforms.tables import Presence
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 SETS = {"synthea-r4": 63, "synthea-us-core": 83}
@@ -99,7 +102,7 @@ def page(raws: Iterable[bytes]) -> bytes:
 
 
 @contextmanager
-def staged(links: Iterable[tuple[Link, bytes]]) -> Iterator[duckdb.DuckDBPyConnection]:
+def staged(links: Iterable[tuple[Link, bytes]]) -> Iterator[tuple[duckdb.DuckDBPyConnection, Presence]]:
     """A connection in which everything has been prepared, as the build stage does it from the vault."""
     held = set(resource_types())
     names = ("person_key", "link_id", "resource_type", "resource_id", "last_updated", "resource")
@@ -124,17 +127,15 @@ def staged(links: Iterable[tuple[Link, bytes]]) -> Iterator[duckdb.DuckDBPyConne
             connection.execute("INSERT INTO staged FROM batch")
             connection.unregister("batch")
             connection.execute("INSERT INTO links VALUES (?, ?, 'direct')", [link.link_id, link.provider])
-        for statement in prepare("staged", links="links"):
-            connection.execute(statement)
-        yield connection
+        yield connection, prepared(connection, links="links")
 
 
-def write(connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
+def write(connection: duckdb.DuckDBPyConnection, present: Presence, folder: Path) -> None:
     """All tables, ordered by key."""
     folder.mkdir()
     for each in all_tables():
         connection.execute(
-            f"COPY ({each.select_sql()} ORDER BY row_key) TO '{folder / each.name}.parquet' (FORMAT parquet)"
+            f"COPY ({each.select_sql(present)} ORDER BY row_key) TO '{folder / each.name}.parquet' (FORMAT parquet)"
         )
 
 
@@ -148,8 +149,8 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Published:
             link = Link(f"person-{nth}", f"link-{nth}", sent)
             made.look(sent, link, read(body))
             links.append((link, body))
-        with staged(links) as connection:
-            write(connection, made.folder / str(number))
+        with staged(links) as (connection, present):
+            write(connection, present, made.folder / str(number))
         number += 1
     return made
 
@@ -214,8 +215,8 @@ def test_a_second_build_is_the_same_to_the_byte(tmp_path: Path) -> None:
     some = [body for nth, (_, body) in enumerate(pages()) if nth % 20 == 3]
     links = [(Link(f"person-{nth}", f"link-{nth}", "shore"), body) for nth, body in enumerate(some)]
     for name, those in (("first", links), ("second", links[::-1])):
-        with staged(those) as connection:
-            write(connection, tmp_path / name)
+        with staged(those) as (connection, present):
+            write(connection, present, tmp_path / name)
     for each in all_tables():
         first, second = (tmp_path / name / f"{each.name}.parquet" for name in ("first", "second"))
         assert first.read_bytes() == second.read_bytes(), each.name

@@ -55,9 +55,9 @@ def through(raws: Iterable[bytes]) -> tuple[Counter[str], list[tuple[str, str]],
             if said.category is None:
                 assert said.reason
                 left.append((row.resource_type, said.rule))
-    with staged([(Link("person", "link", "shore"), page(kept))]) as connection:
+    with staged([(Link("person", "link", "shore"), page(kept))]) as (connection, present):
         connection.execute("SET TimeZone = 'UTC'")
-        built = {each.name: rows_as_dicts(connection, each.select_sql()) for each in all_tables()}
+        built = {each.name: rows_as_dicts(connection, each.select_sql(present)) for each in all_tables()}
     found = Counter((name, row["resource_key"]) for name, rows in built.items() if name not in CHILDREN for row in rows)
     assert found == wanted
     return ways, left, built

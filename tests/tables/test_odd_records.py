@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import pytest
 
+from tests.tables.staging import prepared
 from transforms.checking import Checker, Owner
 from transforms.checking.batches import CheckedRow, QuarantinedRow, check_pages
 from transforms.checking.mending import mended, needs_mending
 from transforms.classification import rules
-from transforms.tables import all_tables, prepare
+from transforms.tables import all_tables
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,10 +72,9 @@ class Laid:
             connection.execute("INSERT INTO staged VALUES (?, ?, ?, ?, ?, ?)", ["person", *key, row.last_updated, text])
             if text != row.resource:
                 connection.execute("INSERT INTO mended VALUES (?, ?, ?)", key)
-        for statement in prepare("staged", mended="mended"):
-            connection.execute(statement)
+        present = prepared(connection, mended="mended")
         for table in all_tables():
-            built = connection.execute(table.select_sql())
+            built = connection.execute(table.select_sql(present))
             names = [column[0] for column in built.description or ()]
             for values in built.fetchall():
                 shown = {

@@ -14,9 +14,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.tables.raw import OF_TYPE
+from tests.tables.staging import prepared
 from transforms.auditing import audit_staged
 from transforms.classification import classify
-from transforms.tables import prepare, tables
+from transforms.tables import tables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,10 +76,9 @@ def test_rows_are_as_many_as_counted_apart(resources: Any, least: int, audited: 
         connection.execute("SET TimeZone = 'UTC'")
         connection.register("given", columns)
         connection.execute("CREATE TABLE staged AS FROM given")
-        for statement in prepare("staged"):
-            connection.execute(statement)
+        present = prepared(connection)
         for each in tables():
-            built = connection.execute(each.select_sql()).to_arrow_table()
+            built = connection.execute(each.select_sql(present)).to_arrow_table()
             rows[each.name] = len(built)
             if audited:
                 (tmp_path / each.name).mkdir()

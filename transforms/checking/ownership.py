@@ -16,7 +16,7 @@ from transforms.checking.verdict import Finding
 from transforms.fhir_r4 import r4
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from transforms.checking.verdict import Owner
 
@@ -158,6 +158,18 @@ def patients_named(resource: Any, base_url: str) -> set[str]:
                     named.add(literal[2])
                 elif text.startswith("Patient/"):
                     named.add(text.removeprefix("Patient/"))
+    return named
+
+
+def patients_at(resource: dict[str, Any], paths: Iterable[Steps], bases: Iterable[str]) -> set[str]:
+    """The ids of a server's patients that the references at these paths name; `bases` are addresses of that server."""
+    own = {_own(base) for base in bases}
+    named = set()
+    for steps in paths:
+        for text in _references(resource, steps):
+            literal = _PATIENT.fullmatch(text)
+            if literal and (literal[1] is None or _own(literal[1]) in own):
+                named.add(literal[2])
     return named
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from transforms.fhir_r4 import r4
 from transforms.sql_on_fhir import numerals, temporal
 from transforms.sql_on_fhir.errors import ExpressionFault, ViewError
-from transforms.sql_on_fhir.parts import declare, parts_of, struct, struct_type
+from transforms.sql_on_fhir.parts import declare, parts_of, struct, struct_type, without
 from transforms.sql_on_fhir.values import SQL_TYPES, Type, Value
 
 if TYPE_CHECKING:
@@ -89,6 +89,7 @@ class Columns:
         if value.type is not None and not r4().is_a(value.type.name, kind):
             raise ExpressionFault("CH304", 0, f"the path gives {value.label}, the column is declared {kind}")
         parts = parts_of(value.type or Type.of(kind))
+        parts = without(parts, self.shop.lacking) or parts
         if not parts or value.shape is None:
             raise ExpressionFault("CH304", 0, f"the path gives {value.label}, of which a column cannot be made")
         sql_type = struct_type(parts)

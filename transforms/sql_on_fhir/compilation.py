@@ -36,6 +36,8 @@ class Compilation(ABC):
     """The decimals whose text alone is read, as a part of a struct."""
     numbers: frozenset[str] = frozenset()
     """The decimals that are read as numbers somewhere in the view: known when it is compiled the second time."""
+    lacking: frozenset[str] = frozenset()
+    """Properties that no resource has within a complex column: its struct is made without them."""
     place: str = "$"
     count: int = 0
     walking: bool = False

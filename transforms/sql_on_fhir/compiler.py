@@ -59,8 +59,12 @@ class _Body:
         self.columns[name] = self.layers.named(expression, name) if self.layers and named else expression
 
 
-def compile_definition(view: Mapping[str, Any] | View, source: Source, carry: Sequence[str] = ()) -> Compiled:
+def compile_definition(
+    view: Mapping[str, Any] | View, source: Source, carry: Sequence[str] = (), lacking: frozenset[str] = frozenset()
+) -> Compiled:
     """The SQL of a view over a source, with columns of the source carried in front.
+
+    Columns of complex types are made without the JSON properties that are `lacking`.
 
     Raises:
         ViewError: the fault, with its place in the view.
@@ -68,8 +72,10 @@ def compile_definition(view: Mapping[str, Any] | View, source: Source, carry: Se
     typed = view if isinstance(view, View) else definition.read(view)
     _check_carry(typed, carry, source)
     first = _Compiler(typed, source, carry, Shape())
+    first.shop.lacking = lacking
     first.run()
     second = _Compiler(typed, source, carry, first.shape, raw=first.shop.raw, parsed=first.shop.parsed)
+    second.shop.lacking = lacking
     second.shop.numbers = frozenset(first.shop.decimals)
     return second.run()
 

@@ -6,7 +6,7 @@ of the parts below, named as in JSON, every leaf VARCHAR as sent: numbers with t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,8 @@ from transforms.sql_on_fhir import sources, sql
 from transforms.sql_on_fhir.values import FAMILY, Type
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from transforms.sql_on_fhir.compilation import Compilation
     from transforms.sql_on_fhir.shape import Shape
 
@@ -82,6 +84,18 @@ def parts_of(kind: Type, within: tuple[Type, ...] = ()) -> tuple[Part, ...]:
         if below or inner.name in FAMILY:
             found.append(Part(json_name, inner, element.is_list, below))
     return tuple(found)
+
+
+def without(parts: tuple[Part, ...], lacking: Collection[str]) -> tuple[Part, ...]:
+    """The parts without those of some names, at any depth, and without what is nothing but those."""
+    if not lacking:
+        return parts
+    kept = []
+    for part in parts:
+        below = without(part.parts, lacking)
+        if part.name not in lacking and (below or not part.parts):
+            kept.append(replace(part, parts=below))
+    return tuple(kept)
 
 
 def struct_type(parts: tuple[Part, ...]) -> str:

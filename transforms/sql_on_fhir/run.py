@@ -48,16 +48,19 @@ Query_ = Callable[[str], duckdb.DuckDBPyRelation]
 AnySource = SqlRelation | NdjsonFiles | str | Path | Sequence[Mapping[str, Any]] | duckdb.DuckDBPyRelation
 
 
-def compile_view(view: Mapping[str, Any], source: AnySource, *, carry: Sequence[str] = ()) -> str:
+def compile_view(
+    view: Mapping[str, Any], source: AnySource, *, carry: Sequence[str] = (), lacking: frozenset[str] = frozenset()
+) -> str:
     """The DuckDB SQL of a view: one SELECT, to be run as it is.
 
     `carry` names columns of the source relation that come in front of the view's own (a person's key, a link).
+    `lacking` are JSON properties that no resource has in a complex element: structs are made without them.
     Resources given as a sequence become literals in the SQL, so give few.
 
     Raises:
         ViewError: the first fault of the view, with its place.
     """
-    return compile_definition(view, _as_source(source), carry).sql
+    return compile_definition(view, _as_source(source), carry, lacking).sql
 
 
 def describe_view(view: Mapping[str, Any]) -> tuple[OutputColumn, ...]:

@@ -12,8 +12,19 @@ from transforms.tables.declaration import TableError
 from transforms.tables.dictionary import dictionary_markdown
 from transforms.tables.helpers import Helper, built_tables, helpers
 from transforms.tables.must_support import must_support_markdown
+from transforms.tables.presence import Presence
+from transforms.tables.presence import read as read_presence
 from transforms.tables.relation import Column, Relation
-from transforms.tables.table import Table, all_tables, prepare, resource_types, table, tables
+from transforms.tables.table import (
+    Table,
+    all_tables,
+    observations,
+    prepare,
+    prepare_resources,
+    resource_types,
+    table,
+    tables,
+)
 from transforms.tables.version import MAPPING_VERSION
 from transforms.tables.views import view_files
 
@@ -21,6 +32,7 @@ __all__ = [
     "MAPPING_VERSION",
     "Column",
     "Helper",
+    "Presence",
     "Relation",
     "Table",
     "TableError",
@@ -29,7 +41,10 @@ __all__ = [
     "dictionary_markdown",
     "helpers",
     "must_support_markdown",
+    "observations",
     "prepare",
+    "prepare_resources",
+    "read_presence",
     "resource_types",
     "table",
     "tables",

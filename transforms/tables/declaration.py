@@ -45,13 +45,17 @@ class TableError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class ViewColumn:
-    """A column of a view: where it reads, its FHIR type, whether it is a list, and the content of a BackboneElement."""
+    """A column of a view: where it reads, its FHIR type, whether it is a list, and the content of a BackboneElement.
+
+    `steps` are the JSON properties on the way: where one of them is missing there is nothing (none: there may be).
+    """
 
     name: str
     path: str
     type: str
     many: bool
     within: Type
+    steps: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +169,21 @@ class _Found:
     many: bool
     choice: bool
     within: Type | None
+    steps: tuple[str, ...]
+    json_names: Mapping[str, str] = field(default_factory=dict)
+    """FHIR type → JSON property, for the last step of a path."""
+
+
+_PICKED = re.compile(r"([a-z]\w*)(?:[.(]\D.*?)(?:\.(\w+)\.ofType\((\w+)\))?\.first\(\)")
+
+
+def _picked(path: str) -> tuple[str, ...]:
+    """Of an expression that picks an item out of an element: that element, and the choice that it ends with."""
+    found = _PICKED.fullmatch(path)
+    if found is None:
+        return ()
+    element, choice, kind = found.groups()
+    return (element, f"{choice}{kind[0].upper()}{kind[1:]}") if choice else (element,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +218,7 @@ class _Reader:
             for resource, several in found.items()
         }
         others = tuple(
-            ViewColumn(f"{name}_{snake(kind)}", path, kind, False, Type.of(kind))
+            ViewColumn(f"{name}_{snake(kind)}", path, kind, False, Type.of(kind), _picked(path))
             for kind, path in entry.get("also", {}).items()
         )
         if others:
@@ -227,12 +246,13 @@ class _Reader:
             own = name if single else f"{name}_{snake(kind)}"
             path = f"{found.path}.ofType({kind})" if found.choice else found.path
             within = found.within or Type.of(kind)
-            known.append(ViewColumn(f"{own}_{number}" if number else own, path, kind, found.many, within))
+            steps = (*found.steps, *filter(None, [found.json_names.get(kind)]))
+            known.append(ViewColumn(f"{own}_{number}" if number else own, path, kind, found.many, within, steps))
         return known
 
     def find(self, resource: str, path: str, entry: Mapping[str, Any], *, in_row: bool) -> _Found:
         if "path" in entry:
-            return _Found(path, (entry["type"],), bool(entry.get("many")), False, None)
+            return _Found(path, (entry["type"],), bool(entry.get("many")), False, None, _picked(path))
         owner, base = resource, self.each.get(resource, "") if in_row else ""
         steps, written = path.split("."), []
         element: Element | None = None
@@ -251,4 +271,10 @@ class _Reader:
             raise TableError(f"{self.table}: an empty path")
         types = element.types if element.is_choice else (Type.at(element).name,)
         within = None if element.is_choice else Type.at(element)
-        return _Found(".".join(written), tuple(types), element.is_list, element.is_choice, within)
+        names = (
+            {kind: name for name, kind in element.json_names.items()}
+            if element.is_choice
+            else dict.fromkeys(types, element.name)
+        )
+        before = tuple(step.removesuffix(".first()") for step in written[:-1])
+        return _Found(".".join(written), tuple(types), element.is_list, element.is_choice, within, before, names)

@@ -31,6 +31,7 @@ def read_result(kinds: Mapping[str, str], writer: Writer) -> str:
         kinds: FHIR type → SQL of the value of that type.
         writer: the row's.
     """
+    kinds = {kind: each for kind, each in kinds.items() if each != sql.NOTHING}
     said = []
     if "Quantity" in kinds:
         number = writer.let(f"{writer.let(kinds['Quantity'])}.value")
@@ -40,7 +41,8 @@ def read_result(kinds: Mapping[str, str], writer: Writer) -> str:
     if "CodeableConcept" in kinds:
         concept = writer.let(kinds["CodeableConcept"])
         said += [f"nullif({concept}.text, '')", f"nullif({concept}.coding[1].display, '')"]
-    read = writer.let(results.result(writer.let(sql.words(writer.let(f"coalesce({', '.join(said)})")))))
+    words = writer.let(sql.words(writer.let(f"coalesce({', '.join(said or ['CAST(NULL AS VARCHAR)'])})")))
+    read = writer.lookup("results_read", (words,), results.result)
     if "Quantity" not in kinds:
         return read
     return writer.let(f"CASE WHEN {_contradicts(read, kinds['Quantity'], writer)} THEN NULL ELSE {read} END")
@@ -53,6 +55,8 @@ def _contradicts(result: str, quantity: str, writer: Writer) -> str:
     other_unit = f"coalesce({unit} <> lower(trim({quantity}.unit)), {unit} <> lower(trim({quantity}.code)), false)"
     same_code = f"coalesce({unit} = lower(trim({quantity}.code)), false)"
     other_sign = f"coalesce({result}.comparator <> {quantity}.comparator, false)"
+    if "comparator" in writer.lacks:
+        other_sign = "false"
     return writer.let(f"({other_unit} AND NOT {same_code}) OR {other_sign}")
 
 
@@ -60,15 +64,17 @@ def with_result(made: Sequence[Field], kinds: Mapping[str, str], writer: Writer)
     """The columns of a value, completed by what its words say."""
     result = read_result(kinds, writer)
     quantity = writer.let(kinds["Quantity"])
-    number = writer.let(f"{quantity}.value")
-    # A number that its words are read as is no number that could not be read.
-    was_unread = unread_number(number, writer.let(sql.number(number)))
-    unread = writer.remarks["unread-number"]
-    unread[unread.index(was_unread)] = f"({was_unread} AND coalesce({result}.kind, 'text') = 'text')"
+    if quantity != sql.NOTHING:
+        number = writer.let(f"{quantity}.value")
+        # A number that its words are read as is no number that could not be read.
+        was_unread = unread_number(number, writer.let(sql.number(number)))
+        unread = writer.remarks["unread-number"]
+        unread[unread.index(was_unread)] = f"({was_unread} AND coalesce({result}.kind, 'text') = 'text')"
     for remark in results.REMARKS:
         writer.remark(remark, f"{result}.remark = {sql.literal(remark)}")
     is_range = f"{result}.kind = 'range'"
-    no_unit = f"{quantity}.unit IS NULL AND {quantity}.code IS NULL"
+    unit, code, system = (sql.member(quantity, part) for part in ("unit", "code", "system"))
+    no_unit = f"{unit} IS NULL AND {code} IS NULL"
     bound = f"CASE WHEN {result}.kind = 'bound' THEN {result}.comparator END"
     read = {
         "value": f"{result}.number",
@@ -81,21 +87,26 @@ def with_result(made: Sequence[Field], kinds: Mapping[str, str], writer: Writer)
     for side in ("low", "high"):
         read |= {
             f"value_{side}": f"{result}.{side}",
-            f"value_{side}_unit": f"CASE WHEN {is_range} THEN coalesce({result}.unit, {quantity}.unit) END",
-            f"value_{side}_unit_code": f"CASE WHEN {is_range} AND {result}.unit IS NULL THEN {quantity}.code END",
-            f"value_{side}_unit_system": f"CASE WHEN {is_range} AND {result}.unit IS NULL THEN {quantity}.system END",
+            f"value_{side}_unit": f"CASE WHEN {is_range} THEN coalesce({result}.unit, {unit}) END",
+            f"value_{side}_unit_code": _where(f"{is_range} AND {result}.unit IS NULL", code),
+            f"value_{side}_unit_system": _where(f"{is_range} AND {result}.unit IS NULL", system),
         }
     return [
-        replace(each, sql=f"coalesce({each.sql}, {read[each.name]})") if each.name in read else each for each in made
+        replace(each, sql=sql.first_of((each.sql, read[each.name]))) if each.name in read else each for each in made
     ]
+
+
+def _where(condition: str, made: str) -> str:
+    return made if made == sql.NOTHING else f"CASE WHEN {condition} THEN {made} END"
 
 
 def is_positive(kinds: Mapping[str, str], writer: Writer, interpretations: str) -> Field:
     """Whether the value says yes or no to what was looked for, in words or by a code; else its interpretation."""
     found = [f"{read_result(kinds, writer)}.is_positive"]
-    if "CodeableConcept" in kinds:
+    if kinds.get("CodeableConcept", sql.NOTHING) != sql.NOTHING:
         found.insert(0, _said_by(f"{writer.let(kinds['CodeableConcept'])}.coding", writer))
-    found.append(_said_by(f"flatten(list_transform({interpretations}, lambda p: p.coding))", writer))
+    if interpretations not in {sql.NOTHING, sql.NO_ITEMS}:
+        found.append(_said_by(f"flatten(list_transform({interpretations}, lambda p: p.coding))", writer))
     about = "Whether what was looked for was found; NULL: neither the value nor its interpretation says so."
     return Field("is_positive", "BOOLEAN", f"coalesce({', '.join(found)})", about)
 
@@ -117,8 +128,8 @@ def canonical(name: str, made: Sequence[Field], loinc: str, writer: Writer) -> l
         writer: the row's.
     """
     shown = {each.name: writer.let(each.sql) for each in made}
-    asked = (shown[name], *(shown[f"{name}_{part}"] for part in ("unit", "unit_code", "unit_system")), loinc)
-    read = writer.let(units.canonical(*asked))
+    asked = (*(shown[f"{name}_{part}"] for part in ("unit", "unit_code", "unit_system")), loinc)
+    read = writer.let(units.converted(shown[name], writer.lookup("units_read", asked, units.conversion)))
     for remark in _UNIT_REMARKS:
         writer.remark(remark, f"{read}.remark = {sql.literal(remark)}")
     about = "In the canonical unit of what is measured, a bound where the number is one; NULL: none is known."

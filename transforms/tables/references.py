@@ -194,15 +194,14 @@ LEFT JOIN ingredients ON ingredients.key = targets.key"""
 
 def _references(source: str, others: str) -> str:
     """For each resource, those of its references that name a target. Visits, and most people, are told without this."""
-    found = r"regexp_extract_all(resource, '\"reference\"\s*:\s*\"((?:[^\"\\]|\\.)*)\"', 1)"
-    useful = "lambda p: NOT (contains(p, 'Patient/') OR (contains(p, 'Encounter/') AND NOT starts_with(p, '#')))"
+    useful = "NOT (contains(sent, 'Patient/') OR (contains(sent, 'Encounter/') AND NOT starts_with(sent, '#')))"
     people = ", ".join(map(literal, _PEOPLE))
     return f"""WITH candidates AS (
   SELECT rowid AS nth, person_key, link_id, {_key("")} AS resource_key,
-    unnest(list_distinct(list_filter({found}, {useful}))) AS sent
+    unnest(TRY(json_extract_string(resource, '$..reference'))) AS sent
   FROM {source}
 ), pointing AS (
-  SELECT nth, person_key, link_id, resource_key, replace(sent, '\\/', '/') AS reference FROM candidates
+  SELECT nth, person_key, link_id, resource_key, sent AS reference FROM candidates WHERE {useful}
 ), there AS (
   SELECT link_id, resource_type, resource_id FROM {source}
   UNION SELECT link_id, resource_type, resource_id FROM {others}
@@ -230,8 +229,8 @@ def _references(source: str, others: str) -> str:
   JOIN {NAMED} ON {NAMED}.key = identified.key
   WHERE contains(reference, '?identifier=')
 )
-SELECT nth, list({{'reference': reference, 'key': key, 'display': display, 'is_person': is_person}}
-  ORDER BY reference, key) AS refs
+SELECT nth, list_sort(list_distinct(list(
+  {{'reference': reference, 'key': key, 'display': display, 'is_person': is_person}}))) AS refs
 FROM resolved GROUP BY ALL"""
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from transforms.fhir_r4 import r4
 from transforms.ids import PERMITTED
 from transforms.sql_on_fhir import SqlRelation, compile_view
-from transforms.sql_on_fhir.parts import parts_of, struct_type
+from transforms.sql_on_fhir.parts import parts_of, struct_type, without
 from transforms.sql_on_fhir.values import FAMILY
 from transforms.tables import text as sql
 from transforms.tables.datatypes import (
@@ -34,9 +34,13 @@ from transforms.tables.version import MAPPING_VERSION
 from transforms.tables.views import ITEM, NUMBER, view_columns, view_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
+
+    from transforms.tables.declaration import ViewColumn
+    from transforms.tables.presence import Presence
 
 ABSENT_SYSTEM = "http://terminology.hl7.org/CodeSystem/data-absent-reason"
+_OBSERVED_ROWS = "observed_rows"
 OBSERVATIONS = "observations"
 """The rows of the Observations of all categories, of which each table takes its own."""
 REPEATED = "repeated-result"
@@ -47,6 +51,8 @@ _VALUE_PARTS = (
     *("value_numerator", "value_denominator", "systolic", "systolic_unit", "diastolic", "diastolic_unit"),
 )
 """The columns in which two values that are the same are alike."""
+_KEPT = 64
+"""How many statements a process keeps: groups of like resources are laid out alike."""
 _DATED = frozenset({"dateTime", "date", "instant", "Period", "Timing"})
 
 
@@ -61,40 +67,50 @@ def columns_for(declaration: Declaration) -> tuple[tuple[Declared, tuple[str, ..
     return tuple((each, tuple(field.name for field in row.own(each))) for each in declaration.columns)
 
 
-@cache
-def select_sql(declaration: Declaration) -> str:
-    """The SELECT of exactly the table's columns, in order, over what `prepare` made."""
+@lru_cache(maxsize=_KEPT)
+def select_sql(declaration: Declaration, present: Presence | None = None) -> str:
+    """The SELECT of exactly the table's columns, in order, over what `prepare` made.
+
+    It is shorter by what no resource has, where `present` says so; otherwise it is right for all resources.
+    """
     if declaration.category is None:
-        return _laid_out(declaration)
-    again = f"CASE WHEN again.row_key IS NULL THEN rows.remarks ELSE list_append(rows.remarks, '{REPEATED}') END"
-    shown = {each.name: f"rows.{sql.quoted(each.name)}" for each in columns_of(declaration)} | {"remarks": again}
-    listed = ", ".join(f"{made} AS {sql.quoted(name)}" for name, made in shown.items())
+        return _laid_out(declaration, present)
+    columns = {each.name: each for each in _Row(declaration, present).columns()}
+    shown = {
+        name: sql.typed(each.sql, each.type) if _is_empty(each) else f"laid.{sql.quoted(name)}"
+        for name, each in columns.items()
+    }
     own = f"{CATEGORY} = {sql.literal(declaration.category)}"
-    return (
-        f"SELECT {listed}\nFROM {OBSERVATIONS} AS rows LEFT JOIN (\n{_repeated(shown, own)}\n) AS again"
-        f" ON again.row_key = rows.row_key\nWHERE {own}"
-    )
+    there = {name for name, each in columns.items() if not _is_empty(each)}
+    joined = ""
+    if {"effective_start", "has_value"} <= there:
+        marked = f"list_append({shown['remarks']}, '{REPEATED}')"
+        shown["remarks"] = f"CASE WHEN again.row_key IS NULL THEN {shown['remarks']} ELSE {marked} END"
+        joined = f" LEFT JOIN (\n{_repeated(there, own)}\n) AS again ON again.row_key = laid.row_key"
+    listed = ", ".join(f"{made} AS {sql.quoted(name)}" for name, made in shown.items())
+    return f"SELECT {listed}\nFROM {OBSERVATIONS} AS laid{joined} WHERE {own}"
 
 
-def _repeated(columns: Iterable[str], own: str) -> str:
+def _repeated(there: Collection[str], own: str) -> str:
     """The keys of rows that say what another row of the link says of the same moment: all but the first by key."""
-    names = set(columns)
     same = ("link_id", "code", "code_system", "text", "observation_code", "observation_text", *_VALUE_PARTS)
-    alike = ", ".join(sql.quoted(name) for name in same if name in names)
-    says = " OR ".join(["has_value", *(f"{name} IS NOT NULL" for name in PRESSURES if name in names)])
+    alike = ", ".join(sql.quoted(name) for name in same if name in there)
+    says = " OR ".join(["has_value", *(f"{name} IS NOT NULL" for name in PRESSURES if name in there)])
     return (
         f"SELECT row_key FROM (\n  SELECT row_key, row_number() OVER (PARTITION BY effective_start,"
         f" effective_start_precision, {alike} ORDER BY row_key) AS nth\n"
         f"  FROM {OBSERVATIONS} WHERE {own} AND ({says}) AND effective_start_precision IN ('day', 'minute', 'second')"
-        f" AND NOT is_entered_in_error AND NOT is_negated\n) WHERE nth > 1"
+        f" AND NOT is_entered_in_error\n) WHERE nth > 1"
     )
 
 
-@cache
-def observations_sql(declarations: tuple[Declaration, ...]) -> str:
-    """The rows of the Observations of all these tables, in the columns of all of them, with their category.
+@lru_cache(maxsize=_KEPT)
+def observations_sql(declarations: tuple[Declaration, ...], present: Presence | None = None) -> tuple[str, ...]:
+    """The statements that make the rows of the Observations of these tables, in the columns of all, with a category.
 
-    Each Observation is parsed once, and the long statement is planned once instead of four times.
+    Each Observation is parsed once, and the long statement is planned once instead of four times. What is looked up for
+    the few units and texts that there are is worked out on the side: a subquery in the midst of the rows would hold all
+    of their columns.
 
     Raises:
         TableError: they differ in more than their own columns.
@@ -109,48 +125,97 @@ def observations_sql(declarations: tuple[Declaration, ...]) -> str:
             first.negated,
         ):
             raise TableError(f"{other.name}: tables of Observations begin alike")
-    return _laid_out(replace(first, name=OBSERVATIONS, columns=tuple(columns.values())), CATEGORY)
+    row = _Row(replace(first, name=OBSERVATIONS, columns=tuple(columns.values())), present)
+    laid_out = _listed([each for each in row.columns() if not _is_empty(each)], CATEGORY)
+    made = {
+        _OBSERVED_ROWS: row.views(),
+        **row.writer.looked_up(_OBSERVED_ROWS),
+        OBSERVATIONS: f"{laid_out}\nFROM (\n{row.completed(f'FROM {_OBSERVED_ROWS}')}\n)",
+    }
+    return tuple(f"CREATE OR REPLACE TABLE {name} AS\n{query}" for name, query in made.items())
 
 
-def _laid_out(declaration: Declaration, *carried: str) -> str:
-    """The SELECT of all columns of a declaration, and of some that stand in its source."""
-    row = _Row(declaration)
-    columns = row.columns()
-    listed = ",\n  ".join([*(f"{each.sql} AS {sql.quoted(each.name)}" for each in columns), *carried])
-    return f"SELECT\n  {listed}\nFROM (\n{row.query()}\n)"
+def _laid_out(declaration: Declaration, present: Presence | None) -> str:
+    """The SELECT of all columns of a declaration."""
+    row = _Row(declaration, present)
+    return f"{_listed(row.columns())}\nFROM (\n{row.query()}\n)"
+
+
+def _is_empty(column: Field) -> bool:
+    """Whether a column has nothing in any row."""
+    return column.sql in {sql.NOTHING, sql.NO_ITEMS}
+
+
+def _listed(columns: list[Field], *carried: str) -> str:
+    """The list of a SELECT: the columns, and some that stand in its source."""
+    named = (f"{sql.typed(each.sql, each.type)} AS {sql.quoted(each.name)}" for each in columns)
+    return "SELECT\n  " + ",\n  ".join([*named, *carried])
 
 
 class _Row:
     """One row of a table as it is written: the columns, and the query of what they are made of."""
 
-    def __init__(self, declaration: Declaration) -> None:
+    def __init__(self, declaration: Declaration, present: Presence | None = None) -> None:
         self.declaration = declaration
-        self.before = Writer(prefix="pre")
-        self.writer = Writer()
+        self.present = present
+        self.lacks = present.lacking(declaration) if present else frozenset()
+        self.left_out = {
+            resource: present.absent(declaration, resource) if present else frozenset()
+            for resource in declaration.resources
+        }
+        """By resource type, the columns of its view that are empty."""
+        self.absent_columns = self.empty_everywhere()
+        self.before = Writer(prefix="pre", lacks=self.lacks)
+        self.writer = Writer(lacks=self.lacks)
         self.joins: list[str] = []
         self.looked_up: list[str] = []
+
+    def empty_everywhere(self) -> frozenset[str]:
+        """The columns that no view gives. A list is NULL where its type has no such element, and else has no items."""
+        found: dict[str, list[bool]] = {}
+        lists: set[str] = set()
+        for resource in self.declaration.resources:
+            for declared in self.declaration.declared:
+                for column in view_columns(declared, resource):
+                    found.setdefault(column.name, []).append(column.name in self.left_out[resource])
+                    if column.many:
+                        lists.add(column.name)
+        everywhere = len(self.declaration.resources)
+        return frozenset(
+            name for name, empty in found.items() if all(empty) and (name not in lists or len(empty) == everywhere)
+        )
 
     # -- what the columns are made of ---------------------------------------------------------------------------------
 
     def query(self) -> str:
         """The rows of the views, with what is looked up and what is used several times under a name."""
-        rows = "\nUNION ALL BY NAME\n".join(self.view_rows(resource) for resource in self.declaration.resources)
+        rows = self.views()
         if len(self.declaration.resources) > 1 or self.declaration.rows:
             # DuckDB runs all that stands above a union once for each of its branches, and making ready for so many
             # columns costs more than the rows of a group: they are put together first.
             rows = f"WITH together AS MATERIALIZED (\n{rows}\n)\nFROM together"
+        return self.completed(rows)
+
+    def completed(self, rows: str) -> str:
+        """The rows of the views, completed."""
         rows = self.before.layered(rows)
         if self.joins:
             rows = f"SELECT held.*, {', '.join(self.looked_up)}\nFROM (\n{rows}\n) AS held\n" + "\n".join(self.joins)
         return self.writer.layered(rows)
 
+    def views(self) -> str:
+        """The rows of the views of all resource types."""
+        return "\nUNION ALL BY NAME\n".join(self.view_rows(resource) for resource in self.declaration.resources)
+
     def view_rows(self, resource: str) -> str:
         """The rows of one view, in the columns of all of them, and what every rule needs of a row."""
-        declaration = self.declaration
+        left_out = self.left_out[resource]
         own = self.types([resource])
-        listed = [
-            f"CAST(NULL AS {kind}) AS {sql.quoted(name)}" for name, kind in self.types().items() if name not in own
-        ]
+        listed = []
+        for name, kind in self.types().items():
+            if name not in own or name in left_out:
+                empty = sql.NO_ITEMS if name in own and kind.endswith("]") else sql.NOTHING
+                listed.append(f"{sql.typed(empty, kind)} AS {sql.quoted(name)}")
         subject = "subject.reference"
         listed += [
             "link_id || '/' || resource_type || '/' || resource_id AS resource_key",
@@ -158,7 +223,27 @@ class _Row:
             f"{typed_reference(subject)} AS own_patient",
             "subject.display AS own_name",
         ]
-        return f"SELECT *, {', '.join(listed)}\nFROM (\n{_compiled(declaration, resource)}\n)"
+        return f"SELECT *, {', '.join(listed)}\nFROM (\n{self.compiled(resource)}\n)"
+
+    def compiled(self, resource: str) -> str:
+        """The view's own SQL over its resources. Which category an Observation is of was decided before."""
+        declaration, present = self.declaration, self.present
+        definition = view_of(declaration, resource, self.left_out[resource])
+        if declaration.rows is None:
+            return compile_view(definition, SqlRelation(RESOURCES), carry=CARRIED, lacking=self.lacks)
+        # A branch at a time: rows that a lambda puts together as structs would cost several times as much.
+        definition = {name: part for name, part in definition.items() if name not in {"where", "constant"}}
+        whole, union = definition["select"]
+        of_itself, of_items = ({**definition, "select": [whole, branch]} for branch in union["unionAll"])
+        carried, name = (*CARRIED, CATEGORY), sql.literal(f'"{declaration.rows}"')
+        itself = compile_view(of_itself, SqlRelation(OBSERVED), carry=carried, lacking=self.lacks)
+        if present is not None and not present.has_items(declaration, resource):
+            return itself
+        items = compile_view(of_items, SqlRelation("parted"), carry=carried, lacking=self.lacks)
+        return (
+            f"WITH parted AS NOT MATERIALIZED (\nSELECT * FROM {OBSERVED} WHERE contains(resource, {name})\n)\n"
+            f"SELECT * FROM (\n{itself}\n)\nUNION ALL BY NAME\nSELECT * FROM (\n{items}\n)"
+        )
 
     def types(self, resources: list[str] | None = None) -> dict[str, str]:
         """The columns of the views of these resource types, and their DuckDB types."""
@@ -166,7 +251,10 @@ class _Row:
         for resource in resources or self.declaration.resources:
             for declared in self.declaration.declared:
                 for column in view_columns(declared, resource):
-                    item = "VARCHAR" if column.type in FAMILY else struct_type(parts_of(column.within))
+                    if column.name in self.absent_columns:
+                        continue
+                    parts = parts_of(column.within)
+                    item = "VARCHAR" if column.type in FAMILY else struct_type(without(parts, self.lacks) or parts)
                     kind = f"{item}[]" if column.many else item
                     if found.setdefault(column.name, kind) != kind:
                         raise TableError(f"{self.declaration.name}: {column.name} has two types")
@@ -298,16 +386,20 @@ class _Row:
             for alternative in declared.alternatives.get(resource, ()):
                 for column in alternative:
                     names = found.setdefault(column.type, [])
-                    if sql.quoted(column.name) not in names:
-                        names.append(sql.quoted(column.name))
+                    if column.name not in names:
+                        names.append(column.name)
         return {kind: self.first(kind, names, many=declared.many) for kind, names in found.items()}
 
     def first(self, kind: str, names: list[str], *, many: bool) -> str:
+        """The first of several columns that says something; what no resource has is nothing."""
+        there = [sql.quoted(each) for each in names if each not in self.absent_columns]
         if len(names) == 1:
-            return names[0]
+            return there[0] if there else sql.NO_ITEMS if many else sql.NOTHING
+        if not there:
+            return sql.NOTHING
         if many:
-            return self.writer.let(f"CASE {' '.join(f'WHEN len({each}) > 0 THEN {each}' for each in names)} END")
-        return self.writer.let(f"CASE {' '.join(f'WHEN {is_present(kind, each)} THEN {each}' for each in names)} END")
+            return self.writer.let(f"CASE {' '.join(f'WHEN len({each}) > 0 THEN {each}' for each in there)} END")
+        return self.writer.let(f"CASE {' '.join(f'WHEN {is_present(kind, each)} THEN {each}' for each in there)} END")
 
     def own(self, declared: Declared) -> list[Field]:
         """The columns of an element that is the table's own."""
@@ -317,12 +409,13 @@ class _Row:
             None,
         )
         if declared.first_row_only:
-            kinds = {
+            row_only = {
                 # What a path picks out of a collection is not given as sent, but in the type of its column.
                 kind: f"CASE WHEN {NUMBER} = 0 THEN {f'{each}::VARCHAR' if kind in FAMILY else each} END"
                 for kind, each in kinds.items()
+                if each != sql.NOTHING
             }
-            kinds = {kind: self.writer.let(each) for kind, each in kinds.items()}
+            kinds = {kind: self.writer.let(row_only.get(kind, each)) for kind, each in kinds.items()}
         made = fields(
             declared.name,
             kinds,
@@ -348,10 +441,9 @@ class _Row:
             made = [each for each in made if each.name != "as_needed_boolean"]
             made.insert(0, Field("is_as_needed", "BOOLEAN", needed, "Whether it is taken as needed."))
         if declared.name == "member":
-            there = f"len({made[-1].sql}) > 0"
-            made.append(
-                Field("has_members", "BOOLEAN", f"coalesce({there}, false)", "Whether it groups other observations.")
-            )
+            listed = made[-1].sql
+            there = "false" if listed in {sql.NOTHING, sql.NO_ITEMS} else f"coalesce(len({listed}) > 0, false)"
+            made.append(Field("has_members", "BOOLEAN", there, "Whether it groups other observations."))
         return made
 
     def loinc(self) -> str:
@@ -371,7 +463,9 @@ class _Row:
         read = {name: f"{result}.{name}", f"{name}_unit": f"{result}.unit"}
         (text,) = (self.writer.let(each.sql) for each in made if each.name == f"{name}_text")
         made = [
-            replace(each, sql=f"coalesce({each.sql}, {sql.number(text)})") if each.name == name else each
+            replace(each, sql=f"coalesce({each.sql}, {sql.number(text)})")
+            if each.name == name and text != sql.NOTHING
+            else each
             for each in made
         ]
         made = [
@@ -390,28 +484,34 @@ class _Row:
             else is_present(kind, each)
             for kind, each in kinds.items()
         )
-        cases = " ".join(f"WHEN {each} IS NOT NULL THEN {sql.literal(kind)}" for kind, each in kinds.items())
+        cases = " ".join(
+            f"WHEN {each} IS NOT NULL THEN {sql.literal(kind)}" for kind, each in kinds.items() if each != sql.NOTHING
+        )
+        kind = f"CASE {cases} END" if cases else sql.NOTHING
         return [
-            Field("value_type", "VARCHAR", f"CASE {cases} END", "The FHIR type of the value."),
+            Field("value_type", "VARCHAR", kind, "The FHIR type of the value."),
             Field("has_value", "BOOLEAN", f"({there})", "Whether a value was sent, of whatever type."),
         ]
 
     def no_answer(self, kind: str, value: str) -> str:
         """Whether a concept is no value, but a code of the reasons why there is none."""
-        if kind != "CodeableConcept":
+        if kind != "CodeableConcept" or value == sql.NOTHING:
             return "false"
         return self.writer.let(f"coalesce({value}.coding[1].system = {sql.literal(ABSENT_SYSTEM)}, false)")
 
     def with_reason(self, made: list[Field], concept: str) -> list[Field]:
         """The reason why there is no value, also where only an extension of the value says it."""
         value = next(each for each in self.declaration.columns if each.name == "value")
-        reasons = [reason for kind, each in self.kinds(value).items() for reason in absent_reasons(kind, each)]
+        reasons = [
+            reason for kind, each in self.kinds(value).items() for reason in absent_reasons(kind, each, self.lacks)
+        ]
         reasons += [sql.absent_reason(sql.quoted(each)) for each in self.sides(value)]
         reasons += [
             f"CASE WHEN {self.no_answer(kind, each)} THEN {each}.coding[1].code END"
             for kind, each in self.kinds(value).items()
-            if kind == "CodeableConcept"
+            if kind == "CodeableConcept" and each != sql.NOTHING
         ]
+        reasons = reasons or ["CAST(NULL AS VARCHAR)"]
         reason = self.writer.let(f"coalesce({', '.join(reasons)})")
         said = self.writer.let(is_present("CodeableConcept", concept))
         is_code = self.writer.let(f"regexp_full_match({reason}, '[a-z]+(-[a-z]+)*')")
@@ -432,7 +532,7 @@ class _Row:
         names: dict[str, None] = {}
         for resource in self.declaration.resources:
             for column in view_columns(declared, resource):
-                if column.type == "Extension":
+                if column.type == "Extension" and column.name not in self.absent_columns:
                     names[column.name] = None
         return list(names)
 
@@ -447,22 +547,30 @@ class _Row:
                 column.name: column.type
                 for resource in self.declaration.resources
                 for column in declared.view_columns(resource)
+                if column.name not in self.absent_columns
             }
-            reasons += [reason for name, kind in names.items() for reason in absent_reasons(kind, sql.quoted(name))]
+            reasons += [
+                reason for name, kind in names.items() for reason in absent_reasons(kind, sql.quoted(name), self.lacks)
+            ]
             if reasons:
                 found.append((declared.name, self.writer.let(f"coalesce({', '.join(reasons)})")))
         members = ", ".join(f"{{'element': {sql.literal(name)}, 'reason': {reason}}}" for name, reason in found)
         any_ = " OR ".join(f"{reason} IS NOT NULL" for _, reason in found)
         listed = f"CASE WHEN {any_} THEN list_filter([{members}], lambda p: p.reason IS NOT NULL) END"
         kind = "STRUCT(element VARCHAR, reason VARCHAR)[]"
-        return Field(
-            "absent", kind, f"CAST({listed} AS {kind})", "What the sender left out, and the reason given for it."
-        )
+        made = f"CAST({listed} AS {kind})" if found else sql.NOTHING
+        return Field("absent", kind, made, "What the sender left out, and the reason given for it.")
 
     def unread_dates(self) -> Iterator[Field]:
-        """The texts of dates that are none, where a row has dates."""
+        """The texts of dates that are none, in a table that has dates."""
+        declared = {column.type for each in self.declaration.declared for column in _view_columns_of(each)}
+        if declared.isdisjoint(_DATED):
+            return
+        kind = "STRUCT(element VARCHAR, text VARCHAR)[]"
+        about = "What stood in place of a date and could not be read as one, by column."
         unread = self.writer.unread
         if not unread:
+            yield Field("unread_dates", kind, sql.NOTHING, about)
             return
         members = ", ".join(
             f"{{'element': {sql.literal(name)}, 'text': CASE WHEN {is_so} THEN {text} END}}"
@@ -470,8 +578,6 @@ class _Row:
         )
         any_ = " OR ".join(is_so for _, is_so in unread.values())
         listed = f"CASE WHEN {any_} THEN list_filter([{members}], lambda p: p.text IS NOT NULL) END"
-        kind = "STRUCT(element VARCHAR, text VARCHAR)[]"
-        about = "What stood in place of a date and could not be read as one, by column."
         yield Field("unread_dates", kind, f"CAST({listed} AS {kind})", about)
 
     # -- the common columns -------------------------------------------------------------------------------------------
@@ -569,7 +675,7 @@ class _Row:
                 instants = [each for kind, each in kinds.items() if kind in {"dateTime", "date", "instant"}]
                 ends = [*instants, *ended]
                 if "Period" in kinds:
-                    own += self.beside(f"{base}_start", f"{kinds['Period']}.start")
+                    own += self.beside(f"{base}_start", sql.member(kinds["Period"], "start"))
             if "string" in kinds:
                 in_words = self.date_in_words(kinds["string"])
                 (starts if key == "effective" else ends).append(in_words)
@@ -581,6 +687,8 @@ class _Row:
 
     def date_in_words(self, words: str) -> str:
         """A text that is a date to the day, written as FHIR writes dates; it stands among the words too."""
+        if words == sql.NOTHING:
+            return sql.NOTHING
         is_date = self.writer.let(rf"regexp_full_match({words}, '\d{{4}}-\d\d-\d\d(T\d\d:\d\d\S*)?')")
         self.writer.remark("date-in-words", is_date)
         return f"CASE WHEN {is_date} THEN {words} END"
@@ -591,9 +699,8 @@ class _Row:
 
     def text(self, texts: list[str]) -> str:
         """The first text that is there."""
-        if not texts:
-            return "NULL::VARCHAR"
-        return self.writer.let(f"coalesce({', '.join(texts)})") if len(texts) > 1 else texts[0]
+        found = sql.first_of(texts)
+        return self.writer.let(found) if found.startswith("coalesce(") else found
 
     def moment(self, name: str) -> str:
         """A common column that is an instant."""
@@ -607,6 +714,8 @@ class _Row:
         if "encounter" not in self.declaration.common:
             return "NULL::VARCHAR", "NULL::TIMESTAMPTZ"
         kinds = self.kinds(self.declaration.common["encounter"])
+        if all(each == sql.NOTHING for each in kinds.values()):
+            return sql.NOTHING, sql.NOTHING
         made = fields("encounter", kinds, self.before)[0].sql
         key = self.before.let(f"{made}") if not made.startswith("pre") else made
         self.joins.append(f"LEFT JOIN {NAMED} AS visit ON visit.key = held.{key}")
@@ -624,7 +733,7 @@ class _Row:
             said.append(f"(resource_type = {sql.literal(resource)} AND {status} IN ({listed}))")
         for code in negated.get("error", ()):
             said += [f"{error} = {sql.literal(code)}", f"list_contains({error_codings}, {sql.literal(code)})"]
-        if "flag" in negated:
+        if "flag" in negated and negated["flag"] not in self.absent_columns:
             said.append(f"{sql.quoted(negated['flag'])} = 'true'")
         if "no_known" in negated:
             nothing, unknown = (
@@ -664,6 +773,10 @@ def _says(known: Mapping[str, Any], codings: str, words: Sequence[str]) -> list[
     return [coded, *(f"regexp_full_match({each}, {sql.literal(known['words'])})" for each in words)]
 
 
+def _view_columns_of(declared: Declared) -> Iterator[ViewColumn]:
+    return (column for found in declared.alternatives.values() for each in found for column in each)
+
+
 def _base(declared: Declared) -> str:
     """What an element is called in FHIR: the first step of its path."""
     (path, *_) = [column.path for several in declared.alternatives.values() for each in several for column in each]
@@ -677,6 +790,9 @@ def _bounds(kinds: dict[str, str]) -> tuple[list[str], list[str]]:
     for kind, each in kinds.items():
         if kind in {"dateTime", "date", "instant"}:
             starts.append(each)
+        elif each == sql.NOTHING and kind in {"Period", "Timing"}:
+            starts.append(each)
+            ends.append(each)
         elif kind == "Period":
             starts.append(f"{each}.start")
             ends.append(f'{each}."end"')
@@ -691,20 +807,3 @@ def _bounds(kinds: dict[str, str]) -> tuple[list[str], list[str]]:
 def _negations() -> dict[str, Any]:
     content: dict[str, Any] = json.loads(files("schemas").joinpath("negations.json").read_text(encoding="utf-8"))
     return content
-
-
-def _compiled(declaration: Declaration, resource: str) -> str:
-    """The view's own SQL over its resources. Which category an Observation is of was decided before."""
-    definition = view_of(declaration, resource)
-    if declaration.rows is None:
-        return compile_view(definition, SqlRelation(RESOURCES), carry=CARRIED)
-    # A branch at a time: rows that a lambda puts together as structs would cost several times as much.
-    definition = {name: part for name, part in definition.items() if name not in {"where", "constant"}}
-    whole, union = definition["select"]
-    of_itself, of_items = ({**definition, "select": [whole, branch]} for branch in union["unionAll"])
-    carried, name = (*CARRIED, CATEGORY), sql.literal(f'"{declaration.rows}"')
-    return (
-        f"WITH parted AS NOT MATERIALIZED (\nSELECT * FROM {OBSERVED} WHERE contains(resource, {name})\n)\n"
-        f"SELECT * FROM (\n{compile_view(of_itself, SqlRelation(OBSERVED), carry=carried)}\n)\nUNION ALL BY NAME\n"
-        f"SELECT * FROM (\n{compile_view(of_items, SqlRelation('parted'), carry=carried)}\n)"
-    )

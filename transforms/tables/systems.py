@@ -57,21 +57,23 @@ def title(name: str) -> str:
     return str(_content()["systems"][name]["title"])
 
 
-def rank(prefer: tuple[str, ...], coding: str) -> str:
+def rank(prefer: tuple[str, ...], coding: str, *, chosen: bool = True) -> str:
     """SQL of the rank of a coding, the best 0: preferred systems, others that are known, HL7's own, a person's choice.
 
-    Last are codes that say that nothing is known, unless they are preferred, and codings without a code.
+    Last are codes that say that nothing is known, unless they are preferred, and codings without a code. `chosen`:
+    whether codings have what says that a person chose them.
     """
     system = f"{coding}.system"
     ranks = dict.fromkeys(_content()["systems"], _OTHERS) | dict.fromkeys(_content()["silent"], _SILENT)
     ranks |= {name: number for number, name in enumerate(prefer)}
     known = ", ".join(f"{sql.literal(each)}: {number}" for name, number in ranks.items() for each in _plain(name))
+    by_person = f" WHEN {coding}.userSelected = 'true' THEN {_CHOSEN}" if chosen else ""
     # A map, since DuckDB works out the operand of a CASE anew for each of its branches.
     return (
         f"CASE WHEN coalesce({coding}.code, '') = '' THEN {_NO_CODE} ELSE coalesce(MAP {{{known}}}[{_folded(system)}],"
         f" CASE WHEN starts_with({system}, 'http://terminology.hl7.org/') THEN {_HL7}"
         f" WHEN starts_with({system}, 'http://hl7.org/fhir/') THEN {_HL7}"
-        f" WHEN {coding}.userSelected = 'true' THEN {_CHOSEN} ELSE {_LOCAL} END) END"
+        f"{by_person} ELSE {_LOCAL} END) END"
     )
 
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from typing import TYPE_CHECKING
 
 from transforms.tables import references
 from transforms.tables.declaration import Declaration, read_declarations
 from transforms.tables.references import CATEGORY, NAMED_TYPES, NO_KEYS, NO_LINKS, OBSERVED, RESOURCES
 from transforms.tables.relation import Column, Relation
-from transforms.tables.statement import OBSERVATIONS, columns_of, observations_sql, select_sql
+from transforms.tables.statement import columns_of, observations_sql, select_sql
 from transforms.tables.text import literal
 from transforms.values.units import relations
+
+if TYPE_CHECKING:
+    from transforms.tables.presence import Presence
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +41,13 @@ class Table(Relation):
         kinds = ", ".join(map(literal, self.resource_types))
         return f"SELECT EXISTS (FROM {RESOURCES} WHERE resource_type IN ({kinds}))"
 
-    def select_sql(self) -> str:
-        """The whole SELECT: exactly the table's columns, in order, over what `prepare` made."""
-        return select_sql(self.declaration)
+    def select_sql(self, present: Presence | None = None) -> str:
+        """The whole SELECT: exactly the table's columns, in order, over what `prepare` made.
+
+        Args:
+            present: what the resources have, as `presence.read` says; all of R4, where it is not known.
+        """
+        return select_sql(self.declaration, present)
 
 
 @cache
@@ -64,9 +72,7 @@ def table(name: str) -> Table:
 
 
 def prepare(source: str, *, links: str = NO_LINKS, mended: str = NO_KEYS, others: str = NO_KEYS) -> tuple[str, ...]:
-    """The statements that the tables' SELECTs need to have been run, in their order.
-
-    The last makes the rows of all Observations; only tables `of_observations` need that one.
+    """The statements that the tables' SELECTs need to have been run, in their order, whatever the resources have.
 
     Args:
         source: a relation with `person_key, link_id, resource_type, resource_id, last_updated, resource`, all VARCHAR.
@@ -74,9 +80,23 @@ def prepare(source: str, *, links: str = NO_LINKS, mended: str = NO_KEYS, others
         mended: a relation with `link_id, resource_type, resource_id` of what is not in the shape that was sent.
         others: a relation with `link_id, resource_type, resource_id` of what no table reads, and `additional` counts.
     """
-    observed = observations_sql(tuple(each.declaration for each in tables() if each.of_observations))
-    before = (*relations(), *references.prepare(source, links=links, mended=mended, others=others))
-    return (*before, f"CREATE OR REPLACE TABLE {OBSERVATIONS} AS\n{observed}")
+    return (*prepare_resources(source, links=links, mended=mended, others=others), *observations())
+
+
+def prepare_resources(
+    source: str, *, links: str = NO_LINKS, mended: str = NO_KEYS, others: str = NO_KEYS
+) -> tuple[str, ...]:
+    """The first of them, after which those of `observations` are due for the tables `of_observations` alone."""
+    return (*relations(), *references.prepare(source, links=links, mended=mended, others=others))
+
+
+def observations(present: Presence | None = None) -> tuple[str, ...]:
+    """The statements that make the rows of all Observations, in their order.
+
+    Args:
+        present: what the resources have, as `presence.read` says; all of R4, where it is not known.
+    """
+    return observations_sql(tuple(each.declaration for each in tables() if each.of_observations), present)
 
 
 def resource_types() -> tuple[str, ...]:

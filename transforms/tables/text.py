@@ -2,6 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+NOTHING = "NULL"
+"""The SQL of what no resource has: rules leave out what they would make of it."""
+NO_ITEMS = "[]"
+"""The same of a list that views give without items."""
+
 ABSENT = "http://hl7.org/fhir/StructureDefinition/data-absent-reason"
 """The extension that says why an element is missing (FHIR R4)."""
 
@@ -14,6 +24,22 @@ def quoted(name: str) -> str:
 def literal(value: str) -> str:
     """A text as an SQL literal."""
     return "'" + value.replace("'", "''") + "'"
+
+
+def typed(made: str, kind: str) -> str:
+    """SQL in its DuckDB type, where it may be nothing."""
+    return f"CAST({made} AS {kind})" if made in {NOTHING, NO_ITEMS} else made
+
+
+def member(struct: str, name: str) -> str:
+    """A member of a struct; nothing of nothing."""
+    return NOTHING if struct == NOTHING else f"{struct}.{name}"
+
+
+def first_of(texts: Iterable[str]) -> str:
+    """The first that is there."""
+    there = [each for each in texts if each != NOTHING]
+    return there[0] if len(there) == 1 else f"coalesce({', '.join(there)})" if there else NOTHING
 
 
 def words(text: str) -> str:

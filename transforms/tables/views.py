@@ -15,7 +15,7 @@ from transforms.sql_on_fhir.values import FAMILY, Type
 from transforms.tables.declaration import SIDES, Declared, ViewColumn, read_declarations
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from transforms.tables.declaration import Declaration
 
@@ -34,14 +34,14 @@ def view_files() -> dict[str, str]:
     return found
 
 
-def view_of(declaration: Declaration, resource: str) -> dict[str, Any]:
-    """The ViewDefinition of one resource type of a table."""
+def view_of(declaration: Declaration, resource: str, absent: Collection[str] = ()) -> dict[str, Any]:
+    """The ViewDefinition of one resource type of a table, without the columns that are `absent`."""
     columns: list[dict[str, Any]] = [
         {"name": "id", "path": "id", "type": "id", "description": "The id of the resource."}
     ]
-    columns += [_column(each) for each in _view_columns(declaration, resource, in_row=False)]
+    columns += [_column(each) for each in _view_columns(declaration, resource, absent, in_row=False)]
     select: list[dict[str, Any]] = [{"column": columns}]
-    in_row = [_column(each) for each in _view_columns(declaration, resource, in_row=True)]
+    in_row = [_column(each) for each in _view_columns(declaration, resource, absent, in_row=True)]
     if declaration.rows:
         about = "0 for the resource itself, 1… for its components in their order."
         select.append(
@@ -77,18 +77,28 @@ def view_columns(declared: Declared, resource: str) -> tuple[ViewColumn, ...]:
     if declared.name not in SIDES:
         return own
     sides = (
-        ViewColumn(f"{each.name}_extension", f"{each.path}.extension", "Extension", True, Type.of("Extension"))
+        ViewColumn(
+            f"{each.name}_extension",
+            f"{each.path}.extension",
+            "Extension",
+            True,
+            Type.of("Extension"),
+            (*each.steps[:-1], f"_{each.steps[-1]}") if each.steps else (),
+        )
         for each in own
         if each.type in FAMILY and not each.many
     )
     return (*own, *sides)
 
 
-def _view_columns(declaration: Declaration, resource: str, *, in_row: bool) -> Iterator[tuple[ViewColumn, str]]:
+def _view_columns(
+    declaration: Declaration, resource: str, absent: Collection[str], *, in_row: bool
+) -> Iterator[tuple[ViewColumn, str]]:
     for declared in declaration.declared:
         if declared.in_row == in_row:
             for each in view_columns(declared, resource):
-                yield each, declared.about
+                if each.name not in absent:
+                    yield each, declared.about
 
 
 def _column(each: tuple[ViewColumn, str]) -> dict[str, Any]:

@@ -26,7 +26,9 @@ from charthouse.operating.cli import (
     link,
     links,
     notices,
+    own_servers,
     people,
+    plan,
     providers,
     sandbox,
     serve,
@@ -60,6 +62,7 @@ app.command("erase")(erasing.erase)
 app.command("delete-link")(erasing.delete_link)
 app.command("disconnect")(erasing.disconnect)
 app.add_typer(erasing.requests_app, name="requests")
+app.command("plan")(plan.plan)
 app.command("explain")(explain.explain)
 app.command("export")(export.export)
 app.command("verify")(export.verify)
@@ -101,14 +104,25 @@ def nightly(
         int | None, typer.Option(min=1, help="How many people to make up where no SOURCE is given.", show_default="25")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="The seed of the made-up people.", show_default="1")] = None,
+    provider: Annotated[str | None, typer.Option(metavar="URL", help="A FHIR R4 server of your own: its base.")] = None,
+    patients: own_servers.PatientsOption = None,
+    token_file: own_servers.TokenFile = None,
 ) -> None:
     """One real night on the embedded default: sandbox, people, links, the DAG sync_records, a summary.
 
     Other numbers of people, or another seed, are to the sandbox as another folder would be: whom it no longer has, it
     no longer serves. What was read of them stays.
-    """
-    from charthouse.operating.nightly import DEFAULT_PEOPLE, DEFAULT_SEED, run_night
 
+    With --provider there is no sandbox: patients of your server are linked, and read. Again, it asks for what is new.
+    """
+    from charthouse.operating.nightly import DEFAULT_PEOPLE, DEFAULT_SEED, run_night, run_own_night
+
+    if provider is not None:
+        if source or not (people is None and seed is None):
+            raise typer.BadParameter("a provider brings its own patients: --source, --people, --seed are the sandbox's")
+        raise typer.Exit(run_own_night(own_servers.given(provider, patients, token_file)))
+    if patients or token_file:
+        raise typer.BadParameter("--patients and --token-file go with --provider")
     if source and not (people is None and seed is None):
         raise typer.BadParameter("a source brings its own people: --people and --seed are for made-up ones")
     count, chosen = people or DEFAULT_PEOPLE, DEFAULT_SEED if seed is None else seed

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from charthouse.operating.cli import own_servers
 from charthouse.operating.cli.tables import AsJson, show
 
 app = typer.Typer(help="Links of people to providers.", no_args_is_help=True)
@@ -27,6 +28,25 @@ def links_list(
     with session() as state:
         rows = [asdict(view) for view in list_links(state, provider=provider, person_key=person)]
     show(rows, as_json=as_json, empty="No links yet. Start with: make nightly")
+
+
+@app.command("add")
+def links_add(
+    url: Annotated[str, typer.Argument(metavar="URL", help="The base of a FHIR R4 server of your own.")],
+    patients: own_servers.PatientsOption = None,
+    token_file: own_servers.TokenFile = None,
+) -> None:
+    """Link patients of a server of your own, as an operator: nobody signs in. The next night reads them.
+
+    `charthouse nightly --provider URL` does this first, and then runs a night.
+    """
+    from charthouse.operating.home import prepare
+    from charthouse.operating.own_server import link_own_server
+    from charthouse.operating.terminal import console
+
+    prepare()
+    done = link_own_server(own_servers.given(url, patients, token_file), console())
+    typer.echo(f"provider {done.provider}; its links: charthouse links list --provider {done.provider}")
 
 
 @app.command("show")

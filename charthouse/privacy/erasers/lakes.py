@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from charthouse.lake.session import RECORDS, VAULT, open_records, open_vault, purge, quoted, writing
+from charthouse.lake.session import RECORDS, VAULT, open_records, open_vault, purge, quoted, transaction, writing
 from charthouse.privacy.registry import Place, places
 from charthouse.sync import strays
 
@@ -30,8 +30,7 @@ def delete_rows(lake: Any, subjects: Sequence[Subject], settings: Settings) -> d
     with writing(lake, settings), OPENED[lake](settings=settings) as connection:
         known = _tables(connection, lake)
         _name(connection, subjects)
-        connection.execute("BEGIN")
-        try:
+        with transaction(connection):
             for place in places(lake, "lake"):
                 for table in place.what:
                     if table in known:
@@ -40,10 +39,6 @@ def delete_rows(lake: Any, subjects: Sequence[Subject], settings: Settings) -> d
                             taken[place.name] += _delete_misdelivered(connection, subjects, settings)
             if lake == RECORDS and "built_people" in known:
                 _rest(connection, heads)
-            connection.execute("COMMIT")
-        except BaseException:
-            connection.execute("ROLLBACK")
-            raise
     return taken
 
 

@@ -1,6 +1,6 @@
 """An International Patient Summary (HL7 IPS 2.0.0): one document Bundle of what another doctor asks for first.
 
-A summary: of results and vital signs the newest of each code. Everything else of the export is whole.
+A summary: of results, vital signs and social history the newest of each code. Everything else of the export is whole.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ SECTIONS: Final = (
     Section("47519-4", "Procedures", "procedures", _DATE),
     Section("11348-0", "Past illnesses", "conditions", _DATE, f"coalesce({_PAST}, false)"),
     Section("8716-3", "Vital signs", "vitals", _DATE, "component_number = 0", 2),
-    Section("29762-2", "Social history", "social_history", _DATE, each=2),
+    Section("29762-2", "Social history", "social_history", _DATE, each=1),  # smoking and alcohol: 0..1 in the profile
     Section("10162-6", "Pregnancies", "pregnancy", _DATE, each=4),
 )
 PLAN: Final = ("18776-5", "Plan of care", "CarePlan")

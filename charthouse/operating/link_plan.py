@@ -1,0 +1,73 @@
+"""The plan of one link, as the next night would make it; nothing of the person's is asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from charthouse.errors import FetchError
+from charthouse.linking.links import get_link
+from charthouse.linking.providers import get_provider
+from charthouse.partners.capability import parse_capability
+from charthouse.partners.http import HttpClient
+from charthouse.partners.knowledge import Knowledge
+from charthouse.partners.query_plan import Told, tell
+from charthouse.partners.scopes import parse_scopes
+from charthouse.partners.search import plan_link
+from charthouse.partners.vendors import vendor_of
+from charthouse.settings import get_settings
+from charthouse.state import session
+from charthouse.state.models import Watermark
+from charthouse.sync.server_memory import StateMemory
+from charthouse.sync.servers import Servers
+
+if TYPE_CHECKING:
+    from charthouse.partners.capability import Capability
+
+TRIES = 2
+
+
+@dataclass(frozen=True, slots=True)
+class LinkPlanTold:
+    """The plan of a link in words. `as_before`: the server did not answer, and is taken as it was read last."""
+
+    link_id: str
+    provider: str
+    base: str
+    as_before: str
+    plan: Told
+
+
+def plan_of(link_id: str) -> LinkPlanTold:
+    """What the next night asks for a link.
+
+    Raises:
+        StateError: CH602 when there is no such link.
+        FetchError: the server's `/metadata` cannot be had, and was never read.
+    """
+    settings = get_settings()
+    with session(read_only=True) as state:
+        link = get_link(state, link_id)
+        provider = get_provider(state, link.provider)
+        marks = {row.label: row.value for row in state.query(Watermark).where(Watermark.link_id == link_id)}
+        base, patient, granted = provider.fhir_base_url, link.patient_id or "-", link.granted_scopes or ""
+        slug = provider.slug
+    offer, knowledge, code = _server(base)
+    plan = plan_link(offer, patient, parse_scopes(granted), marks, settings.page_size, knowledge)
+    return LinkPlanTold(link_id, slug, base, code, tell(offer, knowledge, plan))
+
+
+def _server(base: str) -> tuple[Capability, Knowledge, str]:
+    """The server as it says it is now, or as it was read last, and then why."""
+    memory = StateMemory()
+    settings = get_settings().model_copy(update={"request_tries": TRIES})
+    with HttpClient(settings) as client:
+        try:
+            server = Servers(client, memory).of(base.rstrip("/"), "")
+        except FetchError as error:
+            before = memory.recall(base.rstrip("/"))
+            if before is None:
+                raise
+            offer = parse_capability(before.statement)
+            return offer, Knowledge(vendor_of(base, offer), before.learnt), f"{error.code} {error.entry.title}"
+    return server.offer, server.knowledge, ""

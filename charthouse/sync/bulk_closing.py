@@ -1,0 +1,290 @@
+"""The end of an export: what belongs to nobody goes to those who point at it, and each link's landing is closed."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
+
+from charthouse import faults
+from charthouse.errors import FetchError
+from charthouse.files import put, scratch_of
+from charthouse.partners.http import HttpClient
+from charthouse.partners.search import REFERENCED_TYPES
+from charthouse.sync import bulk_marks, landing
+from charthouse.sync.bulk_landing import Landed
+from charthouse.sync.bulk_marks import EVERYTHING
+from charthouse.sync.landing import Manifest, Outcome, QueryRecord
+from transforms import ndjson
+from transforms.bundles import read_page, references, resource_stub
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from typing import Any
+
+    from charthouse.linking.bulk_sources import Export
+    from charthouse.linking.links import LinkWork
+    from charthouse.partners.bulk import BulkClient
+    from charthouse.settings import Settings
+    from charthouse.sync.bulk_landing import ExportFolder, FileRecord, SharedResources
+    from charthouse.sync.fetch_link import Presence
+
+GIVE_UP_AFTER: Final = 3
+"""Reads of a type in a row that a server refuses, or knows nothing of, before it is asked for no more of that type."""
+MOST_AT_ONCE: Final = 500
+"""Resources of one page of what is pointed at."""
+
+
+class Closing:
+    """Closes the links of a batch whose exports have ended. Used once."""
+
+    def __init__(
+        self,
+        folder: ExportFolder,
+        shared: SharedResources,
+        exported: Iterable[Any],
+        export: Export,
+        client: BulkClient,
+        settings: Settings,
+    ) -> None:
+        self._folder = folder
+        self._shared = shared
+        self._exported = list(exported)
+        self._export = export
+        self._client = client
+        self._settings = settings
+        self._not_there: set[str] = set()
+        self._refused: defaultdict[str, int] = defaultdict(int)
+        self._read_count = 0
+
+    def close(self, present: Presence, on_link: Callable[[], None]) -> int:
+        """Give each link what it points at, and its marker. Returns the entries landed."""
+        brought = any(one.code is None for one in self._exported)
+        total = 0
+        for link_id, link in self._folder.links.items():
+            folder = self._folder.of(link_id)
+            try:
+                nobodys = self._point_at(link_id) if brought else {}
+                manifest = self._manifest(link, nobodys)
+                faults.point("export.closing")
+                with present(link_id) as here:
+                    if here:
+                        landing.write_manifest(folder, manifest)
+                        total += manifest.resources
+            except FileNotFoundError:
+                if folder.exists():
+                    raise
+                continue  # its person, or the link alone, was erased under our hands
+            faults.point("export.link")
+            on_link()
+        return total
+
+    # -- what the resources point at --------------------------------------------------------------------------------
+
+    def _point_at(self, link_id: str) -> dict[str, tuple[Landed, int]]:
+        """Land what a link's resources point at, and what that points at. By type: what came, and how many did not."""
+        folder = self._folder.of(link_id)
+        received: set[str] = set()
+        wanted: set[str] = set()
+        for file in landing.page_files(folder):
+            for body in landing.read_pages(file):
+                wanted |= self._pointed_at(body)
+                received |= {f"{kind}/{name}" for kind, name, _ in _stubs(body) if kind in REFERENCED_TYPES}
+        landed: dict[str, list[bytes]] = {}
+        missing: set[str] = set()
+        while todo := wanted - received - missing:
+            self._read_missing(key for key in todo if self._shared.get(key) is None)
+            for key in sorted(todo):
+                kind = key.partition("/")[0]
+                resource = self._shared.get(key)
+                if resource is None or not self._permitted(link_id, kind):
+                    missing.add(key)
+                    continue
+                received.add(key)
+                landed.setdefault(kind, []).append(resource)
+                wanted |= self._pointed_at(resource)
+        found = {}
+        for kind in REFERENCED_TYPES:
+            bodies = landed.get(kind, [])
+            if bodies:
+                file = folder / landing.file_name("referenced", kind)
+                scratch_of(file).unlink(missing_ok=True)
+                for start in range(0, len(bodies), MOST_AT_ONCE):
+                    landing.append_page(file, ndjson.page(bodies[start : start + MOST_AT_ONCE]))
+                put(scratch_of(file), file)
+            lost = sum(1 for key in missing if key.startswith(f"{kind}/")) if self._permitted(link_id, kind) else 0
+            if bodies or lost:
+                found[kind] = (Landed(len(bodies), sum(map(len, bodies))), lost)
+        return found
+
+    def _permitted(self, link_id: str, kind: str) -> bool:
+        access = self._folder.scopes[link_id].access(kind)
+        return access.read or access.search
+
+    def _pointed_at(self, body: bytes) -> set[str]:
+        found = references(body, self._export.base_url)
+        if self._export.fhir_base_url != self._export.base_url:
+            found |= references(body, self._export.fhir_base_url)
+        return {key for key in found if key.partition("/")[0] in REFERENCED_TYPES}
+
+    def _read_missing(self, keys: Iterable[str]) -> None:
+        """Read one by one what an export left out: servers need not export what belongs to nobody (3.0, `_since`)."""
+        base = self._client.http.at_home(self._export.fhir_base_url)
+        todo = sorted(set(keys) - self._not_there)
+        if base is None or not todo:
+            self._not_there.update(todo)
+            return
+        with (
+            HttpClient(self._settings, hosts=self._client.http.hosts) as client,
+            ThreadPoolExecutor(self._settings.fetch_threads, "referenced") as pool,
+        ):
+            bodies = pool.map(lambda key: self._read(client, base.rstrip("/"), key), todo)
+            found = {key: body for key, body in zip(todo, bodies, strict=True) if body is not None}
+        self._shared.add(found.items())
+        self._not_there.update(set(todo) - found.keys())
+
+    def _read(self, client: HttpClient, base: str, key: str) -> bytes | None:
+        kind, _, name = key.partition("/")
+        self._read_count += 1
+        if self._refused[kind] >= GIVE_UP_AFTER or self._read_count > self._settings.max_pages:
+            return None
+        try:
+            body = client.get(f"{base}/{kind}/{quote(name, safe='')}", token=self._client.token()).body.strip()
+        except FetchError:
+            self._refused[kind] += 1
+            return None
+        found, identity, _ = resource_stub(body)
+        if (found, identity) != (kind, name) or not ndjson.is_whole(body):
+            self._refused[kind] += 1
+            return None
+        self._refused[kind] = 0
+        return body
+
+    # -- the account ------------------------------------------------------------------------------------------------
+
+    def _manifest(self, link: LinkWork, nobodys: Mapping[str, tuple[Landed, int]]) -> Manifest:
+        whole = self._exported[0]
+        if whole.code is not None:
+            outcome = Outcome(code=whole.code, unit="link", resource_type=None, label=None, count=1)
+            return Manifest(link_id=link.link_id, status="failed", queries=(), outcomes=(outcome,), not_requested={})
+        queries = [*self._queries(link), *self._referenced(nobodys)]
+        outcomes = list(self._outcomes(link.link_id, queries))
+        failed = {kind for one in self._exported for kind in self._behind(one)}
+        status: landing.LinkStatus = "partial" if failed or any(one.code for one in self._exported) else "complete"
+        if whole.request.since is None and not any(query.resources for query in queries):
+            status = "failed"
+            outcomes.append(Outcome(code="CH158", unit="link", resource_type=None, label=None, count=1))
+        else:
+            queries += self._marks(link)
+        withheld = {
+            kind: "not_permitted" for record in self._records() for kind in record.withheld.get(link.link_id, ())
+        }
+        return Manifest(
+            link_id=link.link_id,
+            status=status,
+            queries=tuple(queries),
+            outcomes=tuple(outcomes),
+            not_requested=withheld,
+        )
+
+    def _records(self) -> Iterator[FileRecord]:
+        for one in self._exported:
+            yield from one.records
+
+    @staticmethod
+    def _behind(one: Any) -> set[str]:
+        return set(one.failed) if one.code is None else set(one.request.types)
+
+    def _queries(self, link: LinkWork) -> Iterator[QueryRecord]:
+        """A record for each type that brought something."""
+        landed: dict[str, Landed] = {}
+        files: dict[str, list[str]] = {}
+        for record in self._records():
+            for kind, got in record.links.get(link.link_id, {}).items():
+                sum_of = landed.setdefault(kind, Landed())
+                sum_of.resources += got.resources
+                sum_of.bytes += got.bytes
+                files.setdefault(kind, []).append(landing.file_name(record.number, kind))
+        failed = {kind for one in self._exported for kind in self._behind(one)}
+        since = self._exported[0].request.since
+        for kind in sorted(landed):
+            behind = kind in failed
+            yield QueryRecord(
+                label=bulk_marks.label_of(kind),
+                type=kind,
+                file=files[kind][0],
+                mode="full" if since is None else "incremental",
+                status="partial" if behind else "complete",
+                code=None,
+                pages=len(files[kind]),
+                resources=landed[kind].resources,
+                bytes=landed[kind].bytes,
+                watermark=None,
+            )
+
+    def _marks(self, link: LinkWork) -> Iterator[QueryRecord]:
+        """The marks that move, as records that brought nothing."""
+        marks: dict[str, str] = {}
+        for one in self._exported:
+            if one.code is None:
+                marks |= bulk_marks.moved(link.watermarks, one.request, one.transaction_time, one.failed)
+        for label, value in marks.items():
+            yield QueryRecord(
+                label=label,
+                type=label.rpartition("=")[2] if "=" in label else EVERYTHING,
+                file=None,
+                mode="incremental" if label in link.watermarks else "full",
+                status="complete",
+                code=None,
+                pages=0,
+                resources=0,
+                bytes=0,
+                watermark=value,
+            )
+
+    @staticmethod
+    def _referenced(nobodys: Mapping[str, tuple[Landed, int]]) -> Iterator[QueryRecord]:
+        for kind, (landed, lost) in nobodys.items():
+            yield QueryRecord(
+                label=f"{kind}?_id",
+                type=kind,
+                file=landing.file_name("referenced", kind) if landed.resources else None,
+                mode="full",
+                status="complete",
+                code=None,
+                pages=1,
+                resources=landed.resources,
+                bytes=landed.bytes,
+                watermark=None,
+                remarks={"CH116": lost} if lost else {},
+            )
+
+    def _outcomes(self, link_id: str, queries: Iterable[QueryRecord]) -> Iterator[Outcome]:
+        """What went other than well, for this link: with a type, or with the export as a whole."""
+        told: set[tuple[str, str]] = set()
+        warnings = 0
+        for one in self._exported:
+            if one.code is not None:
+                for kind in one.request.types:
+                    told.add((one.code, kind))
+            for record in one.records:
+                warnings += record.warnings
+                if record.code is not None:
+                    told |= {(record.code, kind) for kind in record.failed or (EVERYTHING,)}
+        for code, kind in sorted(told):
+            named = None if kind == EVERYTHING else kind
+            label = bulk_marks.ALL if named is None else bulk_marks.label_of(kind)
+            yield Outcome(code=code, unit="type", resource_type=named, label=label, count=1)
+        if warnings:
+            yield Outcome(code="CH115", unit="type", resource_type=None, label=bulk_marks.ALL, count=warnings)
+        for query in queries:
+            for code, count in query.remarks.items():
+                yield Outcome(code=code, unit="resource", resource_type=query.type, label=query.label, count=count)
+        for kind in sorted({kind for record in self._records() for kind in record.withheld.get(link_id, ())}):
+            yield Outcome(code="CH103", unit="type", resource_type=kind, label=kind, count=1)
+
+
+def _stubs(body: bytes) -> Iterator[tuple[str | None, str | None, str | None]]:
+    for entry in read_page(body).entries:
+        yield resource_stub(entry.raw)

@@ -1,0 +1,241 @@
+"""What a night learns of a server and the next one knows: its offer, whether `_lastUpdated` works, what it refuses."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from charthouse.partners.capability import parse_capability
+from charthouse.partners.knowledge import TRIED_AGAIN_AFTER, Knowledge, Learnt
+from charthouse.partners.query_plan import tell
+from charthouse.partners.scopes import parse_scopes
+from charthouse.partners.search import CATEGORIES, plan_link
+from charthouse.partners.vendors import Fact, vendor_of, vendors
+from charthouse.settings import Settings, get_settings
+from charthouse.state import migrate
+from charthouse.sync import landing
+from charthouse.sync.fetch import fetch_batch
+from charthouse.sync.link_job import LinkJob
+from charthouse.sync.server_memory import StateMemory
+from tests.partners.odd_server import Asked, FhirServer, Reply, as_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from charthouse.sync.landing import Manifest
+
+REFUSED = as_json({"resourceType": "OperationOutcome", "issue": [{"severity": "fatal", "code": "required"}]}, 400)
+
+
+@pytest.fixture
+def memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StateMemory]:
+    """A state database of its own."""
+    monkeypatch.setenv("CHARTHOUSE_HOME", str(tmp_path / "home"))
+    get_settings.cache_clear()
+    migrate()
+    yield StateMemory()
+    get_settings.cache_clear()
+
+
+class Nights:
+    """Nights of some links at one server, each with the watermarks of the one before."""
+
+    def __init__(self, provider: FhirServer, folder: Path, settings: Settings, memory: StateMemory) -> None:
+        self._provider = provider
+        self._folder = folder
+        self._settings = settings
+        self._memory = memory
+        self._marks: dict[str, Mapping[str, str]] = {}
+        self._number = 0
+
+    def night(self, *links: str) -> dict[str, Manifest]:
+        """One more night; the provider's account of requests begins anew."""
+        self._provider.asked.clear()
+        self._number += 1
+        folder = self._folder / str(self._number)
+        jobs = [
+            LinkJob(name, self._provider.base, "canary-patient", watermarks=self._marks.get(name, {})) for name in links
+        ]
+        fetch_batch(jobs, folder, lambda *_: "good", self._settings, memory=self._memory)
+        found = {name: landing.read_manifest(folder / name) for name in links}
+        manifests = {name: manifest for name, manifest in found.items() if manifest is not None}
+        self._marks |= {name: manifest.watermarks for name, manifest in manifests.items()}
+        return manifests
+
+
+@pytest.fixture
+def nights(provider: FhirServer, tmp_path: Path, quick: Settings, memory: StateMemory) -> Nights:
+    return Nights(provider, tmp_path / "landing", quick, memory)
+
+
+def observations(manifest: Manifest) -> list[tuple[str, str, int]]:
+    return [(one.label, one.mode, one.resources) for one in manifest.queries if one.type == "Observation"]
+
+
+def since(provider: FhirServer) -> list[str | None]:
+    return [asked.one("_lastUpdated") for asked in provider.searches("Observation") if not asked.one("start")]
+
+
+def test_a_date_that_is_passed_over_is_found_out_once_and_everything_is_compared(
+    provider: FhirServer, nights: Nights
+) -> None:
+    def deaf(asked: Asked) -> Reply | None:
+        if "_lastUpdated" not in asked.query:
+            return None
+        heard = {name: values for name, values in asked.query.items() if name != "_lastUpdated"}
+        return provider._search(asked.path.split("/")[2], Asked(asked.method, asked.path, heard, {}))
+
+    nights.night("a", "b")
+    provider.rule(deaf)
+    second = nights.night("a", "b")
+    assert {name: observations(manifest) for name, manifest in second.items()} == {
+        name: [("Observation", "full", 5)] for name in ("a", "b")
+    }
+    assert [asked for asked in since(provider) if asked] == ["ge2199-01-01T00:00:00Z"], "one link asks for all"
+    nights.night("a", "b")
+    assert since(provider) == [None, None], "it is known by now"
+    provider.offers["Observation"] = {"params": ["patient", "_lastUpdated", "date"]}
+    nights.night("a")
+    assert "ge2199-01-01T00:00:00Z" in since(provider), "another offer may mean another server"
+
+
+def test_a_date_that_works_is_believed_until_it_brings_too_little(provider: FhirServer, nights: Nights) -> None:
+    nights.night("a")
+    assert observations(nights.night("a")["a"]) == [("Observation", "incremental", 1)]
+    nights.night("a")
+    assert since(provider) == ["ge2024-05-01T10:04:00Z"], "nothing new costs one request"
+    nothing = as_json({"resourceType": "Bundle", "type": "searchset", "total": 0})
+    provider.rule(lambda asked: nothing if "_lastUpdated" in asked.query else None)
+    assert observations(nights.night("a")["a"]) == [("Observation", "full", 5)], (
+        "what bears the watermark was not there"
+    )
+
+
+def test_a_statement_that_has_not_changed_is_not_sent_again(provider: FhirServer, nights: Nights) -> None:
+    sent: list[str | None] = []
+
+    def tagged(asked: Asked) -> Reply | None:
+        if not asked.path.endswith("/metadata"):
+            return None
+        sent.append(asked.headers.get("If-None-Match"))
+        return Reply(304) if sent[-1] == 'W/"7"' else as_json(provider.metadata(), ETag='W/"7"')
+
+    provider.rule(tagged)
+    for _ in range(3):
+        assert nights.night("a")["a"].status == "complete"
+    assert sent == [None, 'W/"7"', 'W/"7"']
+
+
+def test_a_whole_that_is_refused_is_not_asked_for_every_night(
+    provider: FhirServer, nights: Nights, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    provider.offers["Observation"] = {"params": ["patient", "category", "_lastUpdated"]}
+    provider.rule(
+        lambda asked: REFUSED if asked.path.endswith("/Observation") and "category" not in asked.query else None
+    )
+
+    def wholes() -> int:
+        return sum("category" not in asked.query for asked in provider.searches("Observation"))
+
+    first = nights.night("a")["a"]
+    assert ("Observation?category=laboratory", "full", 5) in observations(first)
+    assert wholes() > 0
+    second = nights.night("a")["a"]
+    assert (second.status, wholes()) == ("complete", 0)
+    assert len(observations(second)) == len(CATEGORIES["Observation"])
+    ahead = tmp_path / "ahead"
+    ahead.write_text(str(TRIED_AGAIN_AFTER + 60))
+    monkeypatch.setenv("CHARTHOUSE_CLOCK_FILE", str(ahead))
+    get_settings.cache_clear()
+    nights.night("a")
+    assert wholes() > 0, "a week later it may be possible"
+
+
+def test_a_specimen_that_no_search_finds_is_read_where_it_is_pointed_at(provider: FhirServer, nights: Nights) -> None:
+    provider.resources[1]["specimen"] = {"reference": "Specimen/s1"}
+    provider.resources.append(
+        {"resourceType": "Specimen", "id": "s1", "subject": {"reference": "Patient/canary-patient"}}
+    )
+    provider.offers["Specimen"] = {"params": ["type"], "interactions": ["read"]}
+    manifest = nights.night("a")["a"]
+    assert ("Specimen?_id", 1) in [(query.label, query.resources) for query in manifest.queries]
+    assert manifest.status == "complete"
+    provider.offers["Specimen"] = {}
+    assert "Specimen" in [query.label for query in nights.night("b")["b"].queries], (
+        "where a search finds them it is asked"
+    )
+
+
+def offer(software: str = "", publisher: str = "", **types: list[str]) -> Any:
+    listed = [{"type": kind, "searchParam": [{"name": name} for name in params]} for kind, params in types.items()]
+    said = {"resourceType": "CapabilityStatement", "software": {"name": software}, "publisher": publisher}
+    return parse_capability(json.dumps(said | {"rest": [{"resource": listed or [{"type": "Patient"}]}]}).encode())
+
+
+@pytest.mark.parametrize(
+    ("base", "said", "whose"),
+    [
+        ("https://fhir.epic.com/interconnect-fhir-oauth/api/FHIR/R4", {}, "epic"),
+        ("https://epicproxy.hospital.example/FHIRProxy/api/FHIR/R4", {}, "epic"),
+        ("https://fhir.clinic.example/r4", {"software": "Epic"}, "epic"),
+        ("https://fhir-myrecord.cerner.com/r4/ec2458f2-1e24-41c8-b71b-0e701af7583d", {}, "oracle-health"),
+        ("https://fhir.clinic.example/r4", {"publisher": "Cerner"}, "oracle-health"),
+        ("https://api.platform.athenahealth.com/fhir/r4", {}, "athenahealth"),
+        ("https://fhir4.healow.com/fhir/r4/ABCDAA", {}, "healow"),
+        ("https://fhir.nextgen.com/nge/prod/fhir-api-r4/fhir/R4", {}, "nextgen"),
+        ("https://greenfield-prod-apis.meditech.com/v1/uscore/R4", {}, "meditech"),
+        ("https://fhir.prod.icanbwell.com/4_0_0", {}, "bwell"),
+        ("http://127.0.0.1:8090/fhir", {"software": "HAPI FHIR Server"}, "hapi"),
+        ("https://api.medplum.com/fhir/R4", {}, "medplum"),
+        ("https://healthcare.googleapis.com/v1/projects/p/locations/l/datasets/d/fhirStores/f/fhir", {}, "google"),
+        ("https://ws-fhir.fhir.azurehealthcareapis.com", {}, "azure"),
+        ("https://healthlake.us-east-1.amazonaws.com/datastore/0123/r4", {}, "aws"),
+        ("https://launch.smarthealthit.org/v/r4/fhir", {"software": "HAPI FHIR Server"}, "smart-sandbox"),
+        ("https://fhir.clinic.example/epicurean/r4", {"software": "Replicepic"}, None),
+    ],
+)
+def test_whose_server_it_is(base: str, said: dict[str, str], whose: str | None) -> None:
+    found = vendor_of(base, offer(**said))
+    assert found.name == (vendors()[whose].name if whose else "")
+
+
+def test_every_fact_of_a_vendor_says_where_it_was_read() -> None:
+    def facts(part: Any) -> Iterator[Fact]:
+        if isinstance(part, Fact):
+            yield part
+        elif isinstance(part, dict):
+            for each in part.values():
+                yield from facts(each)
+        elif hasattr(part, "__struct_fields__"):
+            for name in part.__struct_fields__:
+                yield from facts(getattr(part, name))
+
+    found = [fact for vendor in vendors().values() for fact in facts(vendor)]
+    assert len(found) > 15
+    assert not [fact for fact in found if not fact.why.endswith(".") or not fact.source]
+
+
+def test_a_vendors_habits_shape_the_plan_and_are_told() -> None:
+    epic = offer(Patient=[], Observation=["patient", "category", "code"], Condition=["patient", "category"])
+    knowledge = Knowledge(vendors()["epic"], Learnt(last_updated={"Condition": False}))
+    plan = plan_link(epic, "canary", parse_scopes(""), {"Condition": "2024-05-01T10:00:00Z"}, 500, knowledge)
+    (split,) = [entry for entry in plan.types if entry.type == "Observation"]
+    assert split.whole is None
+    assert split.parts[-1].label == "Observation?code=pregnancy"
+    told = tell(epic, knowledge, plan)
+    lines = {line.type: line for line in told.lines}
+    assert (lines["Observation"].how, len(lines["Observation"].queries)) == ("by parts", 17)
+    assert "refused" in lines["Observation"].why
+    assert lines["Condition"].how == "whole"
+    assert told.vendor == "Epic"
+    assert "canary" not in repr(told)
+    cerner = Knowledge(vendors()["oracle-health"])
+    plan = plan_link(offer(Observation=["patient"], Goal=["patient"]), "x", parse_scopes(""), {}, 500, cerner)
+    counts = {
+        entry.type: parse_qs(urlsplit(entry.whole.url("")).query)["_count"] for entry in plan.types if entry.whole
+    }
+    assert counts == {"Goal": ["500"], "Observation": ["200"]}

@@ -1,0 +1,22 @@
+"""What the build stage does to `staged` resources before it selects the rows of a table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from transforms.tables import observations, prepare_resources, read_presence
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from transforms.tables import Presence
+
+
+def prepared(connection: duckdb.DuckDBPyConnection, **relations: str) -> Presence:
+    """Run the statements; what the resources have is for `select_sql`."""
+    for statement in prepare_resources("staged", **relations):
+        connection.execute(statement)
+    present = read_presence(connection, "staged")
+    for statement in observations(present):
+        connection.execute(statement)
+    return present
