@@ -11,10 +11,14 @@ SEED   ?=
 PROVIDER   ?=
 PATIENTS   ?=
 TOKEN_FILE ?=
+KEY_FILE   ?=
+CLIENT_ID  ?=
 override PROVIDER   := $(value PROVIDER)
 override PATIENTS   := $(value PATIENTS)
 override TOKEN_FILE := $(value TOKEN_FILE)
-export PROVIDER PATIENTS TOKEN_FILE
+override KEY_FILE   := $(value KEY_FILE)
+override CLIENT_ID  := $(value CLIENT_ID)
+export PROVIDER PATIENTS TOKEN_FILE KEY_FILE CLIENT_ID
 STAMP  := $(VENV)/.installed
 
 # A moved checkout, or a Python that is gone, leaves an environment whose commands do not start: it is built anew.
@@ -34,12 +38,13 @@ $(STAMP): requirements.txt pyproject.toml .ci/install
 	@PYTHON="$(PYTHON)" VENV="$(VENV)" bash .ci/install
 	@touch $(STAMP)
 
-nightly: $(STAMP)  ## one real night (SOURCE=DIR: your own FHIR files; PROVIDER=URL [PATIENTS=ID,ID|@FILE|all] [TOKEN_FILE=FILE]: your own FHIR server; else PEOPLE=25 SEED=1 made-up people: other numbers are another folder)
+nightly: $(STAMP)  ## one real night (SOURCE=DIR: your own FHIR files; PROVIDER=URL [PATIENTS=ID,ID|@FILE|all] [TOKEN_FILE=FILE | KEY_FILE=FILE CLIENT_ID=ID]: your own FHIR server; else PEOPLE=25 SEED=1 made-up people: other numbers are another folder)
 	$(if $(and $(SOURCE),$(PEOPLE)$(SEED)),$(error SOURCE brings its own people: PEOPLE and SEED are for made-up ones))
 	$(if $(and $(value PROVIDER),$(value SOURCE)$(PEOPLE)$(SEED)),$(error PROVIDER brings its own patients: SOURCE, PEOPLE and SEED are for the sandbox))
-	$(if $(value PROVIDER),,$(if $(value PATIENTS)$(value TOKEN_FILE),$(error PATIENTS and TOKEN_FILE go with PROVIDER=URL)))
+	$(if $(value PROVIDER),,$(if $(value PATIENTS)$(value TOKEN_FILE)$(value KEY_FILE),$(error PATIENTS, TOKEN_FILE and KEY_FILE go with PROVIDER=URL)))
 	@$(BIN)/charthouse nightly $${SOURCE:+--source "$$SOURCE"} $(if $(PEOPLE),--people $(PEOPLE)) $(if $(SEED),--seed $(SEED)) \
-	  $${PROVIDER:+--provider "$$PROVIDER"} $${PATIENTS:+--patients "$$PATIENTS"} $${TOKEN_FILE:+--token-file "$$TOKEN_FILE"}
+	  $${PROVIDER:+--provider "$$PROVIDER"} $${PATIENTS:+--patients "$$PATIENTS"} $${TOKEN_FILE:+--token-file "$$TOKEN_FILE"} \
+	  $${KEY_FILE:+--key-file "$$KEY_FILE"} $${CLIENT_ID:+--client-id "$$CLIENT_ID"}
 
 test: check  ## lint, types, import arrows, then every test
 	@$(BIN)/python -m pytest -n 2 --dist loadfile

@@ -1,12 +1,12 @@
 """The crawl, measured beside the bare requests that it comes down to.
 
-    python -m benchmarks.fetch [--people 25] [--threads 8] [--base-url http://…/fhir]
+    python -m benchmarks.fetch [--people 25] [--threads 8]
 
 Bare requests are what one `requests` session a thread does with a list of the same pages, over kept connections: each
 body is unpacked and thrown away. Ours is `fetch_batch`: pages followed, read, checked for loops, landed, references
 resolved, a marker a link. Each contender runs in a process of its own, and both ask the same server in the same run:
-one that has its pages ready (`static`), the same with the speed of a HAPI FHIR server as measured on two cores
-(`paced`), and the server of `--base-url` where one is named. The figures to read are the ratios; CPU is the client's.
+one that has its pages ready (`static`), and the same with the speed of a HAPI FHIR server as measured on two cores
+(`paced`). The figures to read are the ratios; CPU is the client's.
 Writes benchmarks/results/fetch.json.
 """
 
@@ -38,6 +38,7 @@ RESULTS = ROOT / "benchmarks" / "results" / "fetch.json"
 HAPI_SECONDS = 0.2
 """What a page of 1,000 resources takes on one of two cores: 62,000 came in 6.9 s, two pages at once."""
 NIGHT_LINKS = 1000
+PLAN_LINKS = 10_000
 
 
 @contextmanager
@@ -100,13 +101,49 @@ def ours(asked: dict[str, Any]) -> dict[str, Any]:
     return took | {"resources": done.resources, "requests": done.requests, "bytes": done.bytes, "failed": done.failed}
 
 
+def plan(asked: dict[str, Any]) -> dict[str, Any]:
+    """Plan a night of many links, in a home of its own."""
+    from charthouse.linking import providers
+    from charthouse.operating import home
+    from charthouse.state import session
+    from charthouse.state.base import new_key, now
+    from charthouse.state.models import Credential, Link, Person
+    from charthouse.sync.plan import plan_run
+
+    home.prepare()
+    people = [Person(person_key=new_key(), country="US") for _ in range(asked["links"])]
+    links = [
+        Link(
+            id=new_key(),
+            person_key=person.person_key,
+            provider="one",
+            route="direct",
+            status="confirmed",
+            patient_id=f"p{number}",
+        )
+        for number, person in enumerate(people)
+    ]
+    with session() as state:
+        base = "https://one.example/fhir"
+        providers.register_provider(state, slug="one", name="One", fhir_base_url=base, actor="sync")
+        tokens = [Credential(link_id=link.id, sealed_access=b"-", access_seen_at=now()) for link in links]
+        for rows in (people, links, tokens):
+            state.add_all(rows)
+            state.flush()
+    began, used = time.perf_counter(), spent()
+    batches = plan_run([], airflow_run_id="bench")
+    return {"seconds": time.perf_counter() - began, "cpu": spent() - used, "batches": len(batches)}
+
+
 def alone(contender: str, asked: dict[str, Any]) -> dict[str, Any]:
     """Run a contender in a process of its own; what it took, and the most memory that it held."""
     words = [sys.executable, "-m", "benchmarks.fetch", "--contender", contender]
-    environment = os.environ | {"CHARTHOUSE_PRIVATE_ADDRESSES": "any", "CHARTHOUSE_LOG_LEVEL": "error"}
-    done = subprocess.run(
-        words, cwd=ROOT, input=json.dumps(asked), capture_output=True, text=True, check=True, env=environment
-    )
+    with tempfile.TemporaryDirectory() as folder:
+        settings = {"PRIVATE_ADDRESSES": "any", "LOG_LEVEL": "error", "HOME": folder}
+        environment = os.environ | {f"CHARTHOUSE_{name}": value for name, value in settings.items()}
+        done = subprocess.run(
+            words, cwd=ROOT, input=json.dumps(asked), capture_output=True, text=True, check=True, env=environment
+        )
     said: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return said
 
@@ -158,17 +195,21 @@ def quiet_night(base: str, people: int, threads: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Run the contenders."""
+    """Run the contenders, each beside what it comes down to."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0] if __doc__ else "")
     parser.add_argument("--people", type=int, default=25)
     parser.add_argument("--threads", type=int, default=8)
-    parser.add_argument("--contender", choices=["bare", "ours"])
+    parser.add_argument("--contender", choices=["bare", "ours", "plan"])
     options = parser.parse_args()
     if options.contender:
-        took = {"bare": bare, "ours": ours}[options.contender](json.load(sys.stdin))
+        took = {"bare": bare, "ours": ours, "plan": plan}[options.contender](json.load(sys.stdin))
         print(json.dumps(took | {"memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
         return
-    found: dict[str, Any] = {}
+    found: dict[str, Any] = {"plan": alone("plan", {"links": PLAN_LINKS})}
+    print(
+        f"{PLAN_LINKS} links planned    {found['plan']['seconds']:.2f} s, {found['plan']['batches']} batches",
+        flush=True,
+    )
     with server(options.people, 0) as base:
         found["static"] = crawl("static", base, options.people, options.threads)
         found["quiet_night"] = quiet_night(base, options.people, options.threads)

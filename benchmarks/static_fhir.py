@@ -15,6 +15,7 @@ import asyncio
 import gzip
 import json
 import sys
+import uuid
 from functools import cache
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -37,21 +38,26 @@ TYPES = {
 PRACTITIONERS = 40
 
 
+def name(kind: str, person: int, number: int) -> str:
+    """An id as Synthea makes them: random, and therefore most of what a packed page holds."""
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{kind}/{person}/{number}"))
+
+
 def resource(kind: str, person: int, number: int) -> dict[str, Any]:
     """One resource of a person."""
     patient = {"reference": f"Patient/p{person}"}
     practitioner = {"reference": f"Practitioner/d{(person + number) % PRACTITIONERS}"}
     made: dict[str, Any] = {
         "resourceType": kind,
-        "id": f"{kind.lower()}-{person}-{number}",
+        "id": name(kind, person, number),
         "meta": {
             "versionId": "1",
             "lastUpdated": STAMP,
-            "source": f"#{person:08x}{number:08x}",
+            "source": f"#{name('source', person, number)[:16]}",
             "profile": [f"http://hl7.org/fhir/us/core/StructureDefinition/us-core-{kind.lower()}"],
         },
         "subject": patient,
-        "encounter": {"reference": f"Encounter/encounter-{person}-{number % TYPES['Encounter']}"},
+        "encounter": {"reference": f"Encounter/{name('Encounter', person, number % TYPES['Encounter'])}"},
         "performer": [practitioner],
         "code": {
             "coding": [
@@ -63,7 +69,7 @@ def resource(kind: str, person: int, number: int) -> dict[str, Any]:
             ],
             "text": "Body height, measured standing, without shoes",
         },
-        "identifier": [{"system": "https://example.org/identifiers", "value": f"{person:06d}-{number:09d}-{kind}"}],
+        "identifier": [{"system": "https://example.org/identifiers", "value": name("identifier", person, number)}],
         "note": [{"text": f"Entered at the desk, visit {number}; nothing else was said about it at the time."}],
         "valueQuantity": {
             "value": 120 + number % 71,
@@ -158,7 +164,7 @@ class Server:
                 writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/fhir+json\r\n" + coded)
                 writer.write(b"Content-Length: %d\r\n\r\n" % len(body) + body)
                 await writer.drain()
-        except (asyncio.IncompleteReadError, ConnectionError):
+        except (asyncio.IncompleteReadError, asyncio.CancelledError, ConnectionError):
             writer.close()
 
 

@@ -124,6 +124,11 @@ class Settings(BaseSettings):
         default="",
         description="Private networks in which providers may be, by commas (10.1.0.0/16, loopback); `any` permits all.",
     )
+    attachment_bytes: int = Field(
+        default=20 * 2**20,
+        ge=0,
+        description="Most bytes of a document that a record shows and that is read for it; 0 reads none.",
+    )
     fetch_time_max: float = Field(
         default=7200.0, gt=0, description="Seconds that one batch may fetch; what is left waits for the next night."
     )
@@ -138,7 +143,7 @@ class Settings(BaseSettings):
     )
     max_pages: Count = Field(default=10_000, description="Most pages of one search before it is given up.")
 
-    build_group_resources: Count = Field(default=50_000, description="Resource versions built in one mapped task.")
+    build_group_resources: Count = Field(default=100_000, description="Resource versions built in one mapped task.")
     duckdb_memory: Memory = Field(default="256MB", description="DuckDB's memory_limit in each task.")
     duckdb_threads: Count = Field(default=2, description="DuckDB's threads in each task.")
     failure_threshold: float = Field(

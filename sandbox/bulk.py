@@ -179,7 +179,7 @@ class Exports:
         job = Job(
             id=secrets.token_hex(8),
             secret=secrets.token_urlsafe(24),
-            request=f"{base}/{asked.path}" + (f"?{asked.query}" if asked.query else ""),
+            request=f"{habits.own_base or base}/{asked.path}" + (f"?{asked.query}" if asked.query else ""),
             client=client,
             transaction=min(now_microseconds(), int(merging) - 1000) if merging else now_microseconds(),
             separate=habits.separate_status == "always"

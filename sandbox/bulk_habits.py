@@ -35,6 +35,8 @@ class BulkHabits(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_onl
     counts: bool = True
     ranges: bool = True
     names: Literal["stu3", "stu4"] = "stu3"
+    own_base: str = ""
+    """The FHIR base that a server behind a proxy knows itself by, as it stands in `request`."""
     deleted: bool = True
     shared: bool = True
     """Resources that belong to nobody (Practitioner, Organization …) are exported too."""

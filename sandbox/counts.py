@@ -1,4 +1,4 @@
-"""How often a provider was asked: by type, by endpoint, by grant type, and for each grant how often it was refreshed.
+"""How often a provider was asked: by type, endpoint, verb, grant type, and how often each grant was refreshed.
 
 The last one lets a test prove that a client refreshed each link once, however many of its tasks ran at a time.
 """
@@ -16,6 +16,7 @@ class Counts:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._requests: Counter[tuple[str, str]] = Counter()
+        self._verbs: Counter[str] = Counter()
         self._grant_types: Counter[str] = Counter()
         self._families: dict[str, dict[str, Any]] = {}
         self._unknown = 0
@@ -24,6 +25,11 @@ class Counts:
         """Count a request: of a type and an interaction, or of an endpoint by its name."""
         with self._lock:
             self._requests[subject, interaction] += 1
+
+    def verb(self, method: str) -> None:
+        """Count a request to the FHIR base by its verb."""
+        with self._lock:
+            self._verbs[method[:16]] += 1
 
     def token_request(self, grant_type: str) -> None:
         """Count a request to the token endpoint, whatever comes of it."""
@@ -44,11 +50,12 @@ class Counts:
     def said(self, *, reset: bool = False) -> dict[str, Any]:
         """All counters since the last reset."""
         with self._lock:
-            requests, grant_types = dict(self._requests), dict(self._grant_types)
+            requests, grant_types, verbs = dict(self._requests), dict(self._grant_types), dict(self._verbs)
             families = {grant: dict(family) for grant, family in self._families.items()}
             unknown = self._unknown
             if reset:
                 self._requests.clear()
+                self._verbs.clear()
                 self._grant_types.clear()
                 self._families.clear()
                 self._unknown = 0
@@ -63,5 +70,6 @@ class Counts:
             "total": sum(requests.values()),
             "types": types,
             "others": others,
+            "verbs": verbs,
             "tokens": {"grant_types": grant_types, "families": families, "unknown": unknown},
         }

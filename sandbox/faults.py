@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 import orjson
 
-Body = Literal["html", "invalid_json", "no_entry", "loop", "truncate", "other_patient", "no_id"]
+Body = Literal["html", "invalid_json", "no_entry", "loop", "foreign_next", "truncate", "other_patient", "no_id"]
 
 
 class Match(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -31,22 +31,22 @@ class Act(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """What happens instead of, or to, the answer.
 
     `status` with an OperationOutcome, or `body`: a page of HTML, invalid JSON, a Bundle without `entry`, a `next` link
-    back to the same page, an answer cut in the middle, a resource of another patient among the entries, a resource that
-    lost its id. `hang_up` closes the connection, `slow_seconds` waits first, `retry_after` sets that header (with 429
-    unless `status` says otherwise), `expire_token` ends the request's token and answers 401. `lose_answer` does what
-    was asked and then closes the connection: a token was rotated, and the client will not hear of it. `cut` closes it
-    when half of an export's answer is sent. `error` is an
-    OAuth error: a redirect from `authorize` (RFC 6749 §4.1.2.1), JSON from `token` (§5.2), with `status` or 400.
+    back to the same page or to somebody else's host, an answer cut in the middle, a resource of another patient among
+    the entries, a resource that lost its id. `hang_up` closes the connection, `slow_seconds` waits first, `retry_after`
+    sets that header (with 429 unless `status` says otherwise), `expire_token` ends the request's token and answers 401.
+    `lose_answer` does what was asked and then closes the connection: a token was rotated, and the client will not hear
+    of it. `cut` closes it when half of an answer is sent that was announced whole. `error` is an OAuth error: a
+    redirect from `authorize` (RFC 6749 §4.1.2.1), JSON from `token` (§5.2), with `status` or 400.
     """
 
     status: Annotated[int, msgspec.Meta(ge=200, le=599)] | None = None
     body: Body | None = None
     hang_up: bool = False
+    cut: bool = False
     slow_seconds: Annotated[float, msgspec.Meta(ge=0, le=600)] = 0
     retry_after: str | int | None = None
     expire_token: bool = False
     lose_answer: bool = False
-    cut: bool = False
     error: str | None = None
 
 
@@ -126,6 +126,7 @@ _HTML: Final = b"<!DOCTYPE html><html><head><title>Sign in</title></head><body><
 _ENTRY: Final = re.compile(rb',"entry":\[.*\]\}$', re.DOTALL)
 _NEXT: Final = re.compile(rb'(,\{"relation":"next","url":)"[^"]*"\}')
 _SELF: Final = re.compile(rb'"relation":"self","url":("[^"]*")')
+_ELSEWHERE: Final = b"https://elsewhere.invalid/fhir?page=2"
 _FIRST_ID: Final = re.compile(rb'("resource":\s*\{\s*"resourceType"\s*:\s*"[A-Za-z]+"),\s*"id"\s*:\s*"[^"]*"')
 
 
@@ -144,6 +145,8 @@ def spoil(body: bytes, kind: Body, *, stranger: bytes | None = None) -> tuple[by
         return _FIRST_ID.sub(rb"\1", body, count=1), media
     if kind == "other_patient":
         return _with_stranger(body, stranger), media
+    if kind == "foreign_next":
+        return _NEXT.sub(rb'\1"' + _ELSEWHERE + b'"}', body, count=1), media
     own = _SELF.search(body)
     if own is None:
         return body, media

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from sandbox.scopes import Access, access_of
@@ -24,9 +25,12 @@ def access_by_token(store: Store, bearer: str, profile: Profile, now: float) -> 
     if not row:
         return None
     is_over = row[2] is not None or row[3] or (row[4] is not None and row[4] < now)
-    # A system sees what belongs to nobody; whose the rest is, it learns by export alone.
-    scope = row[1] if row[0] else row[1].replace("system/", "patient/")
-    return None if is_over and not profile.access_runs_out else access_of(row[0], scope.split())
+    if is_over and not profile.access_runs_out:
+        return None
+    if row[0]:
+        return access_of(row[0], row[1].split())
+    # A system's token is about nobody: it sees everybody, in so far as its scopes go.
+    return replace(access_of("", row[1].replace("system/", "patient/").split()), everyone=True)
 
 
 def patient_of(store: Store, text: str) -> str:

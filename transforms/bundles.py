@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 import msgspec
 
 from transforms.ids import ID
 from transforms.torn_json import items, members, whole_pairs
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 Mode = Literal["match", "include", "outcome"]
 PageFault = Literal["empty", "html", "xml", "not_json", "operation_outcome", "not_a_bundle"]
 
 _BOM: Final = b"\xef\xbb\xbf"
 _ABSENT: Final = msgspec.Raw(b"")
+_OUTCOME: Final = b'"OperationOutcome"'
 _T = TypeVar("_T")
 
 
@@ -150,7 +154,7 @@ def read_page(body: bytes) -> Page:
     text = body.removeprefix(_BOM)
     bundle = _lenient(_BUNDLE, text)
     if bundle is not None:
-        return _sound_page(bundle)
+        return _sound_page(bundle, may_hold_outcomes=_OUTCOME in text)
     fields = _lenient(_FIELDS, text)
     torn: list[bytes] | None = None
     if fields is None:
@@ -173,9 +177,9 @@ def read_page(body: bytes) -> Page:
     )
 
 
-def _sound_page(bundle: _Bundle) -> Page:
+def _sound_page(bundle: _Bundle, *, may_hold_outcomes: bool) -> Page:
     """A page without a fault in its form."""
-    read = [_entry(part) for part in bundle.entry]
+    read = [_entry(part, may_be_outcome=may_hold_outcomes) for part in bundle.entry]
     kept = tuple(entry for entry in read if entry is not None)
     urls = (link.url for link in bundle.link if link.relation == "next" and isinstance(link.url, str) and link.url)
     return Page(
@@ -201,6 +205,7 @@ def resource_stub(raw: bytes) -> tuple[str | None, str | None, str | None]:
 
 
 _REFERENCE: Final = re.compile(rb'"reference"\s*:\s*"([^"\\]*(?:\\.[^"\\]*)*)"')
+_ATTACHED: Final = re.compile(rb'"url"\s*:\s*"([^"\\]*(?:\\.[^"\\]*)*)"')
 _RESOURCE: Final = re.compile(rb'"resource"\s*:\s*(?=\{)')
 _SCHEME: Final = re.compile(r"https?://", re.IGNORECASE)
 _LITERAL: Final = re.compile(rf"([A-Z][A-Za-z]{{1,63}}/{ID})(?:/_history/{ID})?")
@@ -213,9 +218,14 @@ def references(raw: bytes, base_url: str = "") -> set[str]:
     the one where they were asked by the other. Versions are dropped; fragments, `urn:` references, conditional
     references and those to other servers are left out.
     """
+    return _literals(_REFERENCE.findall(raw), base_url)
+
+
+def _literals(texts: Iterable[bytes], base_url: str) -> set[str]:
+    """Those of some JSON strings that name a resource of the server at `base_url`, as `Type/id`."""
     found = set()
     below = re.compile(rf"https?://{re.escape(_SCHEME.sub('', base_url.rstrip('/')))}/", re.IGNORECASE)
-    for match in set(_REFERENCE.findall(raw)):
+    for match in set(texts):
         text = _unescaped(match)
         if base_url and (absolute := below.match(text)):
             text = text[absolute.end() :]
@@ -223,6 +233,16 @@ def references(raw: bytes, base_url: str = "") -> set[str]:
         if literal:
             found.add(literal[1])
     return found
+
+
+def attachments(raw: bytes, base_url: str = "") -> set[str]:
+    """The Binary resources of this server that a resource's attachments show, as `Binary/id` (R4 §2.24.0.5 Attachment).
+
+    Any `url` counts that is relative to the server, or below `base_url`, and names a Binary: nothing else has such.
+    """
+    if b"Binary" not in raw:
+        return set()
+    return {name for name in _literals(_ATTACHED.findall(raw), base_url) if name.startswith("Binary/")}
 
 
 def _unescaped(text: bytes) -> str:
@@ -302,21 +322,21 @@ def _is_json(raw: bytes) -> bool:
     return _lenient(_RAW, raw) is not None
 
 
-def _entry(part: _Entry | _LooseEntry | None) -> Entry | None:
+def _entry(part: _Entry | _LooseEntry | None, *, may_be_outcome: bool = True) -> Entry | None:
     raw = bytes(part.resource) if part is not None else b""
     if part is None or not raw or raw == b"null":
         return None
     search = part.search
     mode = search.get("mode") if isinstance(search, dict) else search.mode if isinstance(search, _Search) else None
     url = part.fullUrl if isinstance(part.fullUrl, str) else None
-    return Entry(raw=raw, mode=_mode(mode, raw), full_url=url)
+    return Entry(raw, _mode(mode, raw) if may_be_outcome or mode != "match" else "match", url)
 
 
 def _mode(sent: object, raw: bytes) -> Mode:
     if sent == "include":
         return "include"
     # Some servers put their OperationOutcome among the matches, without a search mode.
-    if sent == "outcome" or (b'"OperationOutcome"' in raw and resource_stub(raw)[0] == "OperationOutcome"):
+    if sent == "outcome" or (_OUTCOME in raw and resource_stub(raw)[0] == "OperationOutcome"):
         return "outcome"
     return "match"
 

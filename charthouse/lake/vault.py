@@ -320,6 +320,15 @@ def stage_current(connection: duckdb.DuckDBPyConnection, people: Sequence[str], 
     )
 
 
+def ids_of(connection: duckdb.DuckDBPyConnection, resource_type: str, link_ids: Sequence[str]) -> set[tuple[str, str]]:
+    """(link, id) of everything of a type that came by these links."""
+    query = """
+        SELECT DISTINCT link_id, resource_id FROM vault.resources
+        WHERE resource_type = ? AND link_id IN (SELECT unnest(?))
+    """
+    return set(connection.execute(query, [resource_type, list(link_ids)]).fetchall())
+
+
 def remove_links(connection: duckdb.DuckDBPyConnection, link_ids: Sequence[str]) -> int:
     """Take away everything that came by these links, so that no file and no snapshot holds it. Returns its versions.
 

@@ -48,6 +48,7 @@ class LinkWork:
     patient_id: str = field(repr=False)
     granted_scopes: str | None
     watermarks: Mapping[str, str]
+    page_origins: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,7 +279,7 @@ def due_links(session: Session, providers: Sequence[str] | None = None, *, waiti
             LinkEvent.link_id == Link.id, LinkEvent.field == "sync_status", LinkEvent.at >= Link.status_at
         )
         query = query.where(or_(Link.sync_requested_at.is_not(None), (Link.status == "pending") & ~planned))
-    return _with_watermarks(session, [(link, base) for link, base in session.execute(query)])
+    return _with_watermarks(session, [(link, base, origins) for link, base, origins in session.execute(query)])
 
 
 def without_tokens(session: Session, link_ids: Sequence[str]) -> set[str]:
@@ -294,10 +295,10 @@ def work_of(session: Session, link_ids: Sequence[str]) -> list[LinkWork]:
 
     Links that were deleted since, whose patient nobody knows any more, are left out: nothing may be kept for them.
     """
-    rows: dict[str, tuple[Link, str]] = {}
+    rows: dict[str, tuple[Link, str, str | None]] = {}
     for ids in _chunks(link_ids):
         found = session.execute(_work().where(Link.id.in_(ids)).execution_options(populate_existing=True))
-        rows |= {link.id: (link, base) for link, base in found}
+        rows |= {link.id: (link, base, origins) for link, base, origins in found}
     return _with_watermarks(session, [rows[link_id] for link_id in link_ids if link_id in rows])
 
 
@@ -375,14 +376,14 @@ def clear_watermarks(session: Session, link_id: str) -> None:
     session.execute(delete(Watermark).where(Watermark.link_id == link_id))
 
 
-def _work() -> Select[Link, str]:
-    query = select(Link, Provider.fhir_base_url).join(Provider, Provider.slug == Link.provider)
+def _work() -> Select[Link, str, str | None]:
+    query = select(Link, Provider.fhir_base_url, Provider.page_origins).join(Provider, Provider.slug == Link.provider)
     return query.where(Link.patient_id.is_not(None))
 
 
-def _with_watermarks(session: Session, rows: Sequence[tuple[Link, str]]) -> list[LinkWork]:
+def _with_watermarks(session: Session, rows: Sequence[tuple[Link, str, str | None]]) -> list[LinkWork]:
     marks: dict[str, dict[str, str]] = {}
-    for ids in _chunks([link.id for link, _ in rows]):
+    for ids in _chunks([link.id for link, *_ in rows]):
         for mark in session.scalars(select(Watermark).where(Watermark.link_id.in_(ids))):
             marks.setdefault(mark.link_id, {})[mark.label] = mark.value
     return [
@@ -396,8 +397,9 @@ def _with_watermarks(session: Session, rows: Sequence[tuple[Link, str]]) -> list
             patient_id=cast("str", link.patient_id),
             granted_scopes=link.granted_scopes,
             watermarks=marks.get(link.id, {}),
+            page_origins=origins,
         )
-        for link, base in rows
+        for link, base, origins in rows
     ]
 
 

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from sqlalchemy import select
 
 from charthouse.errors import FetchError, LinkError
-from charthouse.linking import credentials, links, people, providers
+from charthouse.linking import credentials, links, people, providers, registrations
 from charthouse.linking.expiry import SAME
 from charthouse.linking.states import DUE
 from charthouse.partners.addresses import origin
@@ -64,15 +64,30 @@ def provider_for(server: Inspected) -> str:
         return slug
 
 
-def check_way(base: str, tokens: TokenSet | None) -> None:
-    """Refuse to send a token in clear text, but for this machine.
+def check_way(base: str, *, secret: bool) -> None:
+    """Refuse to send a token, or what gets one, in clear text, but for this machine.
 
     Raises:
         FetchError: CH138.
     """
     home = origin(base)
-    if tokens is not None and home is not None and home[0] == "http" and not LOOPBACK.fullmatch(home[1]):
+    if secret and home is not None and home[0] == "http" and not LOOPBACK.fullmatch(home[1]):
         raise FetchError("CH138", what="the server's address is http, which sends it in clear text: use https")
+
+
+def register_key(slug: str, client_id: str, key: str) -> None:
+    """Let a provider know us by a client id and a private key, in a registration of its own; again: the key of now.
+
+    Raises:
+        LinkError: CH619 for a client id that cannot be one.
+        FetchError: CH163 for a key that cannot be used; CH138 where people sign in by another registration.
+    """
+    with session() as state:
+        provider = providers.get_provider(state, slug, lock=True)
+        if provider.registration not in (None, slug):
+            raise FetchError("CH138", where=f"provider {slug}", what="people sign in there by another registration")
+        registrations.set_registration(state, slug, client_id, "private_key_jwt", key)
+        provider.registration = slug
 
 
 def link_patients(slug: str, patients: Sequence[str], tokens: TokenSet | None) -> Linked:

@@ -104,6 +104,7 @@ def add_provider(
     partner: str | None = None,
     registration: str | None = None,
     portal_url: str | None = None,
+    page_origins: str | None = None,
     active: bool = True,
     actor: Actor = "operator",
 ) -> Provider:
@@ -128,7 +129,9 @@ def add_provider(
         active=active,
         actor=actor,
     )
-    return edit_provider(session, slug, registration=registration, portal_url=portal_url, actor=actor)
+    return edit_provider(
+        session, slug, registration=registration, portal_url=portal_url, page_origins=page_origins, actor=actor
+    )
 
 
 def edit_provider(
@@ -141,6 +144,7 @@ def edit_provider(
     partner: str | None = None,
     registration: str | None = None,
     portal_url: str | None = None,
+    page_origins: str | None = None,
     active: bool | None = None,
     with_links: bool = False,
     actor: Actor = "operator",
@@ -169,6 +173,8 @@ def edit_provider(
         changes["registration"] = registration or None
     if portal_url is not None:
         changes["portal_url"] = _web_address(portal_url, slug) if portal_url else None
+    if page_origins is not None:
+        changes["page_origins"] = _page_origins(page_origins, slug)
     if active is not None:
         changes["active"] = active
         if active:
@@ -185,6 +191,19 @@ def edit_provider(
         audit.record(session, actor, "provider.changed", "provider", slug, {"fields": others})
     session.flush()
     return provider
+
+
+def _page_origins(said: str, slug: str) -> str | None:
+    """Origins by commas, each as `https://host:port`.
+
+    Raises:
+        StateError: CH607 for what is none, or has more than an origin.
+    """
+    words = [word.strip().rstrip("/") for word in said.split(",") if word.strip()]
+    for word in words:
+        if origin(word) is None or urlsplit(word).path or urlsplit(word).query:
+            raise StateError("CH607", where=f"page origins of provider {slug}", what="an origin is https://host:port")
+    return ",".join(words) or None
 
 
 def retire_provider(session: Session, slug: str, *, actor: Actor = "operator") -> Retired:

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
 WITH_SECRET: Final = frozenset({"client_secret_basic", "client_secret_post"})
 _SLUG: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?")
-_CLIENT_ID: Final = re.compile(r"[\x21-\x7e]{1,255}")  # RFC 6749 §A.1, without the space
+_CLIENT_ID: Final = re.compile(r"[\x21-\x7e]{1,8192}")
+"""RFC 6749 §A.1, without the space. Some servers put the whole registration into it, signed."""
 _SECRET: Final = re.compile(r"[\x20-\x7e]{1,4096}")  # §A.2
 _SCOPE: Final = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")  # §A.4
 _WRITES: Final = re.compile(r"(?:patient|user|system)/[^?\s]*\.(?:write|\*|[cruds]*[cud][cruds]*)(?:\?.*)?")
@@ -77,7 +78,7 @@ def set_registration(
     if auth not in get_args(ClientAuth):
         raise _unfit(slug, "the ways to authenticate are " + ", ".join(get_args(ClientAuth)))
     if not _CLIENT_ID.fullmatch(client_id):
-        raise _unfit(slug, "its client id is 1 to 255 printable characters without spaces")
+        raise _unfit(slug, "its client id is 1 to 8192 printable characters without spaces")
     kept = session.get(ClientRegistration, slug, with_for_update=True)
     if auth == "private_key_jwt" and secret is not None:
         client_with_key(client_id, secret, algorithm=algorithm)

@@ -16,6 +16,7 @@ from charthouse.lake.session import EXTENSIONS, connect, open_records, open_vaul
 from charthouse.linking.alarms import open_alarms
 from charthouse.linking.keys import check_key, key_is_needed
 from charthouse.linking.providers import list_providers
+from charthouse.operating.sandbox_process import known_providers
 from charthouse.privacy import databases, deadlines
 from charthouse.settings import PROJECT_ROOT, get_settings
 from charthouse.state import current_version, head_version, session
@@ -177,8 +178,9 @@ def _providers() -> Iterator[Finding]:
         told = f"they cannot be listed ({type(error).__name__})"
         yield Finding("providers", False, told, "Mend the state database first.")
         return
+    played = known_providers()
     for slug, base in known:
-        if slug_is_sandbox(base):
+        if slug in played:
             yield Finding(f"provider {slug}", True, "sandbox: runs only while a night or make airflow runs")
             continue
         try:
@@ -189,11 +191,6 @@ def _providers() -> Iterator[Finding]:
         except requests.RequestException as error:
             healthy, detail = False, f"it cannot be reached ({type(error).__name__})"
         yield Finding(f"provider {slug}", healthy, detail, "" if healthy else "Check its endpoint and your network.")
-
-
-def slug_is_sandbox(base: str) -> bool:
-    """Whether an endpoint is the embedded sandbox, which is not up between nights."""
-    return base.startswith("http://127.0.0.1:")
 
 
 def _alarms() -> Iterator[Finding]:

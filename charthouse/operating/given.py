@@ -93,6 +93,15 @@ def token_of(file: str) -> TokenSet:
     )
 
 
+def key_of(file: str) -> str:
+    """The text of a file that holds a private key. What it is worth, `client_with_key` says.
+
+    Raises:
+        FetchError: CH138 for a file that cannot be read.
+    """
+    return _token_text(file)[0]
+
+
 def _file_text(name: str) -> str:
     if not name:
         raise FetchError("CH137", what="@ without the name of a file")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from charthouse.errors import FetchError
+from charthouse.linking.bulk_sources import bulk_source
 from charthouse.linking.links import get_link
 from charthouse.linking.providers import get_provider
 from charthouse.partners.capability import parse_capability
@@ -29,12 +30,16 @@ TRIES = 2
 
 @dataclass(frozen=True, slots=True)
 class LinkPlanTold:
-    """The plan of a link in words. `as_before`: the server did not answer, and is taken as it was read last."""
+    """The plan of a link in words. `as_before`: the server did not answer, and is taken as it was read last.
+
+    `exported_from`: from so many due links of the provider on, they are had by Bulk Data export in place of all this.
+    """
 
     link_id: str
     provider: str
     base: str
     as_before: str
+    exported_from: int | None
     plan: Told
 
 
@@ -52,9 +57,11 @@ def plan_of(link_id: str) -> LinkPlanTold:
         marks = {row.label: row.value for row in state.query(Watermark).where(Watermark.link_id == link_id)}
         base, patient, granted = provider.fhir_base_url, link.patient_id or "-", link.granted_scopes or ""
         slug = provider.slug
+        export = bulk_source(state, slug)
     offer, knowledge, code = _server(base)
     plan = plan_link(offer, patient, parse_scopes(granted), marks, settings.page_size, knowledge)
-    return LinkPlanTold(link_id, slug, base, code, tell(offer, knowledge, plan))
+    exported_from = export.from_links if export is not None else None
+    return LinkPlanTold(link_id, slug, base, code, exported_from, tell(offer, knowledge, plan))
 
 
 def _server(base: str) -> tuple[Capability, Knowledge, str]:

@@ -24,7 +24,7 @@ from charthouse.clock import now
 from charthouse.errors import SetupError
 from charthouse.linking import links
 from charthouse.operating import accounting, airflow_process, home, mailroom, report, sandbox_process
-from charthouse.operating.own_server import link_own_server
+from charthouse.operating.own_server import link_own_server, look_at
 from charthouse.operating.terminal import console, page, step, stop_as_by_ctrl_c
 from charthouse.settings import PROJECT_ROOT
 from charthouse.state import session
@@ -32,7 +32,7 @@ from charthouse.sync import auditor, footing, runs
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from concurrent.futures import Future
 
     from rich.console import Console
@@ -86,9 +86,11 @@ def run_own_night(own: OwnServer) -> int:
     Raises:
         CharthouseError: CH13x and CH101 for a server that cannot serve; otherwise as `run_night`.
     """
-    with _night() as night:
-        linked = link_own_server(own, night.out)
-        night.run(linked.provider)
+    out = console()
+    looked = look_at(own, out)  # whoever named a wrong address need not wait for lakes and Airflow to be made
+    providers: list[str] = []
+    with _night(lambda: providers.append(link_own_server(looked, out).provider)) as night:
+        night.run(providers[0])
         night.tell_people()
     return night.close()
 
@@ -135,12 +137,14 @@ class _Night:
 
 
 @contextmanager
-def _night() -> Iterator[_Night]:
+def _night(first: Callable[[], object] = lambda: None) -> Iterator[_Night]:
+    """A night in a home that is ready. `first` is done before Airflow gets ready: it may end the night."""
     out = console()
     stop_as_by_ctrl_c()
     with home.held(), ThreadPoolExecutor(1) as aside, ExitStack() as stack:
         folder = home.prepare()
         footing.check()
+        first()
         log = folder / "logs" / f"nightly-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.log"
         # It loads while the source is read, long before there is anything to audit.
         warm = stack.enter_context(auditor.started(stack.enter_context(log.open("ab"))))

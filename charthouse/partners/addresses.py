@@ -89,6 +89,11 @@ def origin(url: str) -> Origin | None:
     return scheme, parts.host.lower(), parts.port or PORTS[scheme]
 
 
+def origins_in(said: str | None) -> frozenset[Origin]:
+    """Origins that are written by commas."""
+    return frozenset(found for word in (said or "").split(",") if (found := origin(word.strip())) is not None)
+
+
 def host_of(home: Origin) -> str:
     """`host:port` of an origin, as errors name it."""
     return f"{home[1]}:{home[2]}"

@@ -117,10 +117,11 @@ class SystemTokens:
             FetchError: CH150 when the endpoint does not take us, or there is none; CH101, CH105, CH109 as it answers.
         """
         with self._lock:
-            stale = self._held is None or self._ends - now() < LEFT or self._held.access_token == refused
-            if stale or self._held is None:
+            if self._held is None or self._ends <= now() or self._held.access_token == refused:
+                asked_at = now()
                 self._held = self._ask()
-                self._ends = self._held.expires_at or now() + UNKNOWN_LIFE
+                lives = self._held.expires_at - asked_at if self._held.expires_at is not None else UNKNOWN_LIFE
+                self._ends = asked_at + lives - min(LEFT, lives / 2)
             return self._held.access_token
 
     def _ask(self) -> TokenSet:

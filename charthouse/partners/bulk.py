@@ -93,11 +93,16 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """All pages of a manifest as one. `transaction_time` is that of the first page."""
+    """All pages of a manifest as one. `transaction_time` and `own_base` are those of the first page."""
 
     transaction_time: str | None
     files: tuple[ExportFile, ...]
     pages: tuple[ManifestPage, ...]
+
+    @property
+    def own_base(self) -> str | None:
+        """The FHIR base as the server sees it."""
+        return self.pages[0].own_base
 
 
 class BulkClient:
@@ -119,9 +124,9 @@ class BulkClient:
         reply = self._asked(url, {"Accept": FHIR_JSON, "Prefer": "respond-async"})
         if reply.status in _BUSY:
             return Waiting(_after(reply))
-        if reply.status != 202:
-            raise FetchError("CH151", where=self.http.where, what=f"HTTP {reply.status}")
         named = reply.headers.get("Content-Location")
+        if reply.status != 202 and not (200 <= reply.status < 300 and named):
+            raise FetchError("CH151", where=self.http.where, what=f"HTTP {reply.status}")
         status_url = self.http.at_home(join(url, named)) if named else None
         if status_url is None:
             what = "its status would be on another host" if named else "it named no status address"

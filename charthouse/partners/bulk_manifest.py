@@ -5,9 +5,11 @@ STU 4 calls `error` `outcome` and leaves `request` out; extensions are an object
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, Literal
+from urllib.parse import unquote
 
 from charthouse.errors import FetchError
 from charthouse.partners.addresses import join
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 FileKind = Literal["output", "deleted", "error"]
 _NAMES: Final[dict[str, FileKind]] = {"output": "output", "deleted": "deleted", "error": "error", "outcome": "error"}
 LONGEST_INSTANT: Final = 64
+_KICK_OFF: Final = re.compile(r"(https?://[^\s?#]+?)/(?:Patient/|Group/[^/]+/)?\$export")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +40,16 @@ class ExportFile:
 
 @dataclass(frozen=True, slots=True)
 class ManifestPage:
-    """One page. `transaction_time` is the server's instant, as sent; None where it sent none that can be used."""
+    """One page. `transaction_time` is the server's instant, as sent; None where it sent none that can be used.
+
+    `own_base` is the FHIR base as the server itself sees it, where it repeats the request: behind a proxy that is
+    another than ours, and absolute references of the export are rooted there.
+    """
 
     transaction_time: str | None
     files: tuple[ExportFile, ...]
     next_address: str | None = field(repr=False)
+    own_base: str | None = None
 
 
 def read_manifest_page(body: bytes, url: str) -> ManifestPage:
@@ -51,15 +59,17 @@ def read_manifest_page(body: bytes, url: str) -> ManifestPage:
         FetchError: CH153 when it is no manifest.
     """
     said = read_object(body)
-    if said is None or not any(isinstance(said.get(name), list) for name in ("output", "deleted", "error", "outcome")):
-        raise FetchError("CH153", what="it has no list of files" if said is not None else "it is no JSON object")
+    if said is None or not said.keys() & {"transactionTime", *_NAMES}:
+        raise FetchError("CH153", what="it names no files" if said is not None else "it is no JSON object")
     needs_token = said.get("requiresAccessToken") not in (False, "false")
     files = tuple(file for name, kind in _NAMES.items() for file in _files(said.get(name), kind, url, needs_token))
     following = None
     for link in _objects(said.get("link")):
         if link.get("relation") == "next" and isinstance(link.get("url"), str):
             following = join(url, link["url"])
-    return ManifestPage(_instant(said.get("transactionTime")), files, following)
+    request = said.get("request")
+    own = _KICK_OFF.match(unquote(request)) if isinstance(request, str) else None
+    return ManifestPage(_instant(said.get("transactionTime")), files, following, own[1] if own is not None else None)
 
 
 def _files(listed: object, kind: FileKind, url: str, needs_token: bool) -> Iterator[ExportFile]:

@@ -59,7 +59,7 @@ class Answer:
     """An answer of status 2xx: the body, unpacked, and the frame it came as (`encodings`), if it came as exactly one.
 
     `unchanged` is the answer 304 to a question with an `etag`; there is no body then. `landed` tells that it was
-    received, and landed, by a fetch that was killed.
+    received, and landed, by a fetch that was killed. `media` is its Content-Type.
     """
 
     body: bytes = field(repr=False)
@@ -67,6 +67,7 @@ class Answer:
     etag: str | None = None
     unchanged: bool = False
     landed: bool = False
+    media: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +235,8 @@ class HttpClient:
             except (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError):
                 raise _LineLostError from None
             if fine:
-                answer = replace(answer, etag=response.headers.get("ETag"))
+                told = response.headers
+                answer = replace(answer, etag=told.get("ETag"), media=told.get("Content-Type"))
             return _Received(
                 status=response.status,
                 location=response.headers.get("Location"),

@@ -8,11 +8,13 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+from urllib.parse import unquote
 
 import msgspec
 
 from charthouse.errors import FetchError
 from charthouse.partners.addresses import join, origin, within
+from charthouse.partners.binaries import BINARY, as_resource
 from charthouse.partners.http import Answer
 from transforms.bundles import Page, PageError, read_page, resource_stub
 from transforms.checking.outcomes import issue_counts
@@ -77,7 +79,10 @@ def walk(
             when a page was empty although the server announced more.
     """
     if query.read:
-        yield _received(_as_page(ask(query.url(base_url))), query)[0]
+        answer = ask(query.url(base_url))
+        if query.type == BINARY:
+            answer = as_resource(answer, unquote(query.path.partition("/")[2]), query.label)
+        yield _received(_as_page(answer), query)[0]
         return
     home = origin(base_url)
     url = query.url(base_url)

@@ -92,13 +92,14 @@ def _narrowed(entry: TypePlan, knowledge: Knowledge) -> str:
     if entry.narrowed_by == "server":
         habit = knowledge.vendor.habit(entry.type).by_parts
         return habit.why.rstrip(".") if habit is not None else "the server refused the whole within the last week"
-    return f"by {len(entry.parts)} parts where that is refused" if entry.parts else ""
+    count = len(entry.parts)
+    return f"by {count} {'part' if count == 1 else 'parts'} where that is refused" if count else ""
 
 
 def _date(asked: tuple[Query, ...], kind: str, offer: Capability, knowledge: Knowledge) -> str:
     """Why only what is new is asked for, or why not."""
     if not any(query.watermark for query in asked):
-        return "everything: nothing has been read yet, or nothing that says when it changed"
+        return "everything: nothing was read before that says when it changed"
     if not offer.has_last_updated(kind):
         return "everything, to compare: `_lastUpdated` is not declared"
     works = knowledge.filters_by_date(kind)
@@ -109,6 +110,8 @@ def _date(asked: tuple[Query, ...], kind: str, offer: Capability, knowledge: Kno
 
 def _followed(offer: Capability, plan: LinkPlan) -> Iterator[Line]:
     """What is read because the person's resources point at it."""
+    if plan.not_requested.get("Binary") != "not_permitted":
+        yield Line("Binary", "where pointed at", "documents that records show, one by one, up to the size permitted")
     searched = {entry.type for entry in plan.types}
     brings = [
         kind

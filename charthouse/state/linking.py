@@ -44,7 +44,7 @@ class ClientRegistration(Base):
     __table_args__ = (one_of("auth", CLIENT_AUTHS),)
 
     slug: Mapped[str] = mapped_column(Slug, primary_key=True)
-    client_id: Mapped[str]
+    client_id: Mapped[str] = mapped_column(Text)
     auth: Mapped[ClientAuth] = mapped_column(String(32), default="none")
     sealed_secret: Mapped[bytes | None] = mapped_column(LargeBinary)
     algorithm: Mapped[str | None] = mapped_column(Word)

@@ -45,6 +45,7 @@ class Provider(Base):
 
     `registration` is the slug of a `client_registration` (no foreign key: SQLite cannot add one to a table that others
     point at); empty: public, by the client id of the settings. `portal_url` leads people to the provider's own switch.
+    `page_origins` are origins, by commas, at which its pages may go on beside that of its base: tokens are sent there.
     """
 
     __tablename__ = "provider"
@@ -58,6 +59,7 @@ class Provider(Base):
     created_at: Mapped[datetime] = mapped_column(default=now)
     registration: Mapped[str | None] = mapped_column(Slug)
     portal_url: Mapped[str | None] = mapped_column(String(2048))
+    page_origins: Mapped[str | None] = mapped_column(String(2048))
     retired_at: Mapped[datetime | None]
 
 

@@ -83,9 +83,16 @@ class Asker:
         return harvest
 
     def pour(
-        self, query: Query, harvest: Harvest, most: int | None = None, leftover: Leftover | None = None
+        self,
+        query: Query,
+        harvest: Harvest,
+        most: int | None = None,
+        leftover: Leftover | None = None,
+        largest: int | None = None,
     ) -> str | None:
         """Land the pages of a query, `most` at most. A fault ends it, is the harvest's, and is returned by its code.
+
+        `largest` is the most bytes of a page, where that is less than usual.
 
         Raises:
             LinkStoppedError: nothing more can be had of the link; the harvest holds what came.
@@ -97,7 +104,7 @@ class Asker:
             if body is not None and leftover is not None:
                 harvest.go_on_after(leftover.end)
                 return Answer(body, landed=True)
-            return self.get(url)
+            return self.get(url, largest)
 
         try:
             for page in walk(get, self._base_url, query, most or self._max_pages, self._origins):
@@ -130,8 +137,8 @@ class Asker:
                 return harvest
         return None
 
-    def get(self, url: str) -> Answer:
-        """One page. After a failed try half as much is asked for.
+    def get(self, url: str, largest: int | None = None) -> Answer:
+        """One page, of `largest` bytes at most. After a failed try half as much is asked for.
 
         Raises:
             FetchError: as `HttpClient.get`.
@@ -145,7 +152,7 @@ class Asker:
             asked = halved(asked) or asked
             return asked
 
-        most = MAX_PAGE if count is not None and count > 1 else MAX_BODY
+        most = largest or (MAX_PAGE if count is not None and count > 1 else MAX_BODY)
         answer = self._token.used(
             lambda token: self._client.get(asked, token=token or None, instead=instead, most=most)
         )

@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from transforms.tables import Table
 
 VECTORS = 700_000_000
-"""What DuckDB books for the query of one table before it reads a row: a vector of 2,048 values for every step of every
-column. Little of it is ever touched (25 MB of a table's query stay resident), but the limit counts all of it."""
+"""What DuckDB books at most for the query of one table before it reads a row: a vector of 2,048 values for each step of
+each column that resources have. Little of it is ever touched (25 MB stay resident), but the limit counts it all."""
 
 
 def plan_build(airflow_run_id: str, whom: Collection[str] | None = None) -> list[str]:
@@ -76,8 +76,8 @@ def plan_build(airflow_run_id: str, whom: Collection[str] | None = None) -> list
 def _cut(due: Mapping[str, vault.Head]) -> Iterator[dict[str, int]]:
     """Groups of about `build_group_resources` versions, in the order of the vault's partitions.
 
-    A group reads the partitions of its own people only. Planning the ten tables' queries takes about a second whatever
-    they read, so groups are not cut smaller than they need to be.
+    A group reads the partitions of its own people only. Opening the vault and planning the tables' queries takes more
+    than a second whatever they read, so groups are not cut smaller than they need to be.
     """
     most = get_settings().build_group_resources
     group: dict[str, int] = {}
@@ -103,9 +103,11 @@ def build_group(name: str) -> str:
         people: dict[str, int] = orjson.loads(staging.group_file(run_id, group).read_bytes())
         vault.stage_current(connection, list(people), resource_types())
         links, mended = origins.stage_origins(connection, list(people)), mend_staged(connection)
-        for statement in prepare_resources("staged", links=links, mended=mended, others="others"):
-            connection.execute(statement)
-        present = read_presence(connection, "staged")
+        with ThreadPoolExecutor(1) as beside, connection.cursor() as cursor:
+            reading = beside.submit(read_presence, cursor, "staged")
+            for statement in prepare_resources("staged", links=links, mended=mended, others="others"):
+                connection.execute(statement)
+            present = reading.result()
 
         def stage_observations() -> None:
             with connection.cursor() as cursor:
@@ -115,7 +117,7 @@ def build_group(name: str) -> str:
         def copied(name: str, select: str) -> int:
             file = staging.rows_file(run_id, name, group)
             file.parent.mkdir(parents=True, exist_ok=True)
-            copy = f"COPY ({select}) TO {quoted(str(file))} (FORMAT parquet, COMPRESSION zstd)"
+            copy = f"COPY ({select}) TO {quoted(str(file))} (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1)"
             with connection.cursor() as cursor:
                 count = cursor.execute(copy).fetchone()
             return int(count[0]) if count else 0

@@ -18,6 +18,7 @@ from charthouse import faults
 from charthouse.errors import CharthouseError, FetchError
 from charthouse.lake import vault
 from charthouse.lake.session import open_vault
+from charthouse.linking.bulk_sources import export_of
 from charthouse.log import get_logger
 from charthouse.partners.backend_services import SystemTokens
 from charthouse.partners.bulk import BulkClient, JobGoneError, Manifest, Waiting
@@ -25,6 +26,8 @@ from charthouse.partners.bulk_files import Received, receive
 from charthouse.partners.bulk_http import BulkHttp
 from charthouse.partners.discovery import read_object
 from charthouse.partners.http import HttpClient
+from charthouse.settings import get_settings
+from charthouse.state import session as state_session
 from charthouse.state.base import now
 from charthouse.sync import bulk_jobs, bulk_marks, landing
 from charthouse.sync.bulk_closing import Closing
@@ -55,6 +58,8 @@ MOST_STUMBLES: Final = 8
 """Looks in a row that brought no proper answer before an export counts as failed."""
 MOST_JOBS: Final = 2
 """How often a batch asks for the same export: one that failed, or is gone, is asked for once more."""
+LOST: Final = frozenset({"CH152", "CH153", "CH156"})
+"""What ends a job. Whatever else goes wrong, the job lives, and the next night takes it up."""
 FORGOTTEN_AFTER: Final = timedelta(days=3)
 """A job that nobody has taken up for so long is given back to the server."""
 NUMBERS: Final = 100_000
@@ -123,10 +128,7 @@ def export_batch(
         return BulkSummary(len(work), 0, 0, 0)
     more = (export.file_origin,) if export.file_origin else ()
     with BulkHttp(settings, export.base_url, more, hosts) as http:
-        tokens = (
-            SystemTokens(settings, export.base_url, export.client, export.scope) if export.client is not None else None
-        )
-        client = BulkClient(http, export.base_url, tokens, settings)
+        client = _client(http, export, settings)
         fetch = _BatchExport(batch, open_links, export, client, settings, wait)
         try:
             exported = [fetch.run(number, request) for number, request in enumerate(fetch.requests)]
@@ -141,6 +143,31 @@ def export_batch(
             requests=http.requests,
             left_out=sum(record.left_out for one in exported for record in one.records),
         )
+
+
+def cancel(job_id: str) -> None:
+    """Give a job up, here and at the provider's server. One that has ended stays as it is.
+
+    Raises:
+        FetchError: CH156 for a job that is not known, or has ended.
+    """
+    settings = get_settings()
+    with state_session(settings, read_only=True) as state:
+        job = bulk_jobs.get_job(state, job_id, settings)
+        export = export_of(state, job.provider, settings) if job is not None else None
+    if job is None or job.status != "begun":
+        raise FetchError("CH156", where=f"export {job_id}")
+    if export is not None:
+        with BulkHttp(settings, export.base_url) as http:
+            _client(http, export, settings).remove(job.status_url)
+    bulk_jobs.end(job, "left", settings)
+
+
+def _client(http: BulkHttp, export: Export, settings: Settings) -> BulkClient:
+    tokens = None
+    if export.client is not None:
+        tokens = SystemTokens(settings, export.base_url, export.client, export.scope)
+    return BulkClient(http, export.base_url, tokens, settings)
 
 
 class _BatchExport:
@@ -177,6 +204,9 @@ class _BatchExport:
                     job = self._begin(request)
                 if job.status != "done":
                     job = self._worked(job, number)
+                result.records = self._records(job)
+                if sum(record.lines for record in result.records) != job.lines:
+                    raise JobGoneError  # an erasure took away what was noted of it
             except JobGoneError:
                 result.code = "CH156"
             except FetchError as error:
@@ -185,27 +215,27 @@ class _BatchExport:
                 return result
             if result.code is None:
                 result.transaction_time = job.transaction_time
-                result.records = [record for record in self.folder.records() if record.job == job.id]
                 self._client.remove(job.status_url)
                 return result
             log.warning("export failed", provider=self._export.provider, job=job.id, code=result.code)
             self._log(job.id).failed(result.code)
-            if result.code in {"CH124", "CH157"}:
+            if result.code not in LOST:
                 return result  # the job lives; the next night takes it up
             bulk_jobs.end(job, "failed", self._settings, code=result.code)
-            if result.code != "CH156":
-                self._client.remove(job.status_url)
-            self.folder.tidy(
-                kept.id for one in self.requests if one != request and (kept := self._take_up(one)) is not None
-            )
+            self._client.remove(job.status_url)
+            others = [self._take_up(other) for other in self.requests if other != request]
+            self.folder.tidy(other.id for other in others if other is not None)
             lost = bulk_jobs.failures(self._export.provider, self._batch.name, request, self._settings)
-            if result.code not in {"CH152", "CH156"} or lost >= MOST_JOBS:
+            if result.code == "CH153" or lost >= MOST_JOBS:
                 return result
 
     # -- the job ----------------------------------------------------------------------------------------------------
 
     def _take_up(self, request: ExportRequest) -> Job | None:
         return bulk_jobs.take_up(self._export.provider, self._batch.name, request, self._settings)
+
+    def _records(self, job: Job) -> list[FileRecord]:
+        return [record for record in self.folder.records() if record.job == job.id]
 
     def _begin(self, request: ExportRequest) -> Job:
         for old in bulk_jobs.begun_before(self._export.provider, now() - FORGOTTEN_AFTER, self._settings):
@@ -227,7 +257,7 @@ class _BatchExport:
         job = bulk_jobs.note_ready(job, manifest.transaction_time, len(manifest.files), self._settings)
         faults.point("export.ready")
         self._read(job, manifest, number)
-        records = [record for record in self.folder.records() if record.job == job.id]
+        records = self._records(job)
         faults.point("export.read")
         return bulk_jobs.end(
             job,
@@ -260,7 +290,7 @@ class _BatchExport:
 
     def _read(self, job: Job, manifest: Manifest, number: int) -> None:
         """Read every file that the journal does not have, some side by side."""
-        have = {record.number for record in self.folder.records() if record.job == job.id}
+        have = {record.number for record in self._records(job)}
         began = time.monotonic()
         todo = [
             (NUMBERS * number + place, file)
@@ -277,20 +307,20 @@ class _BatchExport:
                 spoilt = spoilt or pairs is None
         # Whose a Provenance is, is known when its targets are there.
         for last in (False, True):
-            self._read_some(job, [one for one in todo if (one[1].type == ndjson.BY_TARGET) is last])
+            self._read_some(job, [one for one in todo if (one[1].type == ndjson.BY_TARGET) is last], manifest.own_base)
         self.folder.write_gone(number, self._whose(gone))
         if spoilt:
             place = NUMBERS * number + len(manifest.files)
             failed = (EVERYTHING,)
             self.folder.note(FileRecord(job=job.id, number=place, kind="deleted", type="", code="CH154", failed=failed))
-        records = [record for record in self.folder.records() if record.job == job.id]
+        records = self._records(job)
         size, milliseconds = sum(record.bytes for record in records), int((time.monotonic() - began) * 1000)
         self._log(job.id).exported(len(records), sum(record.lines for record in records), size, milliseconds)
 
-    def _read_some(self, job: Job, todo: Sequence[tuple[int, ExportFile]]) -> None:
+    def _read_some(self, job: Job, todo: Sequence[tuple[int, ExportFile]], own_base: str | None) -> None:
         """Read files side by side; each is noted when it has landed."""
         with ThreadPoolExecutor(self._settings.bulk_threads, "export") as pool:
-            futures = [pool.submit(self._read_one, job, place, file) for place, file in todo]
+            futures = [pool.submit(self._read_one, job, place, file, own_base) for place, file in todo]
             try:
                 for future in as_completed(futures):
                     self.folder.note(future.result())
@@ -299,9 +329,9 @@ class _BatchExport:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
 
-    def _read_one(self, job: Job, number: int, file: ExportFile) -> FileRecord:
+    def _read_one(self, job: Job, number: int, file: ExportFile, own_base: str | None) -> FileRecord:
         """One file, read whole and landed; or the account of why not. One that is short, or torn, is read twice."""
-        bases = (self._export.base_url, self._export.fhir_base_url)
+        bases = (self._export.base_url, self._export.fhir_base_url, *([own_base] if own_base else []))
         sink = (
             Outcomes()
             if file.kind == "error"
@@ -334,6 +364,7 @@ class _BatchExport:
             shared=sink.shared,
             left_out=sink.left_out,
             torn=sink.torn,
+            own_base=own_base,
             links=sink.links,
             withheld={link_id: sorted(kinds) for link_id, kinds in sink.withheld.items()},
         )

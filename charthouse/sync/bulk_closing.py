@@ -57,6 +57,8 @@ class Closing:
         self._not_there: set[str] = set()
         self._refused: defaultdict[str, int] = defaultdict(int)
         self._read_count = 0
+        own = {record.own_base for record in self._records() if record.own_base is not None}
+        self._bases = own | {export.base_url, export.fhir_base_url}
 
     def close(self, present: Presence, on_link: Callable[[], None]) -> int:
         """Give each link what it points at, and its marker. Returns the entries landed."""
@@ -119,13 +121,11 @@ class Closing:
         return found
 
     def _permitted(self, link_id: str, kind: str) -> bool:
-        access = self._folder.scopes[link_id].access(kind)
+        access = self._folder.access(link_id, kind)
         return access.read or access.search
 
     def _pointed_at(self, body: bytes) -> set[str]:
-        found = references(body, self._export.base_url)
-        if self._export.fhir_base_url != self._export.base_url:
-            found |= references(body, self._export.fhir_base_url)
+        found = set().union(*(references(body, base) for base in self._bases))
         return {key for key in found if key.partition("/")[0] in REFERENCED_TYPES}
 
     def _read_missing(self, keys: Iterable[str]) -> None:

@@ -43,6 +43,7 @@ class Job:
     polls: int
     stumbles: int
     transaction_time: str | None
+    lines: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +208,7 @@ def _job(row: BulkJob, settings: Settings) -> Job:
         polls=row.polls,
         stumbles=row.stumbles,
         transaction_time=row.transaction_time,
+        lines=row.lines,
     )
 
 

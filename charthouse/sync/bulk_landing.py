@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from charthouse.linking.links import LinkWork
     from charthouse.partners.bulk_manifest import ExportFile
-    from charthouse.partners.scopes import Scopes
+    from charthouse.partners.scopes import Access
 
 FOLDER: Final = "export"
 GONE: Final = ".gone.json"
@@ -70,6 +70,7 @@ class FileRecord(msgspec.Struct, frozen=True, kw_only=True):
     left_out: int = 0
     torn: int = 0
     warnings: int = 0
+    own_base: str | None = None
     links: dict[str, dict[str, Landed]] = {}
     withheld: dict[str, list[str]] = {}
 
@@ -87,13 +88,18 @@ class ExportFolder:
         self.folder = batch_folder / FOLDER
         self.folder.mkdir(parents=True, exist_ok=True)
         self.links: dict[str, LinkWork] = {link.link_id: link for link in work}
-        self.scopes: dict[str, Scopes] = {
-            link.link_id: parse_scopes(link.granted_scopes or "") for link in self.links.values()
-        }
+        self._scopes = {link.link_id: parse_scopes(link.granted_scopes or "") for link in self.links.values()}
+        self._access: dict[tuple[str, str], Access] = {}
         self.of_patient: dict[str, list[str]] = {}
         for link in self.links.values():
             self.of_patient.setdefault(link.patient_id, []).append(link.link_id)
-        self._lock = threading.Lock()
+
+    def access(self, link_id: str, kind: str) -> Access:
+        """What a link's person granted of a type."""
+        known = self._access.get((link_id, kind))
+        if known is None:
+            known = self._access[link_id, kind] = self._scopes[link_id].access(kind)
+        return known
 
     def of(self, link_id: str) -> Path:
         """The folder of a link."""
@@ -274,8 +280,6 @@ class Sorter:
         """Write what is held back, and give the files their names."""
         self._follow_targets()
         self._flush()
-        if self._landed:
-            self._shared.note_landed(self._landed)
         if self._nobodys:
             self._shared.add(self._nobodys)
             self._nobodys = []
@@ -309,7 +313,7 @@ class Sorter:
                 self.left_out += 1
 
     def _give(self, link_id: str, kind: str, line: bytes) -> None:
-        access = self._export.scopes[link_id].access(kind)
+        access = self._export.access(link_id, kind)
         granted = access.read or access.search
         if not granted or (access.categories is not None and not ndjson.in_categories(line, access.categories)):
             if not granted:
@@ -340,6 +344,9 @@ class Sorter:
             self._files.setdefault(link_id, set()).add(name)
         self._held.clear()
         self._size = 0
+        if self._landed:
+            self._shared.note_landed(self._landed)
+            self._landed = []
         faults.point("export.flushed")
 
 

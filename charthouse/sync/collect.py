@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from charthouse import progress
 from charthouse.errors import FetchError, LinkError
+from charthouse.lake import vault
+from charthouse.lake.session import open_vault
 from charthouse.linking import links
 from charthouse.linking.bulk_sources import export_of
 from charthouse.linking.credentials import Tokens
 from charthouse.linking.registrations import client_of
 from charthouse.partners import smart
+from charthouse.partners.addresses import origins_in
+from charthouse.partners.binaries import BINARY
 from charthouse.partners.host_book import StateBook
 from charthouse.partners.hosts import Hosts
 from charthouse.settings import get_settings
@@ -21,9 +27,10 @@ from charthouse.sync.bulk import export_batch, sleep_until
 from charthouse.sync.fetch import fetch_batch
 from charthouse.sync.link_job import LinkJob
 from charthouse.sync.server_memory import StateMemory
+from charthouse.sync.system_tokens import SystemTokenSource
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from sqlalchemy.orm import Session
 
@@ -51,6 +58,7 @@ def collect_batch(name: str, *, wait: Wait = sleep_until) -> str:
     work = batches.links_of(batch)
     places = {link.link_id: (link.provider, link.fhir_base_url) for link in work}
     tokens = Tokens(settings)
+    system = SystemTokenSource(work[0].provider if work else "", settings)
 
     def token(link_id: str, renew: bool) -> str:
         def exchange(refresh_token: str) -> TokenSet:
@@ -62,13 +70,17 @@ def collect_batch(name: str, *, wait: Wait = sleep_until) -> str:
                 raise FetchError("CH123", where=error.where) from None
             return smart.refresh(base, refresh_token, client)
 
-        return tokens.access_token(link_id, exchange, force=renew)
+        if system.stands_for(link_id):
+            return system.token(renew=renew)
+        access = tokens.access_token(link_id, exchange, force=renew)
+        return access or system.token_for(link_id)
 
     def landed(_: Manifest) -> None:
         progress.tell("fetch", 1, unit="links")
 
     with runs.stage(batch.run_id, "fetch", part=batch.folder.name) as counts:
         _begin(batch)
+        binaries = _HeldBinaries([link.link_id for link in work])
         jobs = [
             LinkJob(
                 link_id=link.link_id,
@@ -76,6 +88,8 @@ def collect_batch(name: str, *, wait: Wait = sleep_until) -> str:
                 patient_id=link.patient_id,
                 granted_scopes=link.granted_scopes,
                 watermarks=link.watermarks,
+                held=partial(binaries.of, link.link_id),
+                origins=origins_in(link.page_origins),
             )
             for link in work
         ]
@@ -131,3 +145,22 @@ def _present(link_id: str) -> Iterator[bool]:
     """Whether a link is still there: nobody takes it away while its folder is made, or closed."""
     with holding.link(link_id):
         yield not holding.gone_among([link_id])
+
+
+class _HeldBinaries:
+    """Documents of a batch's links that the vault has; looked up once, when the first link needs to know."""
+
+    def __init__(self, link_ids: Sequence[str]) -> None:
+        self._link_ids = link_ids
+        self._lock = threading.Lock()
+        self._held: dict[str, set[str]] | None = None
+
+    def of(self, link_id: str) -> set[str]:
+        """`Binary/id` of a link's."""
+        with self._lock:
+            if self._held is None:
+                self._held = {}
+                with open_vault(read_only=True) as connection:
+                    for owner, name in vault.ids_of(connection, BINARY, self._link_ids):
+                        self._held.setdefault(owner, set()).add(f"{BINARY}/{name}")
+            return self._held.get(link_id, set())

@@ -162,6 +162,8 @@ class LinkFetch:
             self._folder,
             self._settings.page_size,
             self._settings.max_pages,
+            self._settings.attachment_bytes,
+            self._job.held,
         )
         try:
             references.run(self._close)

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
-from charthouse.files import put, scratch_of, sync, write_whole
+from charthouse.files import scratch_of, sync, write_whole
 from charthouse.partners.encodings import TornError, opened, packed, pieced
+from transforms.bundles import PageError, read_page
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -110,7 +111,7 @@ _ENCODER: Final = msgspec.json.Encoder()
 
 
 class PageWriter:
-    """Pages to one file, which appears under its name when it is whole and on disk.
+    """Pages to one file, which appears under its name when it is whole. `write_manifest` brings it to disk.
 
     With `after`, the pages that a killed fetch left in the scratch stay, up to that byte.
     """
@@ -128,9 +129,12 @@ class PageWriter:
         self._stream.flush()
 
     def finish(self) -> None:
-        """Bring the file to disk and give it its name."""
+        """Give the file its name.
+
+        Its bytes are on disk with the marker: waiting for the disk here would keep a query's thread from asking on.
+        """
         self._stream.close()
-        put(self._scratch, self.file)
+        self._scratch.replace(self.file)
 
     def drop(self) -> None:
         """Give the pages up."""
@@ -233,6 +237,8 @@ def read_manifest(path: Path) -> Manifest | None:
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Close a landing: everything before it is on disk when the marker appears."""
+    for file in page_files(folder):
+        sync(file)
     sync(folder)
     write_whole(folder / MARKER, msgspec.json.format(_ENCODER.encode(manifest), indent=1))
     (folder / JOURNAL).unlink(missing_ok=True)
@@ -261,9 +267,9 @@ class Journal:
 def resume(folder: Path) -> tuple[list[QueryRecord], dict[str, str]]:
     """Make a link's folder ready. Returns the queries that need not be asked again, and files of those half-way.
 
-    Kept are complete queries whose file is there, those that the provider answered with a refusal, and the pages of a
-    query that was killed. Everything else in the folder goes: files that nothing vouches for, what partial, failed and
-    reference queries left.
+    Kept are complete queries whose file is there and whole, those that the provider answered with a refusal, and the
+    pages of a query that was killed. Everything else in the folder goes: files that nothing vouches for, what partial,
+    failed and reference queries left.
     """
     folder.mkdir(parents=True, exist_ok=True)
     journal = folder / JOURNAL
@@ -277,8 +283,7 @@ def resume(folder: Path) -> tuple[list[QueryRecord], dict[str, str]]:
             begun.pop(known.label, None)
             if known.status in {"complete", "not_permitted", "refused"} and not is_reference(known):
                 kept[known.label] = known
-    present = {file.name for file in page_files(folder)}
-    records = [record for record in kept.values() if record.file is None or record.file in present]
+    records = [record for record in kept.values() if record.file is None or _is_whole(folder / record.file, record)]
     halves = {label: name for label, name in begun.items() if scratch_of(folder / name).exists()}
     vouched = {record.file for record in records} | {scratch_of(folder / name).name for name in halves.values()}
     for file in [*folder.glob("*.part"), *page_files(folder)]:
@@ -291,6 +296,14 @@ def resume(folder: Path) -> tuple[list[QueryRecord], dict[str, str]]:
         for label, name in halves.items():
             anew.note(Begun(label, name))
     return records, halves
+
+
+def _is_whole(file: Path, record: QueryRecord) -> bool:
+    """Whether a file holds what its record says: after a power cut, one may have its name and not its bytes."""
+    try:
+        return sum(len(read_page(body).entries) for body in read_pages(file)) >= record.resources
+    except (OSError, EOFError, PageError):
+        return False
 
 
 def _line(line: bytes) -> QueryRecord | Begun | None:

@@ -25,3 +25,5 @@ class LinkJob:
     watermarks: Mapping[str, str] = field(default_factory=dict)
     origins: Collection[Origin] = ()
     """Origins beside the base's at which its pages may go on, as the provider's declaration has them."""
+    held: Callable[[], Collection[str]] = frozenset
+    """What the vault has of this link and never changes, as `Binary/id`: it is not read again. Asked when needed."""

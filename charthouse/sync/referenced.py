@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+import zlib
+from typing import TYPE_CHECKING, Final
 
+from charthouse.clock import now
+from charthouse.partners.binaries import BINARY
 from charthouse.partners.search import FOLLOWED_TYPES, Query, plan_reference_reads, plan_reference_searches
 from charthouse.sync import landing
 from charthouse.sync.harvest import Harvest
-from transforms.bundles import references
+from transforms.bundles import attachments, references
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
     from pathlib import Path
 
     from charthouse.partners.capability import Capability
     from charthouse.partners.search import LinkPlan
     from charthouse.sync.asking import Asker
+
+
+IN_VAIN: Final = 10
+"""Documents in a row that were not to be had before no more are asked for."""
+_NOT_TO_BE_HAD: Final = frozenset({"CH104", "CH105", "CH106", "CH107", "CH111", "CH120"})
+"""Faults of one document."""
 
 
 class Pointers:
@@ -30,8 +39,9 @@ class Pointers:
 
     def note(self, body: bytes, names: Iterable[tuple[str | None, str | None]]) -> None:
         """Remember what a body holds."""
-        received = {f"{kind}/{name}" for kind, name in names if kind in FOLLOWED_TYPES}
+        received = {f"{kind}/{name}" for kind, name in names if kind in FOLLOWED_TYPES or kind == BINARY}
         found = {t for t in references(body, self._base_url) if t.partition("/")[0] in FOLLOWED_TYPES}
+        found |= attachments(body, self._base_url)
         with self._lock:
             self.received |= received
             self.pointed_at |= found
@@ -49,8 +59,12 @@ class ReferenceFetch:
         folder: Path,
         page_size: int,
         max_pages: int,
+        attachment_bytes: int = 0,
+        held: Callable[[], Collection[str]] = frozenset,
     ) -> None:
         self._asker = asker
+        self._attachment_bytes = attachment_bytes
+        self._held = held
         self._pointers = pointers
         self._offer = offer
         self._not_requested = plan.not_requested
@@ -72,10 +86,12 @@ class ReferenceFetch:
         try:
             while self._round():
                 pass
+            self._read_attachments()
         finally:
             for kind, harvest in self._harvests.items():
                 lacking = self._asked - self._pointers.received
                 missing = sum(1 for target in lacking if target.startswith(f"{kind}/"))
+                missing -= harvest.remarks.get("CH120", 0)
                 if missing and harvest.code is None:
                     harvest.remarks["CH116"] = missing
                 close(harvest)
@@ -101,6 +117,34 @@ class ReferenceFetch:
                 self._read(self._harvests[kind], [target.partition("/")[2] for target in wanted])
         return len(self._asked) > before
 
+    def _read_attachments(self) -> None:
+        """Read the documents that records show and that are not there yet, one by one: some are large; none changes.
+
+        A server may permit none, or lack what its records show. What is missing, or too large, is a remark.
+        """
+        shown = {target for target in self._pointers.pointed_at if target.startswith(f"{BINARY}/")}
+        wanted = shown - self._pointers.received
+        if not wanted or not self._attachment_bytes or self._not_requested.get(BINARY) == "not_permitted":
+            return
+        wanted -= set(self._held())
+        if not wanted:
+            return
+        file = self._folder / landing.file_name("referenced", BINARY)
+        harvest = self._harvests[BINARY] = Harvest(Query(BINARY, f"{BINARY}?_id", BINARY, ()), file)
+        self._asked |= wanted
+        in_vain = 0
+        # In another order each day: those that are not to be had do not stand before the others for ever.
+        for target in sorted(wanted, key=lambda name: zlib.crc32(f"{now():%j} {name}".encode())):
+            (query,) = plan_reference_reads(BINARY, [target.partition("/")[2]])
+            code = self._refer(query, harvest, 1, self._attachment_bytes)
+            in_vain = in_vain + 1 if code is not None else 0
+            if code == "CH120":
+                harvest.remarks[code] = harvest.remarks.get(code, 0) + 1
+            if code in _NOT_TO_BE_HAD:
+                harvest.forgive()
+            if harvest.code is not None or in_vain >= IN_VAIN:
+                return
+
     def _read(self, harvest: Harvest, ids: list[str]) -> None:
         """Read some resources of one type: by `_id`, or one by one where the server has no such search."""
         kind = harvest.query.type
@@ -121,10 +165,10 @@ class ReferenceFetch:
             elif code is not None:
                 return
 
-    def _refer(self, query: Query, harvest: Harvest, ids: int) -> str | None:
+    def _refer(self, query: Query, harvest: Harvest, ids: int, largest: int | None = None) -> str | None:
         """One search or read of what is pointed at. Resources may point on and on; our requests have an end."""
         self._requests += 1
         if self._requests > self._max_pages:
             harvest.fail("CH110")
             return harvest.code
-        return self._asker.pour(query, harvest, ids + 1)
+        return self._asker.pour(query, harvest, ids + 1, largest=largest)

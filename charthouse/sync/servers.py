@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
 from charthouse.errors import FetchError
+from charthouse.partners.addresses import host_of, origin
 from charthouse.partners.capability import Capability, fetch_statement, parse_capability
 from charthouse.partners.knowledge import NOTHING_LEARNT, Knowledge, Learnt, digest_of
 from charthouse.partners.paging import walk
@@ -139,9 +140,17 @@ class Servers:
                         raise  # it is this link's token that the server did not like
                     known = error
                 self._known[base_url] = known
+                if isinstance(known, Server):
+                    self._pace(known)
         if isinstance(known, FetchError):
             raise FetchError(known.code, where=known.where, what=known.what)
         return known
+
+    def _pace(self, server: Server) -> None:
+        """Keep to the rate that the vendor is known to permit."""
+        rate, home = server.vendor.requests_per_minute, origin(server.base)
+        if rate is not None and home is not None:
+            self._client.hosts.pace(host_of(home), rate.value / 60)
 
     def _read(self, base: str, token: str) -> Server:
         before = self._memory.recall(base)

@@ -82,6 +82,10 @@ class Sandbox:
         """How often each fault has acted."""
         return [rule["acted"] for rule in requests.get(f"{self.control}/faults", timeout=10).json()]
 
+    def group(self, name: str, patients: list[str]) -> None:
+        """Make a group of some of its patients."""
+        requests.post(f"{self.control}/groups", json={name: patients}, timeout=10).raise_for_status()
+
     def people(self) -> list[str]:
         """The ids of its patients."""
         return [one["patient"] for one in requests.get(f"{self.control}/people", timeout=10).json()]
@@ -118,6 +122,12 @@ def serving(store: Path) -> Iterator[Sandbox]:
         process.terminate()
 
 
+def register(sandbox: Sandbox) -> None:
+    """Make the provider known in the home that is entered."""
+    with session() as state:
+        providers.register_provider(state, slug="clinic", name="Clinic", fhir_base_url=sandbox.base)
+
+
 def generate(store: Path, people: int, seed: int = 11) -> None:
     """Let the sandbox make people up."""
     command = [sys.executable, "-m", "sandbox", "generate", "--people", str(people), "--seed", str(seed)]
@@ -141,11 +151,11 @@ class House:
         get_settings.cache_clear()
         return self
 
-    def link(self, patients: list[str]) -> None:
+    def link(self, patients: list[str], scope: str | None = None) -> None:
         """Let people sign in at the provider."""
         client, redirect = Client("charthouse-test"), "http://127.0.0.1/callback"
         for patient in patients:
-            tokens = smart.sign_in_unattended(self.sandbox.base, patient, client, redirect)
+            tokens = smart.sign_in_unattended(self.sandbox.base, patient, client, redirect, scope)
             with session() as state:
                 person = people.create_person(state)
                 link = links.start_link(state, person.person_key, "clinic", "direct", patient_id=patient)
@@ -261,8 +271,7 @@ def linked(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         house = House(tmp_path_factory.mktemp("linked") / "home", sandbox).enter(patch)
         prepare()
-        with session() as state:
-            providers.register_provider(state, slug="clinic", name="Clinic", fhir_base_url=sandbox.base)
+        register(sandbox)
         house.link(sandbox.people()[:3])
         engine().dispose()
         get_settings.cache_clear()

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from charthouse.privacy.erasers.runs import _forget_export
+from charthouse.sync.plan import plan_run
 from tests.bulk.conftest import ROOT
 
 if TYPE_CHECKING:
@@ -55,7 +57,7 @@ FAULTS: dict[str, tuple[dict[str, Any], ...]] = {
     "the line is lost where nothing can be gone on with": (of("bulkfiles", 2, "Observation", cut=True),),
     "nobody answers": (
         of("$export", 1, hang_up=True),
-        of("bulkstatus", 2, hang_up=True),
+        of("bulkstatus", 1, hang_up=True),
         of("bulkfiles", 2, hang_up=True),
     ),
     "too much is asked": (
@@ -65,7 +67,7 @@ FAULTS: dict[str, tuple[dict[str, Any], ...]] = {
     ),
     "the server breaks": (
         of("$export", 1, status=500),
-        of("bulkstatus", 3, status=500),
+        of("bulkstatus", 1, status=500),
         of("bulkfiles", 1, status=503),
     ),
     "a file ends within a line": (
@@ -106,16 +108,28 @@ POINTS = (
 STEP = "import sys; from charthouse.sync.collect import collect_batch; collect_batch(sys.argv[1])"
 
 
+def crash(batch: str, point: str) -> None:
+    """Kill the fetch of a batch at a point."""
+    env = os.environ | {"CHARTHOUSE_CRASH_AT": point}
+    done = subprocess.run([sys.executable, "-c", STEP, batch], cwd=ROOT, env=env, capture_output=True, timeout=60)
+    assert done.returncode == -9, done.stderr.decode()
+
+
+@pytest.mark.crash
+def test_what_an_erasure_takes_away_under_an_export_is_read_again(house: House, crawled: Vault) -> None:
+    [batch] = plan_run([], airflow_run_id="night-0")
+    crash(batch, "export.closing")
+    _forget_export(house.home / "landing" / batch, [crawled_link for crawled_link, *_ in crawled][:1])
+    assert not (house.home / "landing" / batch / "export").exists()
+    assert house.land() == crawled
+
+
 @pytest.mark.crash
 def test_an_export_that_is_killed_at_every_point_goes_on_where_it_was(house: House, crawled: Vault) -> None:
-    from charthouse.sync.plan import plan_run
-
     [batch] = plan_run([], airflow_run_id="night-0")
     house.sandbox.faults(of("bulkfiles", 2, "Observation", cut=True))
     for point in POINTS:
-        env = os.environ | {"CHARTHOUSE_CRASH_AT": point}
-        done = subprocess.run([sys.executable, "-c", STEP, batch], cwd=ROOT, env=env, capture_output=True, timeout=60)
-        assert done.returncode == -9, done.stderr.decode()
+        crash(batch, point)
     assert house.land() == crawled
     asked = house.sandbox.asked()["others"]
     assert asked["export"] == 1, "the job is the one that was begun first"

@@ -49,7 +49,7 @@ def test_every_variable_of_ours_is_a_setting() -> None:
 def test_the_settings_it_gives_are_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in SERVICES["worker"]["environment"].items():
         if name.startswith("CHARTHOUSE_"):
-            monkeypatch.setenv(name, re.sub(r"\$\{\w+(?::-([^}]*)|:\?)\}", _given, value))
+            monkeypatch.setenv(name, re.sub(r"\$\{\w+(?::?-([^}]*)|:\?)\}", _given, value))
     settings = Settings()
     assert settings.state_database.startswith("postgresql+psycopg://")
     assert settings.vault_catalog != settings.records_catalog

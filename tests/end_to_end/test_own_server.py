@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
+from joserfc.jwk import ECKey
 
 from charthouse.linking.credentials import Tokens
 from charthouse.operating.given import patient_ids
@@ -33,9 +34,9 @@ SANDBOX = [sys.executable, "-m", "sandbox"]
 
 
 @contextmanager
-def sandbox(store: Path, profile: str) -> Iterator[str]:
+def sandbox(store: Path, profile: str, *more: str) -> Iterator[str]:
     """A sandbox as its own process, playing one provider. The block gets its FHIR base."""
-    serve = [*SANDBOX, "serve", "--provider", f"clinic={store}", "--profile", profile]
+    serve = [*SANDBOX, "serve", "--provider", f"clinic={store}", "--profile", profile, *more]
     with subprocess.Popen(serve, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         yield json.loads(process.stdout.readline())["providers"]["clinic"]
@@ -83,6 +84,10 @@ def test_an_open_server_by_make_twice_and_then_all_of_it(installation: Installat
         assert installation.rows("select count(distinct person_key) as n from lab_results") == [{"n": 2}]
         again = night(PROVIDER=base)
         assert "Links: 0 new, 2 known" in again, "whom it reads is known"
+        told = installation.json("plan", links(installation)[0]["link_id"])
+        (asked,) = [line for line in told["plan"]["lines"] if line["type"] == "Observation"]
+        assert (asked["how"], asked["why"].rpartition("; ")[2]) == ("whole", "what is new"), "it was probed by then"
+        assert [label for label, _ in asked["since"]] == ["Observation"]
         assert "Nothing new" in again
         done = installation.run("links", "add", f"{base}/", "--patients", "all")
         assert "Links: 2 new, 2 known" in done.stdout, done.stderr
@@ -123,6 +128,25 @@ def test_a_token_from_a_file_opens_one_patient_and_is_nowhere_to_be_seen(
             content = found.read_bytes()
             assert tokens.access_token.encode() not in content, found
             assert newer.encode() not in content, found
+
+
+def test_a_key_gets_the_tokens_of_a_whole_batch(installation: Installation, store: Path) -> None:
+    key = ECKey.generate_key("P-384", private=True, parameters={"kid": "one"})
+    folder = installation.home.parent
+    clients, private = folder / "clients.json", folder / "key.json"
+    public = {"keys": [key.as_dict(private=False) | {"alg": "ES384"}]}
+    clients.write_text(json.dumps([{"client_id": "backend", "jwks": public}]))
+    private.write_text(json.dumps(key.as_dict(private=True)))
+    with sandbox(store, "standard", "--clients", str(clients)) as base:
+        night = ["nightly", "--provider", base, "--patients", "all", "--key-file", str(private)]
+        refused = installation.run(*night, "--client-id", "somebody-else")
+        assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
+        assert "CH150" in refused.stderr
+        done = installation.run(*night, "--client-id", "backend")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert installation.json("status")["links"]["complete"] == 4
+        tokens = requests.get(base.removesuffix("/fhir") + "/sandbox/requests", timeout=10).json()["tokens"]
+        assert tokens["grant_types"]["client_credentials"] <= 4, "not one for each link and type"
 
 
 def _nobody(_: str) -> Any:
@@ -189,11 +213,11 @@ def known_nobody(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def refusal(url: str, given: str, token_file: str | None = None) -> str:
     """The sentence with which a server is refused."""
     from charthouse.errors import CharthouseError
-    from charthouse.operating.own_server import OwnServer, link_own_server
+    from charthouse.operating.own_server import OwnServer, link_own_server, look_at
     from charthouse.operating.terminal import console
 
     with pytest.raises(CharthouseError) as caught:
-        link_own_server(OwnServer(url, (given,), token_file), console())
+        link_own_server(look_at(OwnServer(url, (given,), token_file), console()), console())
     return str(caught.value)
 
 

@@ -118,15 +118,17 @@ def test_what_a_killed_fetch_may_leave(tmp_path: Path) -> None:
     )  # fmt: skip
     lost = landing.msgspec.structs.replace(record, label="Goal", type="Goal", file="002.Goal.pages")
     failed = landing.msgspec.structs.replace(record, label="Claim", status="partial", file="003.Claim.pages")
-    with landing.Journal(folder) as journal_:
-        for entry in (record, lost, failed):
-            journal_.note(entry)
+    torn = landing.msgspec.structs.replace(record, label="Torn", type="Torn", file="005.Torn.pages")
+    with landing.Journal(folder) as lines:
+        for entry in (record, lost, failed, torn):
+            lines.note(entry)
     with (folder / landing.JOURNAL).open("ab") as journal:
         journal.write(b'{"label":"torn')
     for name in ("001.Condition", "003.Claim", "009.NobodyVouches", "referenced.Organization"):
         writer = landing.PageWriter(folder / f"{name}.pages")
-        writer.add(b"{}")
+        writer.add(b'{"resourceType":"Bundle","entry":[{"resource":{}}]}')
         writer.finish()
+    (folder / "005.Torn.pages").write_bytes((folder / "001.Condition.pages").read_bytes()[:-3])
     landing.PageWriter(folder / "004.Half.pages").add(b"{}")
     assert landing.resume(folder) == ([record], {})
     assert sorted(file.name for file in folder.iterdir()) == ["001.Condition.pages", "journal.jsonl"]

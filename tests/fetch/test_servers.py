@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from charthouse.partners.capability import parse_capability
+from charthouse.partners.host_book import MemoryBook
+from charthouse.partners.hosts import Hosts
+from charthouse.partners.http import HttpClient
 from charthouse.partners.knowledge import TRIED_AGAIN_AFTER, Knowledge, Learnt
 from charthouse.partners.query_plan import tell
 from charthouse.partners.scopes import parse_scopes
@@ -20,7 +24,9 @@ from charthouse.sync import landing
 from charthouse.sync.fetch import fetch_batch
 from charthouse.sync.link_job import LinkJob
 from charthouse.sync.server_memory import StateMemory
+from charthouse.sync.servers import Servers
 from tests.partners.odd_server import Asked, FhirServer, Reply, as_json
+from transforms.bundles import read_page
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -168,6 +174,60 @@ def test_a_specimen_that_no_search_finds_is_read_where_it_is_pointed_at(provider
     assert "Specimen" in [query.label for query in nights.night("b")["b"].queries], (
         "where a search finds them it is asked"
     )
+
+
+def test_documents_that_records_show_are_read_once(
+    provider: FhirServer, tmp_path: Path, quick: Settings, memory: StateMemory
+) -> None:
+    pdf = b"%PDF-1.7 \x00\xff"
+    urls = [
+        "Binary/as-resource", f"{provider.base}/Binary/as-bytes", "Binary/sign-in", "Binary/large", "Binary/gone",
+        "https://elsewhere.example/fhir/Binary/theirs", "Binary/held",
+    ]  # fmt: skip
+    shown = [{"attachment": {"url": url}} for url in urls]
+    person = {"reference": "Patient/canary-patient"}
+    provider.resources.append({"resourceType": "DocumentReference", "id": "d", "subject": person, "content": shown})
+    provider.resources.append({"resourceType": "Binary", "id": "as-resource", "contentType": "a/b", "data": "AAAA"})
+    answers = {
+        "as-bytes": Reply(200, pdf, {"Content-Type": "application/pdf"}),
+        "sign-in": Reply(200, b"<!DOCTYPE html><html>Sign in</html>", {"Content-Type": "text/html"}),
+        "large": Reply(200, b"x" * 5000, {"Content-Type": "text/plain"}),
+    }
+    provider.rule(lambda asked: answers.get(asked.path.rpartition("/")[2]) if "/Binary/" in asked.path else None)
+    small = quick.model_copy(update={"attachment_bytes": 4000})
+    job = LinkJob("a", provider.base, "canary-patient", held=lambda: {"Binary/held"})
+    fetch_batch([job], tmp_path / "landing", lambda *_: "good", small, memory=memory)
+    folder = tmp_path / "landing" / "a"
+    manifest = landing.read_manifest(folder)
+    assert manifest is not None
+    found = {
+        json.loads(entry.raw)["id"]: json.loads(entry.raw)
+        for file in landing.page_files(folder)
+        if "Binary" in file.name
+        for body in landing.read_pages(file)
+        for entry in read_page(body).entries
+    }
+    assert set(found) == {"as-resource", "as-bytes"}
+    assert found["as-bytes"]["contentType"] == "application/pdf"
+    assert base64.b64decode(found["as-bytes"]["data"]) == pdf
+    (record,) = [query for query in manifest.queries if query.type == "Binary"]
+    assert record.remarks == {"CH120": 1, "CH116": 2}
+    assert manifest.status == "complete"
+    assert not [asked for asked in provider.asked if asked.path.endswith("/held")]
+
+
+def test_a_vendors_rate_is_kept_to(provider: FhirServer, quick: Settings) -> None:
+    class Noting(Hosts):
+        paced: ClassVar[list[tuple[str, float]]] = []
+
+        def pace(self, host: str, rate: float) -> None:
+            self.paced.append((host, rate))
+
+    said = {**provider.metadata(), "software": {"name": "eClinicalWorks FHIR Server"}}
+    provider.rule(lambda asked: as_json(said) if asked.path.endswith("/metadata") else None)
+    with HttpClient(quick, hosts=Noting(MemoryBook(), quick)) as client:
+        assert Servers(client).of(provider.base, "").vendor.name == "eClinicalWorks (healow)"
+    assert Noting.paced == [(provider.url.removeprefix("http://"), 250 / 60)]
 
 
 def offer(software: str = "", publisher: str = "", **types: list[str]) -> Any:

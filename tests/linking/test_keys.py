@@ -31,7 +31,8 @@ def test_every_column_that_can_hold_something_sealed_is_declared():
         for column in table.columns
         if isinstance(column.type, LargeBinary)
     }
-    assert stored == declared
+    public = {("fhir_server", "statement")}  # what a server says of itself to anybody
+    assert stored - public == declared
 
 
 @pytest.fixture

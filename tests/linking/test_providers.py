@@ -13,6 +13,7 @@ from charthouse.linking import credentials, links, people, providers
 from charthouse.linking.provider_check import check_provider
 from charthouse.linking.registrations import set_registration
 from charthouse.operating.cli import app
+from charthouse.partners.addresses import origins_in
 from charthouse.partners.search import compartment_types
 from charthouse.partners.token_endpoint import TokenSet
 from charthouse.settings import get_settings
@@ -48,6 +49,8 @@ def test_a_provider_is_added_once(home: Path) -> None:
         {"name": "x" * 201},
         {"region": "usa"},
         {"partner": "nobody"},
+        {"page_origins": "https://pages.example/path"},
+        {"page_origins": "pages.example"},
         {"portal_url": "javascript:alert(1)"},
         {"portal_url": "https://my.example/a b"},
         {"fhir_base_url": "ftp://one.example"},
@@ -260,3 +263,17 @@ def test_everything_can_be_done_from_the_command_line(home: Path, tmp_path: Path
     done = runner.invoke(app, ["providers", "check", "one", "--json"])
     assert done.exit_code == 1
     assert json.loads(done.output)[0]["what"] == "open"
+
+
+def test_pages_may_go_on_where_the_operator_says(home: Path) -> None:
+    with session() as state:
+        providers.add_provider(state, slug="paged", name="Paged", fhir_base_url="https://paged.example/R4")
+        person = people.create_person(state)
+        link = links.start_link(state, person.person_key, "paged", "direct", patient_id="p")
+        providers.edit_provider(state, "paged", page_origins="https://pages.example, https://more.example:8443/")
+        (work,) = links.work_of(state, [link.id])
+    assert origins_in(work.page_origins) == {("https", "pages.example", 443), ("https", "more.example", 8443)}
+    with session() as state:
+        providers.edit_provider(state, "paged", page_origins="")
+        (work,) = links.work_of(state, [link.id])
+    assert origins_in(work.page_origins) == frozenset()

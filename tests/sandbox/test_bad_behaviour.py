@@ -44,6 +44,13 @@ def test_answers_are_spoiled_as_asked(app: App, person: tuple[str, str]) -> None
     urls = {link["relation"]: link["url"] for link in loop["link"]}
     assert urls["next"] == urls["self"]
     assert loop["entry"] == whole["entry"]
+    foreign = spoiled(body="foreign_next").json()
+    assert [link["url"] for link in foreign["link"] if link["relation"] == "next"] in (
+        [],
+        ["https://elsewhere.invalid/fhir?page=2"],
+    )
+    with pytest.raises(requests.exceptions.ChunkedEncodingError):
+        spoiled(cut=True)
     strangers = [entry["resource"] for entry in spoiled(body="other_patient").json()["entry"]]
     assert sum(one["subject"] != {"reference": f"Patient/{patient}"} for one in strangers) == 1
     assert [("id" in entry["resource"]) for entry in spoiled(body="no_id").json()["entry"]] == [False, True]
@@ -95,4 +102,4 @@ def test_requests_are_counted(app: App, person: tuple[str, str]) -> None:
     said = app.get(f"{app.admin}/requests", None).json()
     nothing = {"grant_types": {}, "families": {}, "unknown": 0}
     types = {"Goal": {"search": 1}, "Patient": {"read": 1}}
-    assert said == {"total": 3, "types": types, "others": {"metadata": 1}, "tokens": nothing}
+    assert said == {"total": 3, "types": types, "others": {"metadata": 1}, "verbs": {"GET": 3}, "tokens": nothing}

@@ -32,7 +32,22 @@ def works(vendor: Vendor, person: str, answer: dict[str, Any]) -> bool:
     return vendor.get(f"Patient/{person}", answer["access_token"]).status_code == 200
 
 
-@pytest.mark.parametrize("name", PROFILES)
+def test_an_open_server_shows_everybody_to_whoever_asks(vendor: Vendor, person: str) -> None:
+    vendor.become("open")
+    assert vendor.get(".well-known/smart-configuration", None).status_code == 404
+    assert "security" not in vendor.get("metadata", None).json()["rest"][0]
+    assert {found["id"] for found in vendor.search("Patient", "")} == set(vendor.people())
+    for whose in vendor.people():
+        assert vendor.get(f"Patient/{whose}", None).json()["id"] == whose
+        mine = vendor.search(f"Observation?patient={whose}", "")
+        assert {found["subject"]["reference"] for found in mine} == {f"Patient/{whose}"}
+    two = ",".join(vendor.people()[:2])
+    assert len(vendor.search(f"Observation?patient={two}", "")) > len(
+        vendor.search(f"Observation?patient={person}", "")
+    )
+
+
+@pytest.mark.parametrize("name", [name for name, profile in PROFILES.items() if profile.sign_in])
 def test_every_profile_lets_somebody_sign_in_and_read(vendor: Vendor, person: str, name: str) -> None:
     vendor.become(name)
     access = "read" if PROFILES[name].scope_versions == ("v1",) else "rs"

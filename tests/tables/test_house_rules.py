@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.tables.staging import prepared
 from transforms.tables import prepare, table
 
 LAB = [{"coding": [{"system": "http://terminology.hl7.org/CodeSystem/observation-category", "code": "laboratory"}]}]
@@ -152,6 +153,21 @@ def test_ids_that_two_links_share_do_not_collide(lake: Any) -> None:
         ("l1/Condition/r1/0", "p", "l1/Encounter/e1", None),
         ("l2/Condition/r1/0", "q", "l2/Encounter/e1", "Two"),
         ("l3/Condition/r1/0", "q", "l3/Encounter/e1", "Three"),
+    ]
+
+
+def test_a_reference_with_escapes_names_what_it_points_at(lake: Any) -> None:
+    text = r'{"resourceType":"Condition","id":"r1","recorder":{"reference" : "Practitioner\u002fd1"}}'
+    doctor = '{"resourceType":"Practitioner","id":"d1","name":[{"family":"Two"}]}'
+    lake.execute(
+        "CREATE TABLE staged AS SELECT 'p' AS person_key, 'l' AS link_id, unnest(['Condition', 'Practitioner'])"
+        " AS resource_type, unnest(['r1', 'd1']) AS resource_id, NULL::VARCHAR AS last_updated, unnest(?) AS resource",
+        [[text, doctor]],
+    )
+    present = prepared(lake)
+    selected = table("conditions").select_sql(present)
+    assert lake.execute(f"SELECT recorder_key, recorder_display FROM ({selected})").fetchall() == [
+        ("l/Practitioner/d1", "Two")
     ]
 
 

@@ -7,7 +7,7 @@ are the same with and without this knowledge; where a text may hide a name (an e
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 from transforms.sql_on_fhir.parts import parts_of
@@ -64,17 +64,21 @@ class Presence:
 
     def has_items(self, declaration: Declaration, resource: str) -> bool:
         """Whether any resource has the element whose items are rows beside its own."""
-        return resource in self.hidden or (resource, "", declaration.rows) in self.keys
+        return not self._tells(resource) or (resource, "", declaration.rows) in self.keys
 
     def lacking(self, declaration: Declaration) -> frozenset[str]:
         """The properties of datatypes that no element of the table has."""
         types = (*declaration.resources, *(_CONCEPTS if _is_pointed_at(declaration) else ()))
-        if not self.hidden.isdisjoint(types):
+        if not all(map(self._tells, types)):
             return frozenset()
         return _asked(declaration) - {name for kind, name in self.names if kind in types}
 
+    def _tells(self, resource: str) -> bool:
+        """Whether it is known what the resources of a type have."""
+        return resource in _questions()[0] and resource not in self.hidden
+
     def _has(self, declaration: Declaration, resource: str, column: ViewColumn, *, in_row: bool) -> bool:
-        if resource in self.hidden or not column.steps:
+        if not self._tells(resource) or not column.steps:
             return True
         first, *others = column.steps
         item = _items(declaration).get(resource, "") if in_row else ""
@@ -165,7 +169,7 @@ def _items(declaration: Declaration) -> dict[str, str]:
     return dict(declaration.each)
 
 
-@cache
+@lru_cache(maxsize=64)
 def _asked(declaration: Declaration) -> frozenset[str]:
     """The names of properties below those that a table's views read."""
     found: set[str] = set()

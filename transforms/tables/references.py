@@ -158,14 +158,21 @@ def _targets(source: str) -> str:
 def _named() -> str:
     """The targets, with the names that some of them have by others only: of a role's person, of a drug's ingredients.
 
-    A malformed record may contain the same id twice: one row a key, the same one every night.
+    A malformed record may contain the same id twice: one row a key, the same one every night. Only those are sorted.
     """
     item = "i.itemCodeableConcept"
     of_ingredient = (
         f"coalesce({words(f'{item}.text')}, {words(f'{item}.coding[1].display')}, {words(f'{item}.coding[1].code')})"
     )
-    return f"""WITH targets AS (
-  SELECT DISTINCT ON (key) * FROM {_TARGETS} ORDER BY key, concept IS NULL, display, start, kind
+    return f"""WITH twice AS MATERIALIZED (
+  SELECT key FROM {_TARGETS} GROUP BY key HAVING count(*) > 1
+), targets AS MATERIALIZED (
+  SELECT * FROM {_TARGETS} ANTI JOIN twice USING (key)
+  UNION ALL
+  FROM (
+    SELECT DISTINCT ON (key) * FROM {_TARGETS} SEMI JOIN twice USING (key)
+    ORDER BY key, concept IS NULL, display, start, kind
+  )
 ), parts AS (
   SELECT key, nth, coalesce({of_ingredient}, {words("i.itemReference.display")}) AS name,
     {item} AS concept, {_target("i.itemReference.reference", "t")} AS target

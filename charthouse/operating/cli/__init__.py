@@ -107,6 +107,8 @@ def nightly(
     provider: Annotated[str | None, typer.Option(metavar="URL", help="A FHIR R4 server of your own: its base.")] = None,
     patients: own_servers.PatientsOption = None,
     token_file: own_servers.TokenFile = None,
+    key_file: own_servers.KeyFile = None,
+    client_id: own_servers.ClientId = None,
 ) -> None:
     """One real night on the embedded default: sandbox, people, links, the DAG sync_records, a summary.
 
@@ -120,9 +122,9 @@ def nightly(
     if provider is not None:
         if source or not (people is None and seed is None):
             raise typer.BadParameter("a provider brings its own patients: --source, --people, --seed are the sandbox's")
-        raise typer.Exit(run_own_night(own_servers.given(provider, patients, token_file)))
-    if patients or token_file:
-        raise typer.BadParameter("--patients and --token-file go with --provider")
+        raise typer.Exit(run_own_night(own_servers.given(provider, patients, token_file, key_file, client_id)))
+    if patients or token_file or key_file or client_id:
+        raise typer.BadParameter("--patients, --token-file, --key-file and --client-id go with --provider")
     if source and not (people is None and seed is None):
         raise typer.BadParameter("a source brings its own people: --people and --seed are for made-up ones")
     count, chosen = people or DEFAULT_PEOPLE, DEFAULT_SEED if seed is None else seed

@@ -35,17 +35,21 @@ def links_add(
     url: Annotated[str, typer.Argument(metavar="URL", help="The base of a FHIR R4 server of your own.")],
     patients: own_servers.PatientsOption = None,
     token_file: own_servers.TokenFile = None,
+    key_file: own_servers.KeyFile = None,
+    client_id: own_servers.ClientId = None,
 ) -> None:
     """Link patients of a server of your own, as an operator: nobody signs in. The next night reads them.
 
     `charthouse nightly --provider URL` does this first, and then runs a night.
     """
     from charthouse.operating.home import prepare
-    from charthouse.operating.own_server import link_own_server
+    from charthouse.operating.own_server import link_own_server, look_at
     from charthouse.operating.terminal import console
 
+    out = console()
+    looked = look_at(own_servers.given(url, patients, token_file, key_file, client_id), out)
     prepare()
-    done = link_own_server(own_servers.given(url, patients, token_file), console())
+    done = link_own_server(looked, out)
     typer.echo(f"provider {done.provider}; its links: charthouse links list --provider {done.provider}")
 
 

@@ -21,10 +21,23 @@ TokenFile = Annotated[
     str | None,
     typer.Option("--token-file", metavar="FILE", help="A file with an access token; - reads standard input."),
 ]
+KeyFile = Annotated[
+    str | None,
+    typer.Option("--key-file", metavar="FILE", help="A private key (JWK, JWK set, PEM) for SMART Backend Services."),
+]
+ClientId = Annotated[
+    str | None, typer.Option("--client-id", help="With --key-file: the client id by which the server knows us.")
+]
 
 
-def given(url: str, patients: list[str] | None, token_file: str | None) -> OwnServer:
+def given(
+    url: str, patients: list[str] | None, token_file: str | None, key_file: str | None, client_id: str | None
+) -> OwnServer:
     """The server as it was given."""
     from charthouse.operating.own_server import OwnServer
 
-    return OwnServer(url, tuple(patients or ()), token_file)
+    if token_file and key_file:
+        raise typer.BadParameter("a token, or a key that gets one: not both")
+    if client_id and not key_file:
+        raise typer.BadParameter("--client-id goes with --key-file")
+    return OwnServer(url, tuple(patients or ()), token_file, key_file, client_id)

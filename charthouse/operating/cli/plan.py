@@ -36,6 +36,8 @@ def plan(link: LinkId, as_json: AsJson = False) -> None:
     say(f"{told.provider}: {said.software or 'software not said'}{whose}\n{told.base}")
     if told.as_before:
         say(f"It did not answer ({told.as_before}); this is what it said last.")
+    if told.exported_from is not None:
+        say(f"From {told.exported_from:,} due links on, they are had by Bulk Data export; else by these searches.")
     nobodys = [line for line in said.lines if line.why == "it belongs to nobody"]
     show([_row(line) for line in said.lines if line not in nobodys], as_json=False, empty="Nothing is asked.")
     if nobodys:

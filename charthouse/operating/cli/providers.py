@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
+from charthouse.operating.cli import exports
 from charthouse.operating.cli.inputs import read_input
 from charthouse.operating.cli.tables import AsJson, out, show
 from charthouse.partners.client import ClientAuth
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from charthouse.linking.brands import BrandsReport
 
 app = typer.Typer(help="Who holds the records.", no_args_is_help=True)
+app.command("bulk")(exports.providers_bulk)
+app.command("exports")(exports.providers_exports)
+app.command("cancel-export")(exports.providers_cancel)
 
 Slug = Annotated[str, typer.Argument(metavar="SLUG", help="The provider's slug.")]
 Region = Annotated[str | None, typer.Option(help="Its country (ISO 3166-1 alpha-2).")]
@@ -85,6 +89,9 @@ def providers_edit(
     scopes: Scopes = None,
     algorithm: Algorithm = None,
     portal_url: Portal = None,
+    page_origins: Annotated[
+        str | None, typer.Option(help="Origins, by commas, at which its pages may go on: tokens are sent there.")
+    ] = None,
     active: Annotated[bool | None, typer.Option("--open/--closed", help="Whether people can link it.")] = None,
     with_links: Annotated[
         bool, typer.Option("--with-links", help="The tokens of its links may be sent to the new URL.")
@@ -108,6 +115,7 @@ def providers_edit(
             partner=partner,
             registration=registration,
             portal_url=portal_url,
+            page_origins=page_origins,
             active=active,
             with_links=with_links,
         )

@@ -19,6 +19,7 @@ from charthouse.privacy.erasers.files import remove_tree
 from charthouse.privacy.registry import places
 from charthouse.privacy.subjects import Subject, keys_of
 from charthouse.sync import holding, strays
+from charthouse.sync.bulk_landing import FOLDER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -55,12 +56,23 @@ def erase_landing(subjects: Sequence[Subject], settings: Settings) -> dict[str, 
 def _clear_batch(folder: Path, people: list[str], links: list[str], whom: Mapping[str, Whom]) -> int:
     for leftover in folder.glob("*.part"):
         leftover.unlink(missing_ok=True)
+    _forget_export(folder, links)
     _without(folder / "batch.json", lambda said: {**said, "links": [key for key in said["links"] if key not in links]})
     return sum(
         _filtered(file, people, links, whom if file.name == "quarantined.parquet" else {})
         for file in (folder / "checked.parquet", folder / "quarantined.parquet")
         if file.exists()
     )
+
+
+def _forget_export(folder: Path, links: list[str]) -> None:
+    """Take away what an export under way has noted beside its links, if one of them goes: it is read anew."""
+    try:
+        held = set(orjson.loads((folder / "batch.json").read_bytes())["links"])
+    except (OSError, orjson.JSONDecodeError, KeyError):
+        return
+    if held & set(links) and (folder / FOLDER).exists():
+        remove_tree(folder / FOLDER)
 
 
 def _without(file: Path, change: Any) -> None:

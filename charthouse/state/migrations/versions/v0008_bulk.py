@@ -10,7 +10,9 @@ COUNT = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
 def upgrade() -> None:
-    """Make the tables."""
+    """Make the tables, and room for client ids that hold a whole registration."""
+    with op.batch_alter_table("client_registration") as table:
+        table.alter_column("client_id", existing_type=sa.String(length=255), type_=sa.Text(), existing_nullable=False)
     op.create_table(
         "bulk_source",
         sa.Column("provider", sa.String(length=64), nullable=False),
@@ -64,6 +66,8 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Providers are searched again; which resources were called deleted is forgotten."""
+    with op.batch_alter_table("client_registration") as table:
+        table.alter_column("client_id", existing_type=sa.Text(), type_=sa.String(length=255), existing_nullable=False)
     op.drop_table("gone_resource")
     op.drop_table("bulk_job")
     op.drop_table("bulk_source")
