@@ -80,6 +80,9 @@ def render(report: RunReport, out: Console) -> None:
     links = report.links
     ended = f"{links.complete:,} complete, {links.partial:,} partial, {links.failed:,} failed"
     out.print(f"Links: {links.total:,} synced: {ended}", highlight=False)
+    if report.vanished or report.returned:
+        gone = f"{report.vanished:,} since this night; served again: {report.returned:,}"
+        out.print(f"Served no longer: {gone}", highlight=False)
     if report.finished_at is not None and report.nothing_new:
         out.print("Nothing new: no resource differed from the vault, so no table was rewritten.", style="bold")
     for table, words in (

@@ -58,7 +58,7 @@ class Tally:
     """Resources of one type that one link brought: `fetched` = `accepted` + `quarantined` + `repeated`.
 
     `accepted` includes `with_remarks`, and is `new_versions` + `unchanged`. `not_requested` is the reason why a type
-    was not asked for, empty where it was.
+    was not asked for, empty where it was; the rest is as `charthouse.state.ledger.SyncTally` says.
     """
 
     link_id: str
@@ -71,6 +71,16 @@ class Tally:
     unchanged: int = 0
     new_versions: int = 0
     not_requested: str = ""
+    result: str = ""
+    code: str = ""
+    requests: int = 0
+    retries: int = 0
+    pages: int = 0
+    received: int = 0
+    bytes: int = 0
+    vanished: int = 0
+    returned: int = 0
+    waited: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
