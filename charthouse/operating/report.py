@@ -91,7 +91,7 @@ def render(report: RunReport, out: Console) -> None:
             _tables(report),
             "rewritten: rows of the people whose records changed; withheld: rows that nobody could place",
         ),
-        (_rules(report), "marked: published, with the rule in its remarks"),
+        (_rules(report), "marked: published, with the rule, or what the build says in its place, in its remarks"),
         (_stages(report), "parts: tasks, some of them side by side"),
     ):
         if table.row_count:

@@ -8,6 +8,7 @@ from functools import cache, lru_cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
+from transforms.fhir_r4 import r4
 from transforms.ids import PERMITTED
 from transforms.sql_on_fhir import SqlRelation, compile_view
 from transforms.sql_on_fhir.parts import parts_of, struct_type, without
@@ -33,14 +34,23 @@ from transforms.tables.version import MAPPING_VERSION
 from transforms.tables.views import ITEM, NUMBER, view_columns, view_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
+    from transforms.tables.declaration import ViewColumn
     from transforms.tables.presence import Presence
 
 ABSENT_SYSTEM = "http://terminology.hl7.org/CodeSystem/data-absent-reason"
 _OBSERVED_ROWS = "observed_rows"
 OBSERVATIONS = "observations"
 """The rows of the Observations of all categories, of which each table takes its own."""
+REPEATED = "repeated-result"
+"""The remark of a row that says what another row of the same link says of the same moment."""
+_VALUE_PARTS = (
+    *("value", "value_text", "value_comparator", "value_unit", "value_unit_code", "value_code", "value_system"),
+    *("value_display", "value_boolean", "value_date", "value_start", "value_end", "value_low", "value_high"),
+    *("value_numerator", "value_denominator", "systolic", "systolic_unit", "diastolic", "diastolic_unit"),
+)
+"""The columns in which two values that are the same are alike."""
 _KEPT = 64
 """How many statements a process keeps: groups of like resources are laid out alike."""
 _DATED = frozenset({"dateTime", "date", "instant", "Period", "Timing"})
@@ -65,11 +75,33 @@ def select_sql(declaration: Declaration, present: Presence | None = None) -> str
     """
     if declaration.category is None:
         return _laid_out(declaration, present)
-    listed = ", ".join(
-        f"{sql.typed(each.sql, each.type)} AS {sql.quoted(each.name)}" if _is_empty(each) else sql.quoted(each.name)
-        for each in _Row(declaration, present).columns()
+    columns = {each.name: each for each in _Row(declaration, present).columns()}
+    shown = {
+        name: sql.typed(each.sql, each.type) if _is_empty(each) else f"laid.{sql.quoted(name)}"
+        for name, each in columns.items()
+    }
+    own = f"{CATEGORY} = {sql.literal(declaration.category)}"
+    there = {name for name, each in columns.items() if not _is_empty(each)}
+    joined = ""
+    if {"effective_start", "has_value"} <= there:
+        marked = f"list_append({shown['remarks']}, '{REPEATED}')"
+        shown["remarks"] = f"CASE WHEN again.row_key IS NULL THEN {shown['remarks']} ELSE {marked} END"
+        joined = f" LEFT JOIN (\n{_repeated(there, own)}\n) AS again ON again.row_key = laid.row_key"
+    listed = ", ".join(f"{made} AS {sql.quoted(name)}" for name, made in shown.items())
+    return f"SELECT {listed}\nFROM {OBSERVATIONS} AS laid{joined} WHERE {own}"
+
+
+def _repeated(there: Collection[str], own: str) -> str:
+    """The keys of rows that say what another row of the link says of the same moment: all but the first by key."""
+    same = ("link_id", "code", "code_system", "text", "observation_code", "observation_text", *_VALUE_PARTS)
+    alike = ", ".join(sql.quoted(name) for name in same if name in there)
+    says = " OR ".join(["has_value", *(f"{name} IS NOT NULL" for name in PRESSURES if name in there)])
+    return (
+        f"SELECT row_key FROM (\n  SELECT row_key, row_number() OVER (PARTITION BY effective_start,"
+        f" effective_start_precision, {alike} ORDER BY row_key) AS nth\n"
+        f"  FROM {OBSERVATIONS} WHERE {own} AND ({says}) AND effective_start_precision IN ('day', 'minute', 'second')"
+        f" AND NOT is_entered_in_error\n) WHERE nth > 1"
     )
-    return f"SELECT {listed}\nFROM {OBSERVATIONS} WHERE {CATEGORY} = {sql.literal(declaration.category)}"
 
 
 @lru_cache(maxsize=_KEPT)
@@ -189,6 +221,7 @@ class _Row:
             "link_id || '/' || resource_type || '/' || resource_id AS resource_key",
             f"{subject} AS own_reference",
             f"{typed_reference(subject)} AS own_patient",
+            "subject.display AS own_name",
         ]
         return f"SELECT *, {', '.join(listed)}\nFROM (\n{self.compiled(resource)}\n)"
 
@@ -253,6 +286,7 @@ class _Row:
         yield Field("mapping_version", "VARCHAR", sql.literal(MAPPING_VERSION), "The version of the mapping.")
         yield Field("remarks", "VARCHAR[]", self.remarks(), "Rules that the row breaks, and what could not be read.")
         yield from own
+        yield from self.unread_dates()
 
     def category(self) -> Iterator[Field]:
         """The columns of a category table: those that all begin with, then its own."""
@@ -299,7 +333,7 @@ class _Row:
             )
             about = ", ".join(declaration.record_types.values())
             own.insert(0, Field("record_type", "VARCHAR", f"CASE resource_type {cases} END", f"Which of: {about}."))
-        own.append(self.absent())
+        own += [self.absent(), *self.unread_dates()]
         yield Field(
             "row_key",
             "VARCHAR",
@@ -327,7 +361,7 @@ class _Row:
             "is_negated",
             "BOOLEAN",
             self.negated(status, error, error_codings, codings, (words, code["code_display"].sql)),
-            "Whether it says that something is not so: refuted, not done, not to be given, none known.",
+            "Whether it says that something is not so (refuted, not done, not to be given, none known), or not known.",
         )
         yield Field("encounter_key", "VARCHAR", visit, "The visit it was made in.")
         yield Field("mapping_version", "VARCHAR", sql.literal(MAPPING_VERSION), "The version of the mapping.")
@@ -527,6 +561,25 @@ class _Row:
         made = f"CAST({listed} AS {kind})" if found else sql.NOTHING
         return Field("absent", kind, made, "What the sender left out, and the reason given for it.")
 
+    def unread_dates(self) -> Iterator[Field]:
+        """The texts of dates that are none, in a table that has dates."""
+        declared = {column.type for each in self.declaration.declared for column in _view_columns_of(each)}
+        if declared.isdisjoint(_DATED):
+            return
+        kind = "STRUCT(element VARCHAR, text VARCHAR)[]"
+        about = "What stood in place of a date and could not be read as one, by column."
+        unread = self.writer.unread
+        if not unread:
+            yield Field("unread_dates", kind, sql.NOTHING, about)
+            return
+        members = ", ".join(
+            f"{{'element': {sql.literal(name)}, 'text': CASE WHEN {is_so} THEN {text} END}}"
+            for name, (text, is_so) in unread.items()
+        )
+        any_ = " OR ".join(is_so for _, is_so in unread.values())
+        listed = f"CASE WHEN {any_} THEN list_filter([{members}], lambda p: p.text IS NOT NULL) END"
+        yield Field("unread_dates", kind, f"CAST({listed} AS {kind})", about)
+
     # -- the common columns -------------------------------------------------------------------------------------------
 
     def concept(self) -> str:
@@ -536,9 +589,14 @@ class _Row:
         if "Reference" in kinds:
             key = self.before.let(reference_key(kinds["Reference"], self.before))
             self.joins.append(f"LEFT JOIN {NAMED} AS drug ON drug.key = held.{key}")
-            self.looked_up.append("drug.concept AS drug_concept, drug.display AS drug_name")
+            self.looked_up.append(
+                "drug.concept AS drug_concept, drug.display AS drug_name, coalesce(drug.parts, 0) AS drug_parts"
+            )
             own = kinds["CodeableConcept"]
-            said = is_present("CodeableConcept", own)
+            said = self.writer.let(is_present("CodeableConcept", own))
+            self.writer.remark(
+                "code-of-one-ingredient", f"(drug_parts > 1 AND NOT {said} AND len(drug_concept.coding) > 0)"
+            )
             return self.writer.let(f"CASE WHEN {said} THEN {own} ELSE drug_concept END")
         (expression, *_) = kinds.values()
         return self.writer.let(first_concept(expression)) if declared.many else expression
@@ -575,15 +633,25 @@ class _Row:
         return made
 
     def status(self, name: str) -> tuple[str | None, str | None]:
-        """The status as a code, and all codes of it where it is a concept."""
+        """The status as a code, and all that is said of it, as FHIR writes codes, where it is a concept.
+
+        Of several codings FHIR's own counts; where none is, a display or a text that is one of its codes in words.
+        """
         if name not in self.declaration.common:
             return None, None
-        ((kind, expression),) = self.kinds(self.declaration.common[name]).items()
+        declared = self.declaration.common[name]
+        ((kind, expression),) = self.kinds(declared).items()
         if kind != "CodeableConcept":
             return self.writer.let(sql.words(expression)), None
         code, _, display, said, _ = fields(name, {kind: expression}, self.writer)
-        listed = self.writer.let(f"list_transform({expression}.coding, lambda p: p.code)")
-        return self.writer.let(f"coalesce({code.sql}, {said.sql}, {display.sql})"), listed
+        given = f"list_transform({expression}.coding, lambda p: [p.code, p.display])"
+        every = f"flatten([flatten({given}), [{expression}.text]])"
+        as_code = "replace(replace(lower(trim(p)), ' ', '-'), '_', '-')"
+        listed = self.writer.let(f"list_transform({every}, lambda p: {as_code})")
+        resource = self.declaration.resources[0]
+        codes = r4().required_codes(r4().children(resource)[_base(declared)]) or ()
+        known = f"list_filter({listed}, lambda p: p IN ({', '.join(map(sql.literal, sorted(codes)))}))[1]"
+        return self.writer.let(f"coalesce({known}, {code.sql}, {said.sql}, {display.sql})"), listed
 
     def dates(self) -> tuple[list[Field], list[Field], list[Field]]:
         """Start and end of when it is true of the person, and the columns of what is no date: ages, ranges, words."""
@@ -614,8 +682,8 @@ class _Row:
             others = {kind: each for kind, each in kinds.items() if kind not in _DATED or kind == "Timing"}
             if others:
                 own += fields(base, others, writer, about="When, in other words than a date.", choice=True)
-        start = fields("start", {"dateTime": self.text(starts)}, writer)
-        return start, fields("end", {"dateTime": self.text(ends)}, writer), own
+        start = fields("effective_start", {"dateTime": self.text(starts)}, writer)
+        return start, fields("effective_end", {"dateTime": self.text(ends)}, writer), own
 
     def date_in_words(self, words: str) -> str:
         """A text that is a date to the day, written as FHIR writes dates; it stands among the words too."""
@@ -639,7 +707,7 @@ class _Row:
         if name not in self.declaration.common:
             return "NULL::TIMESTAMPTZ"
         texts = list(self.kinds(self.declaration.common[name]).values())
-        return fields(name, {"dateTime": self.text(texts)}, self.writer)[0].sql
+        return fields(f"{name}_at", {"dateTime": self.text(texts)}, self.writer)[0].sql
 
     def visit(self) -> tuple[str, str]:
         """The visit's key, and when it began."""
@@ -660,17 +728,20 @@ class _Row:
         """Whether the row says that something is not so."""
         said: list[str] = []
         negated = self.declaration.negated
-        if "status" in negated and status:
-            said.append(f"{status} IN ({', '.join(map(sql.literal, negated['status']))})")
+        for resource, words_of in negated.get("status", {}).items():
+            listed = ", ".join(map(sql.literal, words_of))
+            said.append(f"(resource_type = {sql.literal(resource)} AND {status} IN ({listed}))")
         for code in negated.get("error", ()):
             said += [f"{error} = {sql.literal(code)}", f"list_contains({error_codings}, {sql.literal(code)})"]
         if "flag" in negated and negated["flag"] not in self.absent_columns:
             said.append(f"{sql.quoted(negated['flag'])} = 'true'")
         if "no_known" in negated:
-            known = _negations()[negated["no_known"]]
-            codes = ", ".join(map(sql.literal, known["codes"]))
-            said.append(f"len(list_filter({codings}, lambda p: p.code IN ({codes}))) > 0")
-            said += [f"regexp_full_match({each}, {sql.literal(known['words'])})" for each in words]
+            nothing, unknown = (
+                self.writer.let(_any(_says(_negations()[each], codings, words)))
+                for each in (negated["no_known"], "unknown")
+            )
+            self.writer.remark("nothing-known", unknown)
+            said += [nothing, unknown]
         return _any(said)
 
     def remarks(self) -> str:
@@ -693,6 +764,17 @@ def _any(conditions: list[str]) -> str:
     return (
         f"coalesce({' OR '.join(f'coalesce({each}, false)' for each in conditions)}, false)" if conditions else "false"
     )
+
+
+def _says(known: Mapping[str, Any], codings: str, words: Sequence[str]) -> list[str]:
+    """Whether a coding, or words as a whole, are among those of `negations.json`."""
+    codes = ", ".join(map(sql.literal, known["codes"]))
+    coded = f"len(list_filter({codings}, lambda p: p.code IN ({codes}))) > 0"
+    return [coded, *(f"regexp_full_match({each}, {sql.literal(known['words'])})" for each in words)]
+
+
+def _view_columns_of(declared: Declared) -> Iterator[ViewColumn]:
+    return (column for found in declared.alternatives.values() for each in found for column in each)
 
 
 def _base(declared: Declared) -> str:
