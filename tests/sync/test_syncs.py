@@ -16,7 +16,7 @@ from charthouse.operating.watching import Progress, watch
 from charthouse.progress import Step
 from charthouse.sync.collect import collect_batch
 from tests.partners.odd_server import Reply
-from tests.sync.conftest import PATIENT
+from tests.sync.conftest import BOTH, PATIENT
 
 if TYPE_CHECKING:
     from tests.partners.odd_server import Asked
@@ -30,6 +30,7 @@ def said(*arguments: str) -> Any:
     return json.loads(done.stdout)
 
 
+@BOTH
 def test_each_type_of_a_night_is_told_with_what_it_took(house: House) -> None:
     house.provider.resources.append({"resourceType": "Goal", "id": "g", "subject": {"reference": f"Patient/{PATIENT}"}})
     house.provider.offers |= {kind: {} for kind in ("Condition", "Procedure")}
