@@ -48,6 +48,7 @@ __all__ = [
     "record_stage",
     "record_table_tally",
     "record_tallies",
+    "returned_before",
     "run_report",
     "stage",
 ]
@@ -198,6 +199,14 @@ def record_tallies(session: Session, run_id: str, tallies: Iterable[Tally]) -> N
     session.execute(delete(SyncTally).where(SyncTally.run_id == run_id, SyncTally.link_id.in_(links)))
     if rows:
         session.execute(insert(SyncTally), rows)
+
+
+def returned_before(session: Session, run_id: str, link_ids: Iterable[str]) -> dict[tuple[str, str], int]:
+    """What the run has already noted as served again, by link and type: a step that is run again cannot see it."""
+    query = select(SyncTally.link_id, SyncTally.resource_type, SyncTally.returned).where(
+        SyncTally.run_id == run_id, SyncTally.link_id.in_(list(link_ids)), SyncTally.returned > 0
+    )
+    return {(link_id, kind): count for link_id, kind, count in session.execute(query)}
 
 
 def record_outcomes(session: Session, run_id: str, batch: str, outcomes: Iterable[Outcome]) -> None:

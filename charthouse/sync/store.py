@@ -148,7 +148,9 @@ def _account(
         )
         for (link_id, kind), count in gone_resources.since_run(state, batch.run_id, list(standing)).items():
             known[link_id, kind] = replace(known.get((link_id, kind), runs.Tally(link_id, kind)), vanished=count)
-        for (link_id, kind), count in Counter((key[0], key[1]) for key in served if key[0] in standing).items():
+        returned = Counter((key[0], key[1]) for key in served if key[0] in standing)
+        returned |= Counter(runs.returned_before(state, batch.run_id, standing))
+        for (link_id, kind), count in returned.items():
             known[link_id, kind] = replace(known.get((link_id, kind), runs.Tally(link_id, kind)), returned=count)
         links.note_read_whole(state, [link_id for link_id in speaking if _was_read_whole(batch, manifests[link_id])])
         outcomes.extend(said for said in _quarantine_outcomes(batch) if said.link_id in standing)

@@ -29,6 +29,7 @@ from tests.partners.odd_server import Reply, as_json
 from tests.sync.conftest import PATIENT, House, observation
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from charthouse.state.report import RunReport
@@ -125,7 +126,19 @@ def remarks() -> dict[str, list[str]]:
     return {name: [each for each in said if each == REMARK] for name, said in rows}
 
 
-def test_a_provider_whose_records_change_from_night_to_night(house: House, days: Days) -> None:
+def stopped_at(point: str) -> Callable[[str], None]:
+    """A fault point at which the process is stopped."""
+
+    def at(name: str) -> None:
+        if name == point:
+            raise KeyboardInterrupt
+
+    return at
+
+
+def test_a_provider_whose_records_change_from_night_to_night(
+    house: House, days: Days, monkeypatch: pytest.MonkeyPatch
+) -> None:
     hold(house, observation(0), observation(2), observation(5))
     read(house)
     assert asked_since(house) == [None]
@@ -158,9 +171,15 @@ def test_a_provider_whose_records_change_from_night_to_night(house: House, days:
     # Served again with a new instant: nobody has to wait for the next week.
     again = observation(2) | {"meta": {"lastUpdated": "2024-05-01T10:06:00Z"}}
     hold(house, observation(0), observation(1), observation(5), older, again)
+    (name,) = house.plan()
+    checked = check_batch(collect_batch(name))
+    with monkeypatch.context() as patch:
+        patch.setattr("charthouse.faults.point", stopped_at("store.accounted"))
+        with pytest.raises(KeyboardInterrupt):
+            store_batch(checked)
     report = night(house)
     assert gone() == {}
-    assert (report.vanished, report.returned) == (0, 1)
+    assert (report.vanished, report.returned) == (0, 1), "though it was stored twice"
     assert remarks()["o2"] == []
 
 
