@@ -413,6 +413,18 @@ def unseen(
     return [((link_id, kind, name), text) for link_id, kind, name, text in rows]
 
 
+def stopped_before(connection: duckdb.DuckDBPyConnection, link_ids: Sequence[str], run_id: str) -> set[tuple[str, str]]:
+    """(link, content hash) of what runs before this one have put into quarantine for these links."""
+    rows = connection.execute(
+        """
+        SELECT DISTINCT link_id, content_hash FROM vault.quarantine
+        WHERE link_id IN (SELECT unnest(?)) AND run_id <> ?
+        """,
+        [list(link_ids), run_id],
+    ).fetchall()
+    return {(link_id, content_hash) for link_id, content_hash in rows}
+
+
 def held_among(
     connection: duckdb.DuckDBPyConnection, people: Collection[str], keys: Collection[tuple[str, str, str]]
 ) -> set[tuple[str, str, str]]:

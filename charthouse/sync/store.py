@@ -61,8 +61,9 @@ def store_batch(name: str) -> str:
             served = gone_resources.served_again(connection, batch)
             staying = [link_id for link_id in batch.link_ids if link_id not in gone]
             manifests = {link_id: landing.read_manifest(batch.folder / link_id) for link_id in staying}
+            stopped = vault.stopped_before(connection, batch.link_ids, batch.run_id)
             silent = vanished.found(connection, batch, batches.links_of(batch), manifests)
-        _account(batch, manifests, tallies, deposit, served, silent)
+        _account(batch, manifests, tallies, deposit, served, silent, stopped)
         faults.point("store.accounted")
         write_whole(batch.stored_marker, orjson.dumps({"new": stored.new, "unchanged": stored.unchanged}))
         batches.remove_landed(batch)
@@ -115,6 +116,7 @@ def _account(
     deposit: str,
     served: set[gone_resources.Key],
     silent: dict[gone_resources.Key, GoneReason],
+    stopped: set[tuple[str, str]],
 ) -> None:
     """Write the batch into the ledger and move its links on, in one transaction; those that are gone are left out."""
     outcomes: list[runs.Outcome] = []
@@ -153,7 +155,7 @@ def _account(
         for (link_id, kind), count in returned.items():
             known[link_id, kind] = replace(known.get((link_id, kind), runs.Tally(link_id, kind)), returned=count)
         links.note_read_whole(state, [link_id for link_id in speaking if _was_read_whole(batch, manifests[link_id])])
-        outcomes.extend(said for said in _quarantine_outcomes(batch) if said.link_id in standing)
+        outcomes.extend(said for said in _quarantine_outcomes(batch, manifests, stopped) if said.link_id in standing)
         results = {link_id: manifest.status if manifest else "failed" for link_id, manifest in manifests.items()}
         runs.record_tallies(state, batch.run_id, known.values())
         runs.record_outcomes(state, batch.run_id, batch.folder.name, outcomes)
@@ -194,13 +196,28 @@ def _patient_is_closed(manifest: Manifest) -> bool:
     )
 
 
-def _quarantine_outcomes(batch: Batch) -> list[runs.Outcome]:
-    """Each rule that stopped resources, by link and type."""
+def _quarantine_outcomes(
+    batch: Batch, manifests: dict[str, Manifest | None], stopped: set[tuple[str, str]]
+) -> list[runs.Outcome]:
+    """Each rule that stopped resources, by link and type.
+
+    Who asks for what is new gets a little of what was there before; what was stopped then is nothing that went wrong
+    tonight.
+    """
+    new_alone = {
+        (link_id, query.type)
+        for link_id, manifest in manifests.items()
+        for query in (manifest.queries if manifest is not None else ())
+        if query.mode == "incremental"
+    }
     import pyarrow.parquet as pq
 
     found: Counter[tuple[str, str | None, str]] = Counter()
-    columns = pq.read_table(batch.quarantined, columns=["link_id", "resource_type", "rules"])
+    columns = pq.read_table(batch.quarantined, columns=["link_id", "resource_type", "content_hash", "rules"])
     for row in columns.to_pylist():
+        again = (row["link_id"], row["content_hash"]) in stopped
+        if again and (row["link_id"], row["resource_type"]) in new_alone:
+            continue
         for rule in row["rules"]:
             found[row["link_id"], row["resource_type"], rule] += 1
     return [
