@@ -176,6 +176,13 @@ def test_what_the_provider_says_of_its_export_is_recorded(
     assert ids(house, "Condition") == {"ann-c", "bob-c"}, "what came is kept"
 
 
+def test_an_error_is_told_even_where_its_file_counts_what_was_left_out(house: House) -> None:
+    house.sandbox.habits(outcomes=["error Condition"], outcome_count=400)
+    house.fetch()
+    assert house.codes() == {("CH159", "Condition"), ("CH159", None)}
+    assert house.marks() == {}, "which other types are behind, nobody knows"
+
+
 def test_a_person_who_is_not_in_the_group_is_told_so(house: House) -> None:
     house.sandbox.group("some", ["ann"])
     house.export(level="Group/some")
