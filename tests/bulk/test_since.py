@@ -192,6 +192,13 @@ def test_a_person_who_is_not_in_the_group_is_told_so(house: House) -> None:
     assert house.codes() == {("CH158", None)}
 
 
+def test_whoever_was_in_files_that_could_not_be_read_is_not_called_missing(house: House) -> None:
+    house.sandbox.faults({"match": {"path": "bulkfiles"}, "act": {"status": 410}})
+    house.fetch()
+    assert {code for code, _ in house.codes()} == {"CH154"}
+    assert house.report().links.failed == 2
+
+
 def test_a_person_who_grants_less_than_the_export_holds(house: House) -> None:
     house.link(["eve"], scope="launch/patient patient/Patient.rs patient/Condition.rs")
     house.fetch()
