@@ -17,12 +17,17 @@ if TYPE_CHECKING:
 
 
 class Step(NamedTuple):
-    """One thing that was done: `done` more of `unit` in `stage`; `total` when it is known."""
+    """One thing that was done: `done` more of `unit` in `stage`; `total` when it is known.
+
+    With a `provider` (its slug), it was done there, and `total` is the provider's; `resources` came along.
+    """
 
     stage: str
     done: int
     total: int | None
     unit: str
+    provider: str = ""
+    resources: int = 0
 
 
 def progress_file() -> Path:
@@ -30,9 +35,11 @@ def progress_file() -> Path:
     return get_settings().home / "progress.jsonl"
 
 
-def tell(stage: str, done: int, *, total: int | None = None, unit: str = "") -> None:
+def tell(
+    stage: str, done: int, *, total: int | None = None, unit: str = "", provider: str = "", resources: int = 0
+) -> None:
     """Say that `done` more of `unit` are finished in `stage`."""
-    line = json.dumps(Step(stage, done, total, unit)) + "\n"
+    line = json.dumps(Step(stage, done, total, unit, provider, resources)) + "\n"
     descriptor = os.open(progress_file(), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     try:
         os.write(descriptor, line.encode())

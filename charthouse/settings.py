@@ -124,6 +124,16 @@ class Settings(BaseSettings):
         default="",
         description="Private networks in which providers may be, by commas (10.1.0.0/16, loopback); `any` permits all.",
     )
+    overlap_seconds: float = Field(
+        default=300.0,
+        ge=0,
+        description="Seconds before what was read last from which on is asked again: servers show some things late.",
+    )
+    whole_days: int = Field(
+        default=7,
+        ge=0,
+        description="Days after which a link is asked for everything again, spread over the nights; 0 = never.",
+    )
     attachment_bytes: int = Field(
         default=20 * 2**20,
         ge=0,

@@ -1,7 +1,8 @@
 """What the audit said of staged rows, on their way into the tables: marked, made void in part, or kept out.
 
-A row that breaks a rule of severity warning carries the rule's id in its `remarks`, and NULL in what cannot be true by
-that rule. A row that breaks any other rule, also one that no suite knows, is kept out.
+A row that breaks a rule of severity warning carries the rule's id in its `remarks`, unless a remark of the build there
+says the same, and NULL in what cannot be true by that rule. A row that breaks any other rule, also one that no suite
+knows, is kept out.
 """
 
 from __future__ import annotations
@@ -66,5 +67,8 @@ def _published(column: str, broken: Sequence[Rule]) -> str:
     if voiding:
         return f"CASE WHEN list_has_any(rules, [{voiding}]) THEN NULL ELSE {name} END AS {name}"
     if column == "remarks" and broken:
-        return f"list_concat({name}, rules) AS {name}"
+        said = [f"WHEN {quoted(rule.id)} THEN {quoted(rule.same_as)}" for rule in broken if rule.same_as]
+        same = f"coalesce(list_contains({name}, CASE r {' '.join(said)} END), false)"
+        new = f"list_filter(rules, lambda r: NOT {same})" if said else "rules"
+        return f"list_concat({name}, {new}) AS {name}"
     return name

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 from charthouse import faults
@@ -48,6 +49,7 @@ class TableChange:
     withheld: int
 
 
+@cache
 def declaration() -> str:
     """A fingerprint of how the tables and their rules are declared: when it changes, everyone is due for a rebuild."""
     said = [f"{table.create_sql(table.name)}\n{table.select_sql()}" for table in all_tables()]
@@ -78,6 +80,11 @@ def built(connection: duckdb.DuckDBPyConnection) -> dict[str, tuple[int, str]]:
     return {person: (sequence, fingerprint) for person, sequence, fingerprint in rows}
 
 
+def built_from_of(person: str, marks_of: Mapping[str, str]) -> str:
+    """What the rows of a person are built from beside the vault: the declaration of the tables, and their marks."""
+    return f"{declaration()}+{marks_of[person]}" if person in marks_of else declaration()
+
+
 def forget_built(connection: duckdb.DuckDBPyConnection) -> None:
     """Make everyone due for a rebuild; the rows stay until it is published."""
     connection.execute("DELETE FROM records.built_people")
@@ -90,6 +97,7 @@ def publish(
     people: Mapping[str, int],
     *,
     gone: Sequence[str] = (),
+    marks_of: Mapping[str, str] | None = None,
 ) -> list[TableChange]:
     """Replace the rows of `people` in all tables with the staged ones, in one transaction. Others' rows stay out.
 
@@ -98,10 +106,14 @@ def publish(
         broken: a Parquet file `table_name, row_key, rule`: rows that the audit marks or keeps out.
         people: person_key -> the vault sequence that the staged rows were built from.
         gone: links of which nothing is published any more, though rows may be staged.
+        marks_of: person_key -> a hash of what else their rows say than the vault does; nobody's, where there is none.
     """
     connection.execute("CREATE OR REPLACE TEMP TABLE gone_links AS SELECT unnest(?::VARCHAR[]) AS key", [list(gone)])
-    connection.execute("CREATE OR REPLACE TEMP TABLE due (person_key VARCHAR, vault_seq BIGINT)")
-    connection.execute("INSERT INTO due SELECT unnest(?), unnest(?)", [list(people), list(people.values())])
+    connection.execute("CREATE OR REPLACE TEMP TABLE due (person_key VARCHAR, vault_seq BIGINT, declaration VARCHAR)")
+    built_from = [built_from_of(person, marks_of or {}) for person in people]
+    connection.execute(
+        "INSERT INTO due SELECT unnest(?), unnest(?), unnest(?)", [list(people), list(people.values()), built_from]
+    )
     marks.read(connection, broken)
     changes = []
     with transaction(connection):
@@ -113,7 +125,7 @@ def publish(
                 _make(connection, table)
             changes.append(_replace(connection, table, _files(staged, table), kept_out.get(table.name, 0)))
         connection.execute("DELETE FROM records.built_people WHERE person_key IN (SELECT person_key FROM due)")
-        connection.execute("INSERT INTO records.built_people SELECT person_key, vault_seq, ? FROM due", [declaration()])
+        connection.execute("INSERT INTO records.built_people SELECT person_key, vault_seq, declaration FROM due")
     return changes
 
 

@@ -381,6 +381,70 @@ def holders(
     return found
 
 
+def unseen(
+    connection: duckdb.DuckDBPyConnection,
+    people: Collection[str],
+    asked: Collection[tuple[str, str]],
+    served: Sequence[Path],
+    *,
+    texts: bool,
+) -> list[tuple[tuple[str, str, str], str]]:
+    """What the vault holds of `asked` (link and type) that none of the `served` files names: its key, its newest text.
+
+    Without `texts` these stay empty. `people` are those whom the links belong to.
+    """
+    if not asked:
+        return []
+    links, kinds = zip(*sorted(asked), strict=True)
+    names = " UNION ALL ".join(
+        f"SELECT link_id, resource_type, resource_id FROM read_parquet({quoted(str(file))})" for file in served
+    )
+    rows = connection.execute(
+        f"""
+        SELECT link_id, resource_type, resource_id, {"arg_max(resource, stored_seq)" if texts else "''"}
+        FROM vault.resources
+        SEMI JOIN (SELECT unnest($links::VARCHAR[]) AS link_id, unnest($kinds::VARCHAR[]) AS resource_type)
+            USING (link_id, resource_type)
+        ANTI JOIN ({names}) USING (link_id, resource_type, resource_id)
+        WHERE person_key IN (SELECT unnest($people::VARCHAR[])) GROUP BY ALL
+        """,
+        {"links": list(links), "kinds": list(kinds), "people": list(people)},
+    ).fetchall()
+    return [((link_id, kind, name), text) for link_id, kind, name, text in rows]
+
+
+def stopped_before(connection: duckdb.DuckDBPyConnection, link_ids: Sequence[str], run_id: str) -> set[tuple[str, str]]:
+    """(link, content hash) of what runs before this one have put into quarantine for these links."""
+    rows = connection.execute(
+        """
+        SELECT DISTINCT link_id, content_hash FROM vault.quarantine
+        WHERE link_id IN (SELECT unnest(?)) AND run_id <> ?
+        """,
+        [list(link_ids), run_id],
+    ).fetchall()
+    return {(link_id, content_hash) for link_id, content_hash in rows}
+
+
+def held_among(
+    connection: duckdb.DuckDBPyConnection, people: Collection[str], keys: Collection[tuple[str, str, str]]
+) -> set[tuple[str, str, str]]:
+    """Those of some resources, by link, type and id, that the vault holds; `people` are whom the links belong to."""
+    if not keys:
+        return set()
+    links, kinds, names = zip(*sorted(keys), strict=True)
+    rows = connection.execute(
+        """
+        SELECT DISTINCT link_id, resource_type, resource_id FROM vault.resources
+        SEMI JOIN (SELECT unnest($links::VARCHAR[]) AS link_id, unnest($kinds::VARCHAR[]) AS resource_type,
+                          unnest($names::VARCHAR[]) AS resource_id)
+            USING (link_id, resource_type, resource_id)
+        WHERE person_key IN (SELECT unnest($people::VARCHAR[]))
+        """,
+        {"links": list(links), "kinds": list(kinds), "names": list(names), "people": list(people)},
+    ).fetchall()
+    return {(link_id, kind, name) for link_id, kind, name in rows}
+
+
 def compact(connection: duckdb.DuckDBPyConnection) -> None:
     """Merge the small files that the night's batches left."""
     maintain(connection, VAULT)

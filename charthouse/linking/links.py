@@ -48,6 +48,7 @@ class LinkWork:
     patient_id: str = field(repr=False)
     granted_scopes: str | None
     watermarks: Mapping[str, str]
+    read_whole_at: datetime | None = None
     page_origins: str | None = None
 
 
@@ -371,6 +372,12 @@ def set_watermarks(
         session.execute(insert(Watermark), rows)
 
 
+def note_read_whole(session: Session, link_ids: Iterable[str]) -> None:
+    """These links were asked for everything, and not for what is new alone."""
+    for ids in _chunks(sorted(link_ids)):
+        session.execute(update(Link).where(Link.id.in_(ids)).values(read_whole_at=now()))
+
+
 def clear_watermarks(session: Session, link_id: str) -> None:
     """Forget how far a link has been read: its next night asks for everything."""
     session.execute(delete(Watermark).where(Watermark.link_id == link_id))
@@ -397,6 +404,7 @@ def _with_watermarks(session: Session, rows: Sequence[tuple[Link, str, str | Non
             patient_id=cast("str", link.patient_id),
             granted_scopes=link.granted_scopes,
             watermarks=marks.get(link.id, {}),
+            read_whole_at=link.read_whole_at,
             page_origins=origins,
         )
         for link, base, origins in rows

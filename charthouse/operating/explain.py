@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -15,6 +15,7 @@ from charthouse.lake.session import open_vault
 from charthouse.lake.vault import newest
 from charthouse.privacy.audit_trail import note_reads
 from charthouse.state import session
+from charthouse.state.bulk import GoneResource
 from charthouse.state.models import Link
 from transforms.checking import Checker, Owner
 from transforms.checking.explain import describe
@@ -50,6 +51,8 @@ class Explanation:
     quarantined: bool
     findings: tuple[str, ...]
     remarks: tuple[str, ...]
+    no_longer_served: str = ""
+    """Since when its provider serves it no longer, and how that is known; empty where it does, and of a file."""
 
 
 def explain(resource: str, route: str) -> Explanation:
@@ -66,7 +69,8 @@ def explain(resource: str, route: str) -> Explanation:
     key = _KEY.fullmatch(resource)
     if key is not None and not Path(resource).exists():
         held, link_route = _from_vault(key[1].lower(), key[2], key[3])
-        return _explained(held.resource, link_route, held)
+        told = _explained(held.resource, link_route, held)
+        return replace(told, no_longer_served=_since(key[1].lower(), key[2], key[3]))
     return _explained(_from_outside(resource), route, None)
 
 
@@ -89,6 +93,12 @@ def _explained(raw: bytes, route: str, held: Newest | None) -> Explanation:
         findings=tuple(dict.fromkeys([*map(describe, findings), *(sentences(raw) if findings else ())])),
         remarks=tuple(held.remarks) if held is not None else tuple(map(str, findings)),
     )
+
+
+def _since(link_id: str, resource_type: str, resource_id: str) -> str:
+    with session(read_only=True) as state:
+        known = state.get(GoneResource, (link_id, resource_type, resource_id))
+        return "" if known is None else f"since {known.at:%Y-%m-%d}: {known.reason.replace('_', ' ')}"
 
 
 def _loaded(raw: bytes) -> Any:

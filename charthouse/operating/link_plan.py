@@ -59,7 +59,9 @@ def plan_of(link_id: str) -> LinkPlanTold:
         slug = provider.slug
         export = bulk_source(state, slug)
     offer, knowledge, code = _server(base)
-    plan = plan_link(offer, patient, parse_scopes(granted), marks, settings.page_size, knowledge)
+    plan = plan_link(
+        offer, patient, parse_scopes(granted), marks, settings.page_size, knowledge, settings.overlap_seconds
+    )
     exported_from = export.from_links if export is not None else None
     return LinkPlanTold(link_id, slug, base, code, exported_from, tell(offer, knowledge, plan))
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import shutil
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
@@ -17,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from charthouse import progress
 from charthouse.clock import now
@@ -26,23 +24,21 @@ from charthouse.linking import links
 from charthouse.operating import accounting, airflow_process, home, mailroom, report, sandbox_process
 from charthouse.operating.own_server import link_own_server, look_at
 from charthouse.operating.terminal import console, page, step, stop_as_by_ctrl_c
+from charthouse.operating.watching import watch
 from charthouse.settings import PROJECT_ROOT
 from charthouse.state import session
 from charthouse.sync import auditor, footing, runs
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Callable, Iterator
     from concurrent.futures import Future
 
     from rich.console import Console
-    from rich.progress import TaskID
 
     from charthouse.operating.own_server import OwnServer
     from charthouse.sync.auditor import Auditor
 
 DEFAULT_PEOPLE, DEFAULT_SEED = 25, 1
-WATCH_SECONDS = 0.2
 MOST_PLACES = 5
 APART = "a resource has the id of another person's: it was given an id of its own"
 OVERLAID = "a Patient has the id of another with another birth date: the newer is served, with the records of both"
@@ -168,41 +164,13 @@ def _run_dag(provider: str, log: Path, out: Console, warm: Auditor) -> int:
     with log.open("ab") as noise:
         process = airflow_process.dag_test("sync_records", {"providers": [provider]}, noise, warm)
         try:
-            _watch(process, out)
+            watch(lambda: process.poll() is not None, out)
         except KeyboardInterrupt:
             out.print("Stopped. The next night goes on where this one was.", highlight=False)
             raise
         finally:
             airflow_process.kill_group(process)  # every step may be killed and is resumed (docs/architecture.md)
     return process.returncode
-
-
-def _watch(process: subprocess.Popen[bytes], out: Console) -> None:
-    """Show what the tasks tell until the process ends: bars on a terminal, a line a stage elsewhere."""
-    columns = (
-        TextColumn("{task.description:<8}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[unit]}"),
-    )
-    with Progress(*columns, TimeElapsedColumn(), console=out, disable=not out.is_terminal) as bars:
-        tasks: dict[str, TaskID] = {}
-        offset, last = 0, ""
-        while True:
-            ended = process.poll() is not None
-            for behind, told in progress.follow(offset):
-                offset = behind
-                if told.stage not in tasks:
-                    tasks[told.stage] = bars.add_task(told.stage, total=told.total, unit=told.unit)
-                bars.update(tasks[told.stage], advance=told.done, unit=told.unit)
-                if told.total is not None:
-                    bars.update(tasks[told.stage], total=told.total)
-                if not out.is_terminal and told.stage != last:
-                    out.print(f"{told.stage} …", highlight=False)
-                    last = told.stage
-            if ended:
-                return
-            time.sleep(WATCH_SECONDS)
 
 
 def _say_of_the_source(out: Console, inventory: dict[str, Any]) -> None:

@@ -80,6 +80,9 @@ def render(report: RunReport, out: Console) -> None:
     links = report.links
     ended = f"{links.complete:,} complete, {links.partial:,} partial, {links.failed:,} failed"
     out.print(f"Links: {links.total:,} synced: {ended}", highlight=False)
+    if report.vanished or report.returned:
+        gone = f"{report.vanished:,} since this night; served again: {report.returned:,}"
+        out.print(f"Served no longer: {gone}", highlight=False)
     if report.finished_at is not None and report.nothing_new:
         out.print("Nothing new: no resource differed from the vault, so no table was rewritten.", style="bold")
     for table, words in (
@@ -88,7 +91,7 @@ def render(report: RunReport, out: Console) -> None:
             _tables(report),
             "rewritten: rows of the people whose records changed; withheld: rows that nobody could place",
         ),
-        (_rules(report), "marked: published, with the rule in its remarks"),
+        (_rules(report), "marked: published, with the rule, or what the build says in its place, in its remarks"),
         (_stages(report), "parts: tasks, some of them side by side"),
     ):
         if table.row_count:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 import urllib3
 
 from charthouse.errors import FetchError
+from charthouse.partners import effort
 from charthouse.partners.addresses import Reach, host_of, join, origin, within
 from charthouse.partners.encodings import ACCEPTED, TooLargeError, TornError, UnknownEncodingError, unpacked
 from charthouse.partners.host_book import MemoryBook
@@ -165,10 +166,12 @@ class HttpClient:
         tries = self._settings.request_tries
         code = "CH101"
         for attempt in range(1, tries + 1):
-            self.hosts.enter(host, self._ends)
+            with effort.waiting():
+                self.hosts.enter(host, self._ends)
             if time.monotonic() > self._ends:
                 raise FetchError("CH124", where=host)
             status, asked = None, None
+            effort.sent(again=attempt > 1)
             try:
                 received = self._once(url, home, token, accept, etag, most)
             except _LineLostError:
@@ -188,7 +191,8 @@ class HttpClient:
             if wait.all:
                 self.hosts.busy(host, seconds)
             else:
-                time.sleep(seconds)
+                with effort.waiting():
+                    time.sleep(seconds)
         raise FetchError(code, where=host)
 
     def _once(self, url: str, home: Origin, token: str | None, accept: str, etag: str | None, most: int) -> _Received:

@@ -57,7 +57,7 @@ class Peek(msgspec.Struct, frozen=True, gc=False):
 @dataclass(frozen=True, slots=True)
 class ReceivedPage:
     """One page. `skipped` counts entries without a resource, `torn` those that are no JSON, `warnings` what the server
-    says beside its results; `broken` tells that it spoke of errors.
+    says beside its results; `broken` tells that it spoke of errors. `total` is what it counts over all pages.
     """
 
     answer: Answer
@@ -66,6 +66,7 @@ class ReceivedPage:
     warnings: int
     broken: bool
     torn: int = 0
+    total: int | None = None
 
 
 def walk(
@@ -136,7 +137,7 @@ def _received(answer: Answer, query: Query) -> tuple[ReceivedPage, Page]:
             broken = broken or "error" in issues or "fatal" in issues
         else:
             resources.append(Peek(*resource_stub(entry.raw), match=entry.mode == "match"))
-    return ReceivedPage(answer, tuple(resources), page.skipped, warnings, broken, page.torn), page
+    return ReceivedPage(answer, tuple(resources), page.skipped, warnings, broken, page.torn, page.total), page
 
 
 def _as_page(answer: Answer) -> Answer:

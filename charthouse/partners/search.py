@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping  # noqa: TC003 - the dataclasses below are read at run time
 from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Final, Literal
 from urllib.parse import quote, urlencode
@@ -115,10 +116,14 @@ class Query:
     watermark: str | None = None
     incremental: bool = False
     read: bool = False
+    overlap: float = 0.0
+    """Seconds before the watermark from which on is asked."""
 
     def url(self, base_url: str) -> str:
         """The first page's address."""
-        since = (("_lastUpdated", f"ge{self.watermark}"),) if self.incremental and self.watermark else ()
+        since: tuple[tuple[str, str], ...] = ()
+        if self.incremental and self.watermark:
+            since = (("_lastUpdated", f"ge{earlier(self.watermark, self.overlap)}"),)
         given = (*self.params, *self.options, *since)
         return f"{base_url}/{self.path}" + (f"?{urlencode(given)}" if given else "")
 
@@ -190,11 +195,13 @@ def plan_link(
     watermarks: Mapping[str, str],
     page_size: int,
     knowledge: Knowledge = NOTHING_KNOWN,
+    overlap: float = 0.0,
 ) -> LinkPlan:
     """Plan the searches of a link: Patient first, then every other type of the compartment by name.
 
     `knowledge` spares what is known to be in vain: a whole that is refused, an `_include` that is not there, and
-    `_lastUpdated` where a probe has shown that it is passed over. What nobody has probed is believed.
+    `_lastUpdated` where a probe has shown that it is passed over. What nobody has probed is believed. What is new is
+    asked for from `overlap` seconds before the watermarks: servers show some resources later than they stamp them.
     """
     types = []
     left_out: dict[str, NotRequested] = {}
@@ -217,7 +224,7 @@ def plan_link(
         elif reads:
             types.append(TypePlan(name, Query(name, name, f"{name}/{quote(patient_id, safe='')}", (), read=True)))
         else:
-            maker = _Maker(capability, name, whose, patient_id, watermarks, page_size, knowledge)
+            maker = _Maker(capability, name, whose, patient_id, watermarks, page_size, knowledge, overlap)
             types.append(maker.plan(access.categories))
     return LinkPlan(tuple(types), left_out)
 
@@ -248,6 +255,7 @@ class _Maker:
     watermarks: Mapping[str, str]
     page_size: int
     knowledge: Knowledge
+    overlap: float
 
     def plan(self, categories: frozenset[str] | None) -> TypePlan:
         """The type whole with its parts behind it, or the parts alone where the scopes narrow it to categories."""
@@ -291,7 +299,22 @@ class _Maker:
             incremental=watermark is not None
             and self.capability.has_last_updated(self.type)
             and self.knowledge.filters_by_date(self.type) is not False,
+            overlap=self.overlap,
         )
+
+
+def earlier(instant: str, seconds: float) -> str:
+    """An instant as a server wrote it, some seconds before, in its own zone; as it is where it is none."""
+    if not seconds:
+        return instant
+    try:
+        moved = datetime.fromisoformat(instant) - timedelta(seconds=seconds)
+    except (ValueError, OverflowError):
+        return instant
+    if moved.tzinfo is None:
+        return instant
+    text = moved.isoformat(timespec="milliseconds" if moved.microsecond else "seconds")
+    return text.removesuffix("+00:00") + "Z" if instant.endswith("Z") else text
 
 
 def _subject_param(offer: TypeCapability, compartment: Iterable[str]) -> str | None:

@@ -12,6 +12,7 @@ from charthouse.state.base import Base, Key, new_key, now, one_of
 from charthouse.state.models import Slug, Word
 
 JobStatus = Literal["begun", "done", "failed", "left"]
+GoneReason = Literal["deleted", "not_found", "not_served"]
 JOB_STATUSES: tuple[JobStatus, ...] = get_args(JobStatus)
 
 
@@ -69,7 +70,10 @@ class BulkJob(Base):
 
 
 class GoneResource(Base):
-    """A resource of a link that its provider says is deleted. It stays in the vault; `at` is when we were told.
+    """A resource of a link that its provider serves no longer. It stays in the vault; `at` is since when we know.
+
+    `reason`: the provider says that it is `deleted`; it was `not_found` when it was read by itself; it was `not_served`
+    where everything of its kind was asked for, and all of that came.
 
     The row goes again when the provider serves the resource again.
     """
@@ -81,3 +85,4 @@ class GoneResource(Base):
     resource_id: Mapped[str] = mapped_column(String(512), primary_key=True)
     run_id: Mapped[str] = mapped_column(String(36))
     at: Mapped[datetime] = mapped_column(default=now)
+    reason: Mapped[GoneReason] = mapped_column(Word, default="deleted", server_default="deleted")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime  # SQLAlchemy reads the annotations
 from typing import Any, Literal, get_args
 
-from sqlalchemy import JSON, ForeignKey, Index, String, Text, text
+from sqlalchemy import JSON, Double, ForeignKey, Index, String, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from charthouse.state.base import Base, Key, now, one_of
@@ -49,6 +49,11 @@ def of_run() -> Mapped[str]:
     return mapped_column(ForeignKey("sync_run.id", ondelete="CASCADE"), primary_key=True)
 
 
+def _count() -> Mapped[int]:
+    """A number that is not known of rows of before it was counted."""
+    return mapped_column(default=0, server_default=text("0"))
+
+
 class SyncLink(Base):
     """A link that a run took on, and how it ended for it."""
 
@@ -80,6 +85,11 @@ class SyncTally(Base):
 
     `accepted` includes `with_remarks`, and is `new_versions` + `unchanged`; `repeated` are copies of a resource that
     the same run had received already. `not_requested` is a reason, empty where the type was asked for.
+
+    `result` is how asking ended (`landing.QueryStatus`), empty where nothing was asked, and `code` why it did not end
+    well. `requests` were sent, `retries` of them after one in vain, `waited` seconds before them; `received` are
+    entries in `pages`, and `bytes` their bodies unpacked. `vanished` are resources that are served no longer since this
+    run, `returned` those that are again.
     """
 
     __tablename__ = "sync_tally"
@@ -95,6 +105,16 @@ class SyncTally(Base):
     unchanged: Mapped[int] = mapped_column(default=0)
     new_versions: Mapped[int] = mapped_column(default=0)
     not_requested: Mapped[str] = mapped_column(Slug, default="")
+    result: Mapped[str] = mapped_column(Word, default="", server_default=text("''"))
+    code: Mapped[str] = mapped_column(String(5), default="", server_default=text("''"))
+    requests: Mapped[int] = _count()
+    retries: Mapped[int] = _count()
+    pages: Mapped[int] = _count()
+    received: Mapped[int] = _count()
+    bytes: Mapped[int] = _count()
+    vanished: Mapped[int] = _count()
+    returned: Mapped[int] = _count()
+    waited: Mapped[float] = mapped_column(Double, default=0.0, server_default=text("0"))
 
 
 class TableTally(Base):

@@ -82,7 +82,10 @@ class Person(Base):
 
 
 class Link(Base):
-    """One person at one provider by one route. Change its states through `charthouse.linking.links` only."""
+    """One person at one provider by one route. Change its states through `charthouse.linking.links` only.
+
+    `read_whole_at` is when it was last asked for everything, and not for what is new alone.
+    """
 
     __tablename__ = "link"
     __table_args__ = (
@@ -108,6 +111,7 @@ class Link(Base):
     last_synced_at: Mapped[datetime | None]
     identity_matched_at: Mapped[datetime | None]
     sync_requested_at: Mapped[datetime | None]
+    read_whole_at: Mapped[datetime | None]
 
 
 class LinkEvent(Base):

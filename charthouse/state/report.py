@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from sqlalchemy import func, select
+from sqlalchemy import and_, func, or_, select
 
 from charthouse.errors import StateError
 from charthouse.state.ledger import LINK_RESULTS, ItemOutcome, SyncLink, SyncRun, SyncStage, SyncTally, TableTally
@@ -39,7 +39,7 @@ class TypeReport:
     """A resource type over all links of a run: `fetched` = `accepted` + `quarantined` + `repeated`.
 
     `accepted` includes `with_remarks`, and is `new_versions` + `unchanged`. `not_requested` counts the links for which
-    the type was not asked for, by reason.
+    the type was not asked for, by reason. `vanished` are served no longer since this run, `returned` are again.
     """
 
     resource_type: str
@@ -50,6 +50,8 @@ class TypeReport:
     repeated: int
     unchanged: int
     new_versions: int
+    vanished: int
+    returned: int
     not_requested: dict[str, int]
 
 
@@ -132,6 +134,16 @@ class RunReport:
         return sum(row.new_versions for row in self.types)
 
     @property
+    def vanished(self) -> int:
+        """Resources that are served no longer since this run, of all types."""
+        return sum(row.vanished for row in self.types)
+
+    @property
+    def returned(self) -> int:
+        """Resources that are served again since this run, of all types."""
+        return sum(row.returned for row in self.types)
+
+    @property
     def audit_to_build(self) -> float | None:
         """Seconds of the audit by seconds of the build; None where either did nothing or has not ended."""
         seconds = {stage.stage: stage.wall_seconds for stage in self.stages if not stage.unfinished}
@@ -180,9 +192,13 @@ def _links(session: Session, run_id: str) -> LinkCounts:
 
 
 def _types(session: Session, run_id: str) -> tuple[TypeReport, ...]:
-    names = ("fetched", "accepted", "with_remarks", "quarantined", "repeated", "unchanged", "new_versions")
+    names = (
+        *("fetched", "accepted", "with_remarks", "quarantined", "repeated", "unchanged", "new_versions"),
+        *("vanished", "returned"),
+    )
     sums = [func.sum(getattr(SyncTally, name)) for name in names]
-    mine = SyncTally.run_id == run_id
+    told = or_(SyncTally.fetched > 0, SyncTally.not_requested != "", SyncTally.vanished > 0)
+    mine = and_(SyncTally.run_id == run_id, told)
     skipped: dict[str, dict[str, int]] = {}
     reasons = (
         select(SyncTally.resource_type, SyncTally.not_requested, func.count())

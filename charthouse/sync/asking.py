@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from charthouse import faults
 from charthouse.errors import FetchError
+from charthouse.partners import effort
 from charthouse.partners.addresses import host_of, origin
 from charthouse.partners.http import MAX_BODY, Answer
 from charthouse.partners.page_sizes import SMALLEST, count_in, halved
@@ -61,6 +62,17 @@ class Asker:
         Raises:
             LinkStoppedError: nothing more can be had of the link; its `harvest` holds what came.
         """
+        before = effort.spent()
+        try:
+            harvest = self._asked(query, file, half_way, begun)
+        except LinkStoppedError as error:
+            if error.harvest is not None:
+                error.harvest.spent = effort.spent() - before
+            raise
+        harvest.spent = effort.spent() - before  # of all the ways in which it was asked
+        return harvest
+
+    def _asked(self, query: Query, file: Path, half_way: bool, begun: Callable[[], None]) -> Harvest:
         query = query.counted(self._sizes.of(self._host, query.count)) if query.count else query
         harvest = Harvest(query, file, begun)
         if half_way:
@@ -98,6 +110,7 @@ class Asker:
             LinkStoppedError: nothing more can be had of the link; the harvest holds what came.
         """
         left = leftover.pages() if leftover is not None else iter(())
+        before = effort.spent()
 
         def get(url: str) -> Answer:
             body = next(left, None)
@@ -117,6 +130,8 @@ class Asker:
             harvest.fail(error.code)
             error.harvest = harvest
             raise
+        finally:
+            harvest.spent += effort.spent() - before
         return harvest.code
 
     def _anew(self, before: Harvest, query: Query) -> Harvest:

@@ -19,7 +19,7 @@ from charthouse.settings import get_settings
 from charthouse.state import session
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from pathlib import Path
 
     from charthouse.linking.links import LinkWork
@@ -34,6 +34,8 @@ class Batch:
     link_ids: tuple[str, ...]
     bulk: bool = False
     """Whether it is fetched by an export of the provider's."""
+    whole: frozenset[str] = frozenset()
+    """Those of its links that are asked for everything tonight (`charthouse.sync.whole_reads`)."""
 
     @property
     def planned_at(self) -> float:
@@ -66,10 +68,11 @@ class Batch:
         return self.folder / "stored.json"
 
 
-def write(run_id: str, number: int, link_ids: Sequence[str], *, bulk: bool = False) -> str:
+def write(run_id: str, number: int, link_ids: Sequence[str], *, bulk: bool = False, whole: Collection[str] = ()) -> str:
     """Write down a batch. Returns its name."""
     name = f"{run_id}/batch-{number:04d}"
-    write_whole(get_settings().landing / name / "batch.json", orjson.dumps({"links": list(link_ids), "bulk": bulk}))
+    said = {"links": list(link_ids), "bulk": bulk, "whole": [link for link in link_ids if link in whole]}
+    write_whole(get_settings().landing / name / "batch.json", orjson.dumps(said))
     return name
 
 
@@ -104,7 +107,13 @@ def read(name: str) -> Batch:
         said = orjson.loads((folder / "batch.json").read_bytes())
     except FileNotFoundError:
         raise FetchError("CH122", where=name) from None
-    return Batch(name=name, folder=folder, link_ids=tuple(said["links"]), bulk=said.get("bulk", False))
+    return Batch(
+        name=name,
+        folder=folder,
+        link_ids=tuple(said["links"]),
+        bulk=said.get("bulk", False),
+        whole=frozenset(said.get("whole", ())),
+    )
 
 
 def links_of(batch: Batch) -> list[LinkWork]:

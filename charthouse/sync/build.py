@@ -17,7 +17,7 @@ from charthouse.lake import records, vault
 from charthouse.lake.buckets import bucket_of
 from charthouse.lake.session import VAULT, attach, more_memory, open_records, open_vault, quoted
 from charthouse.settings import get_settings
-from charthouse.sync import footing, holding, night, origins, runs, staging
+from charthouse.sync import footing, holding, night, origins, runs, staging, unserved
 from charthouse.sync.mending import mend_staged
 from transforms.tables import (
     all_tables,
@@ -42,8 +42,9 @@ each column that resources have. Little of it is ever touched (25 MB stay reside
 def plan_build(airflow_run_id: str, whom: Collection[str] | None = None) -> list[str]:
     """Who is due, in groups that each read a few partitions of the vault. Returns `<run_id>/<group>` names.
 
-    A person is due when the vault holds versions that their published rows have not seen, or when the declaration of
-    the tables has changed. Rows staged by an earlier, killed attempt are thrown away: the vault may have moved since.
+    A person is due when the vault holds versions that their published rows have not seen, when the declaration of the
+    tables has changed, or what of theirs is served no longer. Rows staged by an earlier, killed attempt are thrown
+    away: the vault may have moved since.
 
     Args:
         airflow_run_id: the run, by Airflow's id of it.
@@ -60,9 +61,13 @@ def plan_build(airflow_run_id: str, whom: Collection[str] | None = None) -> list
         attach(connection, VAULT, read_only=True)
         footing.require(connection)
         heads = vault.heads(connection)
-    fingerprint = records.declaration()
     if whom is None:
-        due = {person: head for person, head in heads.items() if built.get(person) != (head.stored_seq, fingerprint)}
+        marks = unserved.digests()
+        due = {
+            person: head
+            for person, head in heads.items()
+            if built.get(person) != (head.stored_seq, records.built_from_of(person, marks))
+        }
     else:
         due = {person: heads[person] for person in whom if person in heads}
     names = []
@@ -108,6 +113,7 @@ def build_group(name: str) -> str:
             for statement in prepare_resources("staged", links=links, mended=mended, others="others"):
                 connection.execute(statement)
             present = reading.result()
+        marks = unserved.stage_unserved(connection, list(people))
 
         def stage_observations() -> None:
             with connection.cursor() as cursor:
@@ -125,7 +131,8 @@ def build_group(name: str) -> str:
         def stage(table: Table) -> int:
             with connection.cursor() as cursor:
                 there = cursor.execute(table.has_rows_sql()).fetchone() == (True,)
-            count = copied(table.name, table.select_sql(present)) if there else 0
+            select = table.select_sql(present) if there else ""
+            count = copied(table.name, unserved.marked(select, table) if marks else select) if there else 0
             faults.point("build.table")
             return count
 
@@ -140,6 +147,7 @@ def build_group(name: str) -> str:
             staged = {name: f"read_parquet({quoted(str(file))})" for name, file in files.items() if file.exists()}
             list(pool.map(lambda helper: copied(helper.name, helper.select_sql(staged)), helpers()))
             counts |= {"people": len(people), "rows": rows}
+        write_whole(staging.marks_file(run_id, group), orjson.dumps(marks))
         write_whole(staging.done_marker(run_id, group), b"")
     progress.tell("build", len(people), unit="people")
     return name

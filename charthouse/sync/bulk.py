@@ -188,7 +188,9 @@ class _BatchExport:
         self._settings = settings
         self._wait = wait
         self._began = time.monotonic()
-        self.requests = bulk_marks.requests(export.level, [link.watermarks for link in work])
+        self.requests = bulk_marks.requests(
+            export.level, [{} if link.link_id in batch.whole else link.watermarks for link in work]
+        )
         self.folder = ExportFolder(batch.folder, work)
         jobs = [self._take_up(request) for request in self.requests]
         self.folder.tidy(job.id for job in jobs if job is not None)

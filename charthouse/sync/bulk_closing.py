@@ -198,7 +198,7 @@ class Closing:
         return set(one.failed) if one.code is None else set(one.request.types)
 
     def _queries(self, link: LinkWork) -> Iterator[QueryRecord]:
-        """A record for each type that brought something."""
+        """A record for each type that brought something, or of which an export of everything had files."""
         landed: dict[str, Landed] = {}
         files: dict[str, list[str]] = {}
         for record in self._records():
@@ -209,19 +209,28 @@ class Closing:
                 files.setdefault(kind, []).append(landing.file_name(record.number, kind))
         failed = {kind for one in self._exported for kind in self._behind(one)}
         since = self._exported[0].request.since
+        whole = since is None and not any(record.warnings for record in self._records()) and EVERYTHING not in failed
+        if whole:
+            for record in self._records():
+                if record.kind == "output" and record.type and record.type not in REFERENCED_TYPES:
+                    landed.setdefault(record.type, Landed())
         for kind in sorted(landed):
             behind = kind in failed
+            access = self._folder.access(link.link_id, kind)
+            if not (access.read or access.search):
+                continue
             yield QueryRecord(
                 label=bulk_marks.label_of(kind),
                 type=kind,
-                file=files[kind][0],
+                file=files[kind][0] if kind in files else None,
                 mode="full" if since is None else "incremental",
                 status="partial" if behind else "complete",
                 code=None,
-                pages=len(files[kind]),
+                pages=len(files.get(kind, ())),
                 resources=landed[kind].resources,
                 bytes=landed[kind].bytes,
                 watermark=None,
+                exhaustive=whole and not behind and access.categories is None,
             )
 
     def _marks(self, link: LinkWork) -> Iterator[QueryRecord]:

@@ -75,8 +75,9 @@ def collect_batch(name: str, *, wait: Wait = sleep_until) -> str:
         access = tokens.access_token(link_id, exchange, force=renew)
         return access or system.token_for(link_id)
 
-    def landed(_: Manifest) -> None:
-        progress.tell("fetch", 1, unit="links")
+    def landed(manifest: Manifest) -> None:
+        provider = places[manifest.link_id][0]
+        progress.tell("fetch", 1, unit="links", provider=provider, resources=manifest.resources)
 
     with runs.stage(batch.run_id, "fetch", part=batch.folder.name) as counts:
         _begin(batch)
@@ -88,6 +89,7 @@ def collect_batch(name: str, *, wait: Wait = sleep_until) -> str:
                 patient_id=link.patient_id,
                 granted_scopes=link.granted_scopes,
                 watermarks=link.watermarks,
+                whole=link.link_id in batch.whole,
                 held=partial(binaries.of, link.link_id),
                 origins=origins_in(link.page_origins),
             )
@@ -126,7 +128,7 @@ def _collect_export(batch: Batch, export: Export, wait: Wait) -> str:
             wait=wait,
             present=_present,
             hosts=Hosts(StateBook(settings), settings),
-            on_link=lambda: progress.tell("fetch", 1, unit="links"),
+            on_link=lambda: progress.tell("fetch", 1, unit="links", provider=export.provider),
         )
         counts |= {"links": summary.links, "resources": summary.resources, "requests": summary.requests}
         counts["left_out"] = summary.left_out

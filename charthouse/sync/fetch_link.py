@@ -13,7 +13,7 @@ from charthouse.errors import FetchError
 from charthouse.log import get_logger
 from charthouse.partners.scopes import parse_scopes
 from charthouse.partners.search import LinkPlan, plan_link
-from charthouse.sync import account, landing
+from charthouse.sync import account, landing, vanished
 from charthouse.sync.asking import Asker
 from charthouse.sync.harvest import Harvest
 from charthouse.sync.link_token import LinkStoppedError, LinkToken
@@ -83,6 +83,7 @@ class LinkFetch:
         self._half_way: dict[str, str] = {}
         self._numbers: dict[str, int] = {}
         self._not_offered: set[str] = set()
+        self._not_found: set[tuple[str, str]] = set()
         self._nobody_home = 0
         self._stopped: str | None = None
         self._lock = threading.Lock()
@@ -125,6 +126,7 @@ class LinkFetch:
         with self._present(self._job.link_id) as here:
             if not here:
                 return None
+            vanished.write_not_found(self._folder, self._not_found)
             landing.write_manifest(self._folder, manifest)
         faults.point("fetch.link")
         return manifest
@@ -168,13 +170,13 @@ class LinkFetch:
         try:
             references.run(self._close)
         finally:
-            self._not_offered = references.not_offered
+            self._not_offered, self._not_found = references.not_offered, references.not_found
 
     def _planned(self, offer: Capability, knowledge: Knowledge) -> LinkPlan:
         scopes = parse_scopes(self._job.granted_scopes or "")
         size = self._settings.page_size
-        patient, marks = self._job.patient_id, self._job.watermarks
-        return plan_link(offer, patient, scopes, marks, size, knowledge)
+        patient, marks = self._job.patient_id, {} if self._job.whole else self._job.watermarks
+        return plan_link(offer, patient, scopes, marks, size, knowledge, self._settings.overlap_seconds)
 
     def _number_queries(self) -> None:
         """Give each query its place in the plan, by which its file is named, behind what a killed fetch has named."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from charthouse.partners import effort
 from charthouse.sync.landing import PageWriter, QueryRecord, QueryStatus, is_reference
 
 if TYPE_CHECKING:
@@ -34,12 +35,15 @@ class Harvest:
         self._after = 0
         self.code: str | None = None
         self.remarks: dict[str, int] = {}
+        self.spent = effort.NONE
         self._file = file
         self._writer: PageWriter | None = None
         self._pages = 0
         self._resources = 0
         self._bytes = 0
         self._torn = 0
+        self._matches = 0
+        self._total: int | None = None
         self._latest: tuple[datetime, str] | None = None
         self._seen: str | None = None
 
@@ -72,6 +76,8 @@ class Harvest:
         elif page.warnings:
             self._remark("CH115", page.warnings)
         self._torn += page.torn
+        self._total = page.total if page.total is not None else self._total
+        self._matches += sum(peek.match for peek in page.resources)
         if page.skipped:
             self._remark("CH125", page.skipped)
         for peek in page.resources:
@@ -119,12 +125,18 @@ class Harvest:
             bytes=self._bytes,
             watermark=query.watermark,
             remarks=self.remarks,
+            requests=self.spent.requests,
+            retries=self.spent.retries,
+            waited=round(self.spent.waited, 3),
         )
         # No watermark moves past a hole: what cannot be read tonight is asked for again.
         whole = record.status == "complete" and "CH125" not in self.remarks and not self._torn
-        if not whole or self._latest is None or is_reference(record):
+        if not whole or is_reference(record):
             return record
-        return msgspec.structs.replace(record, watermark=self._latest[1])
+        # Of what a server holds back (a warning, fewer than it counted) nobody knows whether it is still there.
+        held_back = "CH115" in self.remarks or (self._total is not None and self._total > self._matches)
+        record = msgspec.structs.replace(record, exhaustive=not query.incremental and not held_back)
+        return record if self._latest is None else msgspec.structs.replace(record, watermark=self._latest[1])
 
     def _remark(self, code: str, count: int) -> None:
         self.remarks[code] = self.remarks.get(code, 0) + count

@@ -45,7 +45,9 @@ class QueryRecord(msgspec.Struct, frozen=True, kw_only=True):
     `label` names it without its patient (`Observation?category=laboratory`) and keys its watermark. `file` is None
     when no resource came. `resources` counts the entries that hold one, `bytes` the bodies unpacked. `watermark` is
     the latest `meta.lastUpdated` among the matches, as sent; the previous one when the query did not complete.
-    `remarks` counts what is worth telling although the query went on, by code.
+    `remarks` counts what is worth telling although the query went on, by code. `requests` were sent for it, `retries`
+    of them after one in vain, and `waited` are the seconds before them. `exhaustive` tells that everything was asked
+    for, and that nothing of it is held back: what did not come is served no longer.
     """
 
     label: str
@@ -59,6 +61,10 @@ class QueryRecord(msgspec.Struct, frozen=True, kw_only=True):
     bytes: int
     watermark: str | None
     remarks: Mapping[str, int] = {}
+    requests: int = 0
+    retries: int = 0
+    waited: float = 0.0
+    exhaustive: bool = False
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):

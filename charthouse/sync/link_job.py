@@ -23,6 +23,8 @@ class LinkJob:
     patient_id: str = field(repr=False)
     granted_scopes: str | None = None
     watermarks: Mapping[str, str] = field(default_factory=dict)
+    whole: bool = False
+    """Whether everything is asked for, whatever the watermarks. These stay where a query does not end well."""
     origins: Collection[Origin] = ()
     """Origins beside the base's at which its pages may go on, as the provider's declaration has them."""
     held: Callable[[], Collection[str]] = frozenset

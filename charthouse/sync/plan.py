@@ -6,13 +6,17 @@ from collections import Counter
 from itertools import groupby, zip_longest
 from typing import TYPE_CHECKING
 
+from sqlalchemy import select
+
 from charthouse import faults, progress
 from charthouse.linking import links
 from charthouse.linking.bulk_sources import worth_from
 from charthouse.linking.providers import get_provider
 from charthouse.settings import get_settings
 from charthouse.state import session
-from charthouse.sync import batches, footing, runs
+from charthouse.state.base import now
+from charthouse.state.models import Link
+from charthouse.sync import batches, footing, runs, whole_reads
 from charthouse.sync.bulk_marks import ALL
 
 if TYPE_CHECKING:
@@ -51,18 +55,32 @@ def plan_run(providers: Sequence[str], *, airflow_run_id: str, waiting: bool = F
             with session() as state:
                 due = links.due_links(state, providers, waiting=waiting)
                 exported = _exported(state, due)
+                whole = whole_reads.due_tonight(due, get_settings().whole_days, now())
                 runs.plan_links(state, run_id, [link.link_id for link in due])
                 links.set_sync_statuses(state, dict.fromkeys([link.link_id for link in due], "waiting"))
                 links.requests_met(state, [link.link_id for link in due])
             faults.point("plan.links")
             names = [
-                batches.write(run_id, number, [link.link_id for link in batch], bulk=bulk)
-                for number, (batch, bulk) in enumerate(_cut(due, exported), start=1)
+                batches.write(run_id, number, [link.link_id for link in batch], bulk=bulk, whole=whole)
+                for number, (batch, bulk) in enumerate(_cut(due, exported, whole), start=1)
             ]
-        planned = sum(len(batches.read(name).link_ids) for name in names)
-        counts |= {"batches": len(names), "links": planned}
-    progress.tell("fetch", 0, total=planned, unit="links")
+        planned = _by_provider(names)
+        counts |= {"batches": len(names), "links": planned.total()}
+    progress.tell("fetch", 0, total=planned.total(), unit="links")
+    for provider, number in sorted(planned.items()):
+        progress.tell("fetch", 0, total=number, unit="links", provider=provider)
     return names
+
+
+def _by_provider(names: Sequence[str]) -> Counter[str]:
+    """How many links of each provider are in these batches, each of which is one provider's."""
+    with session(read_only=True) as state:
+        planned: Counter[str] = Counter()
+        for batch in map(batches.read, names):
+            provider = state.scalar(select(Link.provider).where(Link.id.in_(batch.link_ids)).limit(1))
+            if provider is not None:  # else all of them were erased since
+                planned[provider] += len(batch.link_ids)
+    return planned
 
 
 def any_waiting() -> bool:
@@ -81,12 +99,14 @@ def _exported(state: Session, due: Sequence[LinkWork]) -> set[str]:
     }
 
 
-def _cut(due: Sequence[LinkWork], exported: Collection[str]) -> Iterator[tuple[list[LinkWork], bool]]:
+def _cut(
+    due: Sequence[LinkWork], exported: Collection[str], whole: Collection[str] = ()
+) -> Iterator[tuple[list[LinkWork], bool]]:
     """Batches of one provider each, as large as it takes to stay within the most that a run may map.
 
     The providers take turns: one that is slow, and has many batches, is not before the others in all of them. The links
-    of a provider that is exported go together; those that no export has brought yet apart from the others, for they
-    need everything. Each batch says whether it is an export's.
+    of a provider that is exported go together; those that no export has brought yet, or that are due for everything
+    again, apart from the others. Each batch says whether it is an export's.
     """
     settings = get_settings()
     size = max(settings.batch_links, -(-len(due) // settings.max_batches))
@@ -94,7 +114,8 @@ def _cut(due: Sequence[LinkWork], exported: Collection[str]) -> Iterator[tuple[l
     for provider, group in groupby(due, key=lambda link: link.provider):
         found = list(group)
         if provider in exported:
-            halves = [[link for link in found if (ALL in link.watermarks) is known] for known in (True, False)]
+            behind = {link.link_id for link in found if ALL not in link.watermarks} | set(whole)
+            halves = [[link for link in found if (link.link_id in behind) is one] for one in (False, True)]
             by_provider.append([(half, True) for half in halves if half])
         else:
             by_provider.append([(found[start : start + size], False) for start in range(0, len(found), size)])

@@ -69,6 +69,7 @@ def _publish(run_id: str, people: dict[str, int]) -> list[TableChange]:
             staging.broken_file(run_id),
             {person: sequence for person, sequence in people.items() if person in there},
             gone=sorted(gone),
+            marks_of=staging.marks_of(run_id),
         )
         faults.point("publish.committed")
     return changes

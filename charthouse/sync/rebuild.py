@@ -53,7 +53,7 @@ def rebuild(people: Sequence[str] = ()) -> Rebuilt:
         built = records.built(connection)
     whom = sorted(set(people or heads) & heads.keys())
     today = records.declaration()
-    outdated = sum(built.get(person, (0, ""))[1] != today for person in whom)
+    outdated = sum(built.get(person, (0, ""))[1].partition("+")[0] != today for person in whom)
     name = f"{SCOPE}-{secrets.token_hex(4)}"
     with session() as state:
         run_id = runs.open_or_resume_run(state, SCOPE, name).id

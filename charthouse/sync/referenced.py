@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import zlib
 from typing import TYPE_CHECKING, Final
+from urllib.parse import unquote
 
 from charthouse.clock import now
 from charthouse.partners.binaries import BINARY
@@ -76,6 +77,7 @@ class ReferenceFetch:
         self._harvests: dict[str, Harvest] = {}
         self._requests = 0
         self.not_offered: set[str] = set()
+        self.not_found: set[tuple[str, str]] = set()
 
     def run(self, close: Callable[[Harvest], object]) -> None:
         """Ask until nothing new is pointed at.
@@ -171,4 +173,7 @@ class ReferenceFetch:
         if self._requests > self._max_pages:
             harvest.fail("CH110")
             return harvest.code
-        return self._asker.pour(query, harvest, ids + 1, largest=largest)
+        code = self._asker.pour(query, harvest, ids + 1, largest=largest)
+        if query.read and code == "CH104":
+            self.not_found.add((query.type, unquote(query.path.partition("/")[2])))
+        return code

@@ -48,6 +48,7 @@ __all__ = [
     "record_stage",
     "record_table_tally",
     "record_tallies",
+    "returned_before",
     "run_report",
     "stage",
 ]
@@ -58,7 +59,7 @@ class Tally:
     """Resources of one type that one link brought: `fetched` = `accepted` + `quarantined` + `repeated`.
 
     `accepted` includes `with_remarks`, and is `new_versions` + `unchanged`. `not_requested` is the reason why a type
-    was not asked for, empty where it was.
+    was not asked for, empty where it was; the rest is as `charthouse.state.ledger.SyncTally` says.
     """
 
     link_id: str
@@ -71,6 +72,16 @@ class Tally:
     unchanged: int = 0
     new_versions: int = 0
     not_requested: str = ""
+    result: str = ""
+    code: str = ""
+    requests: int = 0
+    retries: int = 0
+    pages: int = 0
+    received: int = 0
+    bytes: int = 0
+    vanished: int = 0
+    returned: int = 0
+    waited: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +199,14 @@ def record_tallies(session: Session, run_id: str, tallies: Iterable[Tally]) -> N
     session.execute(delete(SyncTally).where(SyncTally.run_id == run_id, SyncTally.link_id.in_(links)))
     if rows:
         session.execute(insert(SyncTally), rows)
+
+
+def returned_before(session: Session, run_id: str, link_ids: Iterable[str]) -> dict[tuple[str, str], int]:
+    """What the run has already noted as served again, by link and type: a step that is run again cannot see it."""
+    query = select(SyncTally.link_id, SyncTally.resource_type, SyncTally.returned).where(
+        SyncTally.run_id == run_id, SyncTally.link_id.in_(list(link_ids)), SyncTally.returned > 0
+    )
+    return {(link_id, kind): count for link_id, kind, count in session.execute(query)}
 
 
 def record_outcomes(session: Session, run_id: str, batch: str, outcomes: Iterable[Outcome]) -> None:

@@ -4,6 +4,7 @@
 home/staging/<run_id>/
     groups/<group>.json       the people of a group and the vault sequence each is built from
     rows/<table>/<group>.parquet
+    marks/<group>.json        who of the group has rows that are served no longer, and a hash of which
     groups/<group>.done       the marker: the group's rows are all there
     audit.json                the marker of the audit: held tables, counts
     broken.parquet            table_name, row_key, rule
@@ -45,6 +46,19 @@ def group_file(run_id: str, group: str) -> Path:
 def done_marker(run_id: str, group: str) -> Path:
     """The marker that a group's rows are all there."""
     return folder(run_id) / "groups" / f"{group}.done"
+
+
+def marks_file(run_id: str, group: str) -> Path:
+    """Of the people of a group, the marks that their rows bear (`charthouse.sync.unserved`)."""
+    return folder(run_id) / "marks" / f"{group}.json"
+
+
+def marks_of(run_id: str) -> dict[str, str]:
+    """The marks of everyone who is staged."""
+    everyone: dict[str, str] = {}
+    for file in sorted((folder(run_id) / "marks").glob("*.json")):
+        everyone |= orjson.loads(file.read_bytes())
+    return everyone
 
 
 def audit_file(run_id: str) -> Path:

@@ -7,8 +7,10 @@ vault knows contents by their hash, and every line of the ledger is replaced, no
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import msgspec
 import orjson
 
 from charthouse import faults, progress
@@ -17,12 +19,13 @@ from charthouse.lake import vault
 from charthouse.lake.session import VAULT, open_vault, quoted, writing
 from charthouse.linking import links, states
 from charthouse.state import session
-from charthouse.sync import batches, footing, holding, landing, runs, strays
+from charthouse.sync import batches, footing, holding, landing, runs, strays, type_outcomes, vanished
 from charthouse.sync import gone as gone_resources
 
 if TYPE_CHECKING:
     import duckdb
 
+    from charthouse.state.bulk import GoneReason
     from charthouse.sync.batches import Batch
     from charthouse.sync.landing import Manifest
 
@@ -56,9 +59,11 @@ def store_batch(name: str) -> str:
             deposit = vault.newest_deposit(connection)
             tallies = _tallies(connection, batch)
             served = gone_resources.served_again(connection, batch)
-        staying = [link_id for link_id in batch.link_ids if link_id not in gone]
-        manifests = {link_id: landing.read_manifest(batch.folder / link_id) for link_id in staying}
-        _account(batch, manifests, tallies, deposit, served)
+            staying = [link_id for link_id in batch.link_ids if link_id not in gone]
+            manifests = {link_id: landing.read_manifest(batch.folder / link_id) for link_id in staying}
+            stopped = vault.stopped_before(connection, batch.link_ids, batch.run_id)
+            silent = vanished.found(connection, batch, batches.links_of(batch), manifests)
+        _account(batch, manifests, tallies, deposit, served, silent, stopped)
         faults.point("store.accounted")
         write_whole(batch.stored_marker, orjson.dumps({"new": stored.new, "unchanged": stored.unchanged}))
         batches.remove_landed(batch)
@@ -110,6 +115,8 @@ def _account(
     tallies: list[runs.Tally],
     deposit: str,
     served: set[gone_resources.Key],
+    silent: dict[gone_resources.Key, GoneReason],
+    stopped: set[tuple[str, str]],
 ) -> None:
     """Write the batch into the ledger and move its links on, in one transaction; those that are gone are left out."""
     outcomes: list[runs.Outcome] = []
@@ -117,26 +124,40 @@ def _account(
         standing = {link.link_id: link for link in links.work_of(state, batch.link_ids)}
         manifests = {link_id: manifest for link_id, manifest in manifests.items() if link_id in standing}
         tallies = [tally for tally in tallies if tally.link_id in standing]
-        present = {(tally.link_id, tally.resource_type) for tally in tallies}
+        known = {(tally.link_id, tally.resource_type): tally for tally in tallies}
         for link_id, manifest in manifests.items():
             if manifest is None:
                 outcomes.append(runs.Outcome("CH117", "link", link_id))
                 continue
-            tallies.extend(
-                runs.Tally(link_id, kind, not_requested=reason)
-                for kind, reason in manifest.not_requested.items()
-                if (link_id, kind) not in present
-            )
+            for kind, outcome in type_outcomes.by_type(manifest).items():
+                tally = known.get((link_id, kind), runs.Tally(link_id, kind))
+                known[link_id, kind] = replace(tally, **msgspec.structs.asdict(outcome))
+            for kind, reason in manifest.not_requested.items():
+                known.setdefault((link_id, kind), runs.Tally(link_id, kind, not_requested=reason))
             outcomes.extend(
                 runs.Outcome(said.code, said.unit, link_id, said.resource_type, said.label or "", said.count)
                 for said in manifest.outcomes
             )
             links.set_watermarks(state, link_id, manifest.watermarks, deposit=deposit)
-        deleted = gone_resources.told(batch, list(standing))
-        gone_resources.note(state, batch.run_id, deleted, {key for key in served if key[0] in standing})
-        outcomes.extend(said for said in _quarantine_outcomes(batch) if said.link_id in standing)
+        # A link whose person took it away says nothing any more, whatever was still on its way.
+        speaking = [link_id for link_id in manifests if standing[link_id].status in states.DUE]
+        silent = {key: reason for key, reason in silent.items() if key[0] in speaking}
+        gone_resources.note(
+            state,
+            batch.run_id,
+            silent | gone_resources.told(batch, list(standing)),
+            {key for key in served if key[0] in standing},
+        )
+        for (link_id, kind), count in gone_resources.since_run(state, batch.run_id, list(standing)).items():
+            known[link_id, kind] = replace(known.get((link_id, kind), runs.Tally(link_id, kind)), vanished=count)
+        returned = Counter((key[0], key[1]) for key in served if key[0] in standing)
+        returned |= Counter(runs.returned_before(state, batch.run_id, standing))
+        for (link_id, kind), count in returned.items():
+            known[link_id, kind] = replace(known.get((link_id, kind), runs.Tally(link_id, kind)), returned=count)
+        links.note_read_whole(state, [link_id for link_id in speaking if _was_read_whole(batch, manifests[link_id])])
+        outcomes.extend(said for said in _quarantine_outcomes(batch, manifests, stopped) if said.link_id in standing)
         results = {link_id: manifest.status if manifest else "failed" for link_id, manifest in manifests.items()}
-        runs.record_tallies(state, batch.run_id, tallies)
+        runs.record_tallies(state, batch.run_id, known.values())
         runs.record_outcomes(state, batch.run_id, batch.folder.name, outcomes)
         runs.record_link_results(state, batch.run_id, results)
         links.set_sync_statuses(
@@ -153,6 +174,14 @@ def _account(
                 links.transition(state, link_id, "failed", "patient_not_readable", "sync")
 
 
+def _was_read_whole(batch: Batch, manifest: Manifest | None) -> bool:
+    """Whether a link was asked for everything, and something came."""
+    if manifest is None or manifest.status == "failed":
+        return False
+    asked = [query.mode for query in manifest.queries if not landing.is_reference(query)]
+    return manifest.link_id in batch.whole or "incremental" not in asked
+
+
 def _patient_is_closed(manifest: Manifest) -> bool:
     """Whether the grant lives, and opens nothing any more, the Patient included (403, or no scope for it).
 
@@ -167,13 +196,28 @@ def _patient_is_closed(manifest: Manifest) -> bool:
     )
 
 
-def _quarantine_outcomes(batch: Batch) -> list[runs.Outcome]:
-    """Each rule that stopped resources, by link and type."""
+def _quarantine_outcomes(
+    batch: Batch, manifests: dict[str, Manifest | None], stopped: set[tuple[str, str]]
+) -> list[runs.Outcome]:
+    """Each rule that stopped resources, by link and type.
+
+    Who asks for what is new gets a little of what was there before; what was stopped then is nothing that went wrong
+    tonight.
+    """
+    new_alone = {
+        (link_id, query.type)
+        for link_id, manifest in manifests.items()
+        for query in (manifest.queries if manifest is not None else ())
+        if query.mode == "incremental"
+    }
     import pyarrow.parquet as pq
 
     found: Counter[tuple[str, str | None, str]] = Counter()
-    columns = pq.read_table(batch.quarantined, columns=["link_id", "resource_type", "rules"])
+    columns = pq.read_table(batch.quarantined, columns=["link_id", "resource_type", "content_hash", "rules"])
     for row in columns.to_pylist():
+        again = (row["link_id"], row["content_hash"]) in stopped
+        if again and (row["link_id"], row["resource_type"]) in new_alone:
+            continue
         for rule in row["rules"]:
             found[row["link_id"], row["resource_type"], rule] += 1
     return [

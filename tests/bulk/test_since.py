@@ -6,14 +6,19 @@ import json
 import shutil
 import subprocess
 import sys
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from sqlalchemy import select, update
 
 from charthouse.linking.links import list_links
 from charthouse.operating.home import prepare
 from charthouse.state import session
+from charthouse.state.base import now
+from charthouse.state.bulk import GoneResource
 from charthouse.state.engine import engine
+from charthouse.state.models import Link
 from charthouse.sync import bulk_marks, gone
 from tests.bulk.conftest import ROOT, House, register, serving
 
@@ -123,6 +128,28 @@ def test_a_second_night_brings_what_changed_and_knows_what_is_deleted(house: Hou
     house.fetch()
     with session(read_only=True) as state:
         assert [gone.listed(state, link) for link in links] == [[], []], "it is served again"
+
+
+def test_an_export_of_everything_tells_what_is_served_no_longer(
+    house: House, clinic: Clinic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CHARTHOUSE_WHOLE_DAYS", "1")
+    house.enter(monkeypatch).fetch()
+
+    def whole() -> set[tuple[str, str]]:
+        with session() as state:
+            state.execute(update(Link).values(read_whole_at=now() - timedelta(days=2)))
+        house.fetch()
+        assert since(house)[-1] is None
+        with session(read_only=True) as state:
+            return {(row.resource_id, row.reason) for row in state.scalars(select(GoneResource))}
+
+    clinic.hold(ann=2, bob=1, eve=1)
+    found = {("ann-2", "not_served"), ("bob-1", "not_served")}
+    assert whole() == found
+    house.sandbox.faults({"match": {"path": "bulkfiles", "type": "Observation"}, "act": {"status": 404}})
+    clinic.hold(ann=1, eve=1)
+    assert whole() == found, "of a type that failed, and of a person whom the export leaves out, nobody knows"
 
 
 def test_who_is_new_gets_everything_and_the_others_what_changed(house: House, clinic: Clinic) -> None:

@@ -58,5 +58,7 @@ def provider() -> Iterator[FhirServer]:
 
 @pytest.fixture
 def quick() -> Settings:
-    """Short waits, many requests a second."""
-    return Settings(request_timeout=2.0, retry_wait_max=0.02, request_tries=2, requests_per_second=5000)
+    """Short waits, many requests a second, and nothing asked twice: the records are minutes apart."""
+    return Settings(
+        request_timeout=2.0, retry_wait_max=0.02, request_tries=2, requests_per_second=5000, overlap_seconds=0
+    )

@@ -630,6 +630,6 @@ def test_the_manifest_is_as_documented(provider: FhirServer, tmp_path: Path, qui
     assert said["version"] == 1
     assert set(said["queries"][0]) == {
         *("label", "type", "file", "mode", "status", "code"),
-        *("pages", "resources", "bytes", "watermark", "remarks"),
+        *("pages", "resources", "bytes", "watermark", "remarks", "requests", "retries", "waited", "exhaustive"),
     }
     assert set(said["outcomes"][0]) == {"code", "unit", "resource_type", "label", "count"}

@@ -7,11 +7,15 @@ import threading
 from typing import TYPE_CHECKING
 
 import pytest
+from sqlalchemy import update
 
 from charthouse.lake.session import open_vault
 from charthouse.operating.home import prepare
 from charthouse.privacy import erase, requests
+from charthouse.settings import get_settings
 from charthouse.state import session
+from charthouse.state.bulk import GoneResource
+from charthouse.state.models import Link
 from charthouse.sync.build import build_group, plan_build
 from charthouse.sync.check import check_batch
 from charthouse.sync.collect import collect_batch
@@ -24,10 +28,18 @@ if TYPE_CHECKING:
     from tests.privacy.conftest import Home
 
 
-def test_erased_between_any_two_steps_of_a_night(home: Home) -> None:
+def test_erased_between_any_two_steps_of_a_night(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHARTHOUSE_WHOLE_DAYS", "1")
+    get_settings.cache_clear()
     for clinic in home.clinics.values():
         clinic.later = True
+    with session() as state:  # everyone is due to be read whole, and has something that is served no longer
+        state.execute(update(Link).values(read_whole_at=None))
+        for link_id in home.links.values():
+            gone = {"resource_type": "Observation", "resource_id": f"gone-{link_id}", "run_id": "before"}
+            state.add(GoneResource(link_id=link_id, **gone))
     batches = home.plan()
+    assert any(b'"whole":["' in (home.path / "landing" / name / "batch.json").read_bytes() for name in batches)
     assert erased(home.people["C"]).done, "before the fetch"
     for name in batches:
         collect_batch(name)
@@ -38,7 +50,10 @@ def test_erased_between_any_two_steps_of_a_night(home: Home) -> None:
         store_batch(check_batch(name))
     for group in plan_build(f"night-{home.nights}"):
         build_group(group)
+    marks = list(home.path.glob("staging/*/marks/*.json"))
+    assert any(home.people["B"].encode() in file.read_bytes() for file in marks)
     assert erased(home.people["B"]).done, "between build and publish"
+    assert not any(home.people["B"].encode() in file.read_bytes() for file in marks)
     from charthouse.sync.audit import audit_run
 
     audit_run(f"night-{home.nights}")

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def lake() -> Iterator[duckdb.DuckDBPyConnection]:
-    """A connection far from UTC."""
-    with duckdb.connect(config={"memory_limit": "1GB", "threads": 2}) as connection:
+    """A connection far from UTC, with the memory that a build has for two threads."""
+    with duckdb.connect(config={"memory_limit": "1500MB", "threads": 2}) as connection:
         connection.execute("SET TimeZone = 'America/New_York'")
         yield connection
 

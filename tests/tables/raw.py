@@ -111,6 +111,7 @@ class Link:
     names: dict[str, str] = field(default_factory=dict)
     concepts: dict[str, Json] = field(default_factory=dict)
     starts: dict[str, str] = field(default_factory=dict)
+    mixtures: set[str] = field(default_factory=set)
 
     def learn(self, resource: Json, within: str = "") -> None:
         """Remember what others may point at."""
@@ -123,12 +124,14 @@ class Link:
         parts = [each.get("itemCodeableConcept") for each in resource.get("ingredient", [])]
         if kind == "Medication" and "code" not in resource and parts and all(parts):
             self.names[key] = " / ".join(called(each) for each in parts)
+            if len(parts) > 1 and any("coding" in each for each in parts):
+                self.mixtures.add(key)
         if kind in {"Condition", "Procedure", "Medication"} and "code" in resource:
             self.names[key] = called(resource["code"])
             self.concepts[key] = resource["code"]
         elif kind in {"Organization", "Location"} and "name" in resource:
             self.names[key] = resource["name"]
-        elif kind in {"Practitioner", "RelatedPerson"} and "name" in resource:
+        elif kind == "Practitioner" and "name" in resource:
             person = resource["name"][0]
             self.names[key] = person.get("text") or f"{person['given'][0]} {person['family']}"
         elif kind == "PractitionerRole":
@@ -185,8 +188,16 @@ class Row:
         self.unresolved = False
         self.begin()
         getattr(self, table if table not in OBSERVED else "observation")()
-        remarks = {"unresolved-reference": self.unresolved, "names-nothing": self.names_nothing()}
+        remarks = {
+            "unresolved-reference": self.unresolved,
+            "names-nothing": self.names_nothing(),
+            "code-of-one-ingredient": table == "medications" and self.is_mixture(),
+        }
         self.expected["remarks"] = sorted(rule for rule, there in remarks.items() if there)
+
+    def is_mixture(self) -> bool:
+        """Whether the drug is pointed at and is what its ingredients are."""
+        return self.target(self.resource.get("medicationReference")) in self.link.mixtures
 
     def names_nothing(self) -> bool:
         """Whether the row does not say what it is about. A visit need not."""
@@ -251,7 +262,8 @@ class Row:
         """The key of what a reference points at, and what that is called; never what the person is called."""
         key = self.target(reference)
         shown = (reference or {}).get("display") or self.link.names.get(key or "")
-        return {"key": key, "display": None if key == self.link.person_key else shown}
+        is_person = key == self.link.person_key or "RelatedPerson/" in (reference or {}).get("reference", "")
+        return {"key": key, "display": None if is_person else shown}
 
     def points(self, name: str, reference: Json | None) -> None:
         found = self.named(reference)

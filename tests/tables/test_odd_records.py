@@ -659,7 +659,11 @@ SHARED: dict[str, dict[str, dict[str, Any]]] = {
         "medications m19-hash/0": {"rxnorm_code": "860975", "display": "metformin 500 MG", "remarks": None}
     },
     "contained-ingredients-only": {
-        "medications m19-ingr/0": {"rxnorm_code": "6809", "text": "metformin / sitagliptin"}
+        "medications m19-ingr/0": {
+            "rxnorm_code": "6809",
+            "text": "metformin / sitagliptin",
+            "remarks": ["code-of-one-ingredient"],
+        }
     },
     "data-absent-reason-text": {
         "lab_results o16-dartext/0": {"data_absent_reason_text": "specimen lost", "has_value": None},
@@ -732,5 +736,7 @@ def test_every_shared_file_has_an_answer(shared: Laid) -> None:
 def test_a_shared_file_is_right(shared: Laid, name: str) -> None:
     for where, expected in SHARED[name].items():
         table, _, key = where.partition(" ")
-        row = shared.rows[table, key]
+        row = dict(shared.rows[table, key])
+        # Several of the files say the same of the same day, each in another shape.
+        row["remarks"] = [each for each in row.get("remarks", ()) if each != "repeated-result"] or None
         assert {column: row.get(column) for column in expected} == expected, where

@@ -106,6 +106,8 @@ def test_codes_are_loincs_and_stand_once() -> None:
         ((72, "bpm", "{beats}/min", UCUM, "8867-4"), (72, "/min", None)),
         ((53, "mmol/mol", "mmol/mol", UCUM, "4548-4"), (7.0, "%", None)),
         ((7.0, "% of total Hgb", None, None, "4548-4"), (7.0, "%", None)),
+        ((7.0, "%A1C", None, None, "4548-4"), (7.0, "%", None)),
+        ((99, "mg/dL (calc)", None, None, "13457-7"), (99, "mg/dL", None)),
         ((5.5, "MMOL/L", None, None, "2345-7"), (99.09, "mg/dL", None)),
         ((2.5, "mmol/L", "mmol/L", UCUM, "17861-6"), (10.02, "mg/dL", None)),
         ((5, "mEq/L", None, None, "17861-6"), (10.02, "mg/dL", None)),

@@ -11,7 +11,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from transforms.auditing.suites import COLUMN_SET, UNIQUE
-from transforms.values.comparators import KNOWN
+from transforms.values.comparators import KNOWN, UNKNOWN_COMPARATOR
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -143,7 +143,15 @@ def suite_of(table: Table) -> dict[str, Any]:
 
 
 def _entry(
-    table: Table, rule: str, kind: str, type_: str, *, voids: Sequence[str] = (), notes: str = "", **kwargs: Any
+    table: Table,
+    rule: str,
+    kind: str,
+    type_: str,
+    *,
+    voids: Sequence[str] = (),
+    notes: str = "",
+    same_as: str = "",
+    **kwargs: Any,
 ) -> dict[str, Any]:
     consequence = KINDS[kind][0]
     if "row_condition" in kwargs:
@@ -155,6 +163,8 @@ def _entry(
     }
     if voids:
         meta["voids"] = list(voids)
+    if same_as:
+        meta["same_as"] = same_as
     return {
         "type": type_,
         "kwargs": kwargs,
@@ -203,7 +213,8 @@ def _codes(table: Table) -> Iterator[dict[str, Any]]:
     for column in _names(table):
         if column.endswith("_comparator"):
             words = "A bound says on which side of the number the value lies; any other sign is shown as sent."
-            yield _in_set(table, f"{column}_known", "code", column, KNOWN, words)
+            same = UNKNOWN_COMPARATOR
+            yield _in_set(table, f"{column}_known", "code", column, KNOWN, words, same_as=same)
 
 
 def _dates(table: Table) -> Iterator[dict[str, Any]]:
@@ -277,7 +288,8 @@ def _content(table: Table) -> Iterator[dict[str, Any]]:
     there = _names(table)
     others = ["code", "display", *(name for name in NAMES_IT_TOO if name in there)]
     words = "It says what it is about, by a code or in words."
-    yield _not_null(table, "says_what", "content", "text", words, row_condition=_all_missing(others))
+    same = {} if table.name == "visits" else {"same_as": "names-nothing"}
+    yield _not_null(table, "says_what", "content", "text", words, row_condition=_all_missing(others), **same)
     if "has_value" in there:
         silent = [*OTHER_WORDS, *(column for column in PRESSURES if column in there)]
         said = "It has a value, an interpretation, or a reason why it has none."
@@ -316,9 +328,11 @@ def _not_null(table: Table, rule: str, kind: str, column: str, notes: str, **kwa
     return _entry(table, rule, kind, type_, column=column, notes=notes, **kwargs)
 
 
-def _in_set(table: Table, rule: str, kind: str, column: str, words: Sequence[str], notes: str) -> dict[str, Any]:
+def _in_set(
+    table: Table, rule: str, kind: str, column: str, words: Sequence[str], notes: str, same_as: str = ""
+) -> dict[str, Any]:
     type_ = "expect_column_values_to_be_in_set"
-    return _entry(table, rule, kind, type_, column=column, value_set=list(words), notes=notes)
+    return _entry(table, rule, kind, type_, column=column, value_set=list(words), notes=notes, same_as=same_as)
 
 
 def _between(table: Table, rule: str, kind: str, column: str, notes: str, **kwargs: Any) -> dict[str, Any]:

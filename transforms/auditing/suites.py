@@ -1,9 +1,9 @@
 """The suites of `expectations/<table>.json`, in the JSON form of Great Expectations, read into rules.
 
 Each expectation carries in its `meta` the `rule` (its id, which never changes), the `level` (`row` or `table`), the
-`kind`, and what it `voids`; in `notes`, what it asks. What breaking it does follows from the level and from Great
-Expectations' own `severity`: a row rule that is a `warning` marks the row, a `critical` one withholds it, a table rule
-holds the batch.
+`kind`, what it `voids`, and the remark of the build that says the same (`same_as`); in `notes`, what it asks. What
+breaking it does follows from the level and from Great Expectations' own `severity`: a row rule that is a `warning`
+marks the row, a `critical` one withholds it, a table rule holds the batch.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ class Rule:
 
     `severity`: `warning` marks the row, `withhold` keeps it out of the table, `hold` keeps the whole batch back.
     `voids` are the columns whose value cannot be true in a row that breaks the rule; `notes` says what the rule asks.
+    `same_as` is the remark by which the build says the same of a row: such a row needs no second mark.
     """
 
     id: str
@@ -52,6 +53,7 @@ class Rule:
     kwargs: Mapping[str, Any]
     voids: tuple[str, ...] = ()
     notes: str = ""
+    same_as: str | None = None
 
     @property
     def level(self) -> Level:
@@ -101,4 +103,5 @@ def _rule(table: str, entry: Mapping[str, Any]) -> Rule:
         kwargs=entry["kwargs"],
         voids=tuple(meta.get("voids", ())),
         notes=entry.get("notes", ""),
+        same_as=meta.get("same_as"),
     )

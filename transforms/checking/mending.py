@@ -1,8 +1,9 @@
 """What the tables read of a resource that does not have the shape of R4: the same content, each part where R4 has it.
 
 The vault keeps the text as it was received. Mended is only what has one meaning: a list where one value belongs and the
-reverse, a number or a boolean sent as text and the reverse, a text or a coding where a concept belongs, and what other
-versions of FHIR write otherwise. What has several meanings stays as it is. Texts of numbers are never written anew.
+reverse, a number or a boolean sent as text and the reverse, a text or a coding where a concept belongs, a required code
+in other letters (`FINAL`, `Entered in error`), a date as HL7 v2 or ISO 8601 write it, and what other versions of FHIR
+write otherwise. What has several meanings stays as it is. Texts of numbers are never written anew.
 """
 
 from __future__ import annotations
@@ -15,16 +16,17 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import orjson
 
+from transforms.checking.dates import as_fhir
 from transforms.checking.other_versions import in_r4
 from transforms.checking.verdict import Finding
 from transforms.fhir_r4 import QUANTITIES, Element, r4
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
 Node = dict[str, Any]
 
-FLAWS: Final = frozenset({"CH220", "CH221", "CH222", "CH223", "CH239"})
+FLAWS: Final = frozenset({"CH220", "CH221", "CH222", "CH223", "CH225", "CH226", "CH239"})
 """The rules whose breach says that mending may change something."""
 
 _NUMBER: Final = re.compile(r"\s*\+?(-?)0*((?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?)\s*")
@@ -32,6 +34,7 @@ _INTEGER: Final = re.compile(r"-?\d+")
 _LITERAL: Final = re.compile(r"(?:#|urn:|https?://|[A-Z][A-Za-z]+[/?])\S+")
 _NUMBERS: Final = frozenset({"decimal", "integer", "positiveInt", "unsignedInt"})
 _TEXTS: Final = frozenset({"string", "markdown"})
+_DATES: Final = frozenset({"date", "dateTime", "instant"})
 
 _TEXT_OF: Final = {
     "Address": "text",
@@ -159,6 +162,8 @@ class _Mender:
     def _one(self, value: Any, element: Element, kind: str, where: str) -> Any:
         if value is None or isinstance(value, list):
             return value
+        if kind == "code" and isinstance(value, str):
+            return _code(value, r4().required_codes(element))
         if kind in r4().primitives:
             return _primitive(value, kind)
         value = _shaped(value, element, kind)
@@ -198,8 +203,22 @@ def _counted(value: Any, *, is_list: bool) -> Any:
     return value
 
 
+def _code(value: str, codes: Collection[str] | None) -> str:
+    """A required code, also where it is written in words or in other letters; any other text as it is."""
+    if not codes or value in codes:
+        return value
+    meant = [code for code in codes if _letters(code) == _letters(value)]
+    return meant[0] if len(meant) == 1 else value
+
+
+def _letters(code: str) -> str:
+    return re.sub(r"[\s_-]+", "-", code.strip().lower())
+
+
 def _primitive(value: Any, kind: str) -> Any:
     if isinstance(value, str):
+        if kind in _DATES:
+            return as_fhir(value)
         if kind == "boolean":
             return {"true": True, "false": False}.get(value.strip().lower(), value)
         number = _NUMBER.fullmatch(value) if kind in _NUMBERS else None
@@ -245,6 +264,8 @@ def _from_text(value: str, element: Element, kind: str) -> Any:
         return {"coding": [{"system": _TERMINOLOGY + system, "code": value}]}
     if kind in QUANTITIES and _NUMBER.fullmatch(value):
         return {"value": value}
+    if kind == "Coding" and value.strip():
+        return {"display" if re.search(r"\s", value.strip()) else "code": value}
     name = _TEXT_OF.get(kind)
     return {name: value} if name and value.strip() else value
 

@@ -17,7 +17,7 @@ from transforms.fhir_r4 import QUANTITIES, r4
 from transforms.sql_on_fhir.parts import parts_of, without
 from transforms.sql_on_fhir.values import FAMILY, Type
 from transforms.tables import text as sql
-from transforms.tables.systems import PREFERRED, addresses, canonical, ranks
+from transforms.tables.systems import PREFERRED, canonical, is_of, rank
 from transforms.values import comparators
 
 if TYPE_CHECKING:
@@ -62,6 +62,10 @@ class Writer:
     prefix: str = "let"
     layers: list[dict[str, str]] = field(default_factory=list)
     remarks: dict[str, list[str]] = field(default_factory=dict)
+    element: str = ""
+    """What the columns that are being written begin with."""
+    unread: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """The dates: by column, the text, and whether it is one that could not be read."""
     count: list[int] = field(default_factory=lambda: [0])
     lookups: dict[str, Lookup] = field(default_factory=dict)
     lacks: frozenset[str] = frozenset()
@@ -201,6 +205,7 @@ def fields(
         listed: the name of the list, for an element that may repeat.
         prefer: the code systems whose coding is shown, the best first.
     """
+    writer.element = name
     if many:
         (kind, expression), *_ = kinds.items()
         return _listed(name, within or Type.of(kind), expression, writer, about, listed or plural(name), prefer)
@@ -352,7 +357,9 @@ def _complex(kind: Type, expression: str, writer: Writer, prefer: Sequence[str])
 def _moment(name: str, text: str, writer: Writer) -> list[_Made]:
     text = writer.let(text)
     read = writer.let(sql.instant(text))
-    writer.remark("unread-date", f"({text} <> '' AND {read} IS NULL)")
+    unread = f"({text} <> '' AND {read} IS NULL)"
+    writer.remark("unread-date", unread)
+    writer.unread["_".join(filter(None, (writer.element, name)))] = (text, unread)
     under = f"{name}_" if name else ""
     return [
         (name, "TIMESTAMPTZ", read, ""),
@@ -406,14 +413,12 @@ def _comparator(sent: str, writer: Writer) -> str:
 
 
 def best_coding(codings: str, writer: Writer, prefer: Sequence[str]) -> str:
-    """The coding to show: of the first preferred system, else the one that a person chose, else the first coded."""
+    """The coding to show: the best by `systems.rank`, the first of several that are as good."""
     p = writer.fresh()
-    cases = ranks(tuple(prefer))
-    by_person = "90" if "userSelected" in writer.lacks else f"CASE WHEN {p}.userSelected = 'true' THEN 80 ELSE 90 END"
-    chosen = f"CASE {p}.system {cases} ELSE {by_person} END"
-    rank = f"CASE WHEN coalesce({p}.code, '') = '' THEN 99 ELSE {chosen} END"
+    chosen = "userSelected" not in writer.lacks
+    ranks = f"list_transform({codings}, lambda {p}: {rank(tuple(prefer), p, chosen=chosen)})"
     # mostly there is one
-    ranked = writer.let(f"CASE WHEN len({codings}) > 1 THEN list_transform({codings}, lambda {p}: {rank}) END")
+    ranked = writer.let(f"CASE WHEN len({codings}) > 1 THEN {ranks} END")
     return writer.let(f"{codings}[coalesce(list_position({ranked}, list_min({ranked})), 1)]")
 
 
@@ -425,12 +430,10 @@ def first_concept(concepts: str) -> str:
 
 def code_of(codings: str, system: str) -> str:
     """The first code of one system."""
-    known = ", ".join(map(sql.literal, addresses(system)))
     # Mostly there is one, or the first is it: the lambda is for the others.
-    among = f"list_filter({codings}, lambda p: p.system IN ({known}))[1].code"
-    found = (
-        f"CASE WHEN {codings}[1].system IN ({known}) THEN {codings}[1].code WHEN len({codings}) > 1 THEN {among} END"
-    )
+    among = f"list_filter({codings}, lambda p: {is_of(system, 'p.system')})[1].code"
+    first = f"{codings}[1]"
+    found = f"CASE WHEN {is_of(system, f'{first}.system')} THEN {first}.code WHEN len({codings}) > 1 THEN {among} END"
     return f"nullif({found}, '')"
 
 
@@ -474,6 +477,10 @@ def typed_reference(text: str) -> str:
     return f"nullif(regexp_extract({text}, '{_REFERENCE}', 1), '')"
 
 
+_PEOPLE = ("Patient", "RelatedPerson")
+"""The types whose records name the person or their relatives: such names are shown nowhere."""
+
+
 def reference_key(reference: str, writer: Writer) -> str:
     """`<link_id>/<Type>/<id>` of what a Reference points at, whichever way that is written.
 
@@ -507,12 +514,31 @@ def _reference(reference: str, writer: Writer) -> list[_Made]:
     nothing = f"{text} IS NULL AND {reference}.display IS NULL"
     unmet = f"{text} IS NOT NULL AND ({person}) IS NOT TRUE"
     writer.remark("unresolved-reference", f"({reference} IS NOT NULL AND {key} IS NULL AND (({nothing}) OR ({unmet})))")
-    said = sql.words(f"{reference}.display")
-    shown = f"CASE WHEN {person} THEN NULL ELSE coalesce({said}, {_target(reference, writer)}.display) END"
+    found = _target(reference, writer)
+    names = f"coalesce({sql.words(f'{reference}.display')}, {found}.display)"
+    shown = f"CASE WHEN {_is_person(reference, text, key, found)} THEN NULL ELSE {names} END"
     return [
         ("key", "VARCHAR", key, " The record it points at."),
-        ("display", "VARCHAR", shown, " What that is called."),
+        ("display", "VARCHAR", shown, " What that is called; NULL for the person and their relatives."),
     ]
+
+
+def _is_person(reference: str, text: str, key: str, found: str) -> str:
+    """Whether a Reference names the person, or a relative, in whatever way: what it displays is their name.
+
+    An identifier, words alone or a search say nothing of whom they name but by the type that stands beside them, or by
+    the words, where they are those that the subject has.
+    """
+    kinds = "|".join(_PEOPLE)
+    listed = ", ".join(sql.literal(each) for each in _PEOPLE)
+    told = (
+        f"regexp_matches({text}, '(^|/)({kinds})[/?]')",
+        f"{key} = person_key",
+        f"{reference}.type IN ({listed})",
+        f"lower({reference}.display) = lower(own_name)",
+        f"{found}.is_person",
+    )
+    return " OR ".join(f"coalesce({each}, false)" for each in told)
 
 
 def _parts(kind: Type, expression: str, writer: Writer, prefer: Sequence[str]) -> list[_Made]:

@@ -53,6 +53,8 @@ NAMED_TYPES = (
     "Practitioner", "PractitionerRole", "Procedure", "RelatedPerson", "Specimen", "Substance",
 )  # fmt: skip
 """The types whose names, codes or times other rows show."""
+_PEOPLE = ("Patient", "RelatedPerson")
+"""The person and their relatives, who are pointed at and never named."""
 
 _CONCEPT = Type.of("CodeableConcept")
 CONCEPT_TYPE = struct_type(parts_of(_CONCEPT))
@@ -70,7 +72,7 @@ def prepare(source: str, *, links: str = NO_LINKS, mended: str = NO_KEYS, others
     return (
         f"CREATE OR REPLACE TABLE {_TARGETS} AS\n{_targets(source)}",
         f"CREATE OR REPLACE TABLE {NAMED} AS\n{_named()}",
-        f"CREATE OR REPLACE TABLE {_REFS} AS\n{_references(source)}",
+        f"CREATE OR REPLACE TABLE {_REFS} AS\n{_references(source, others)}",
         f"CREATE OR REPLACE TABLE {CLASSIFIED} AS\n{_classified(source, links, others)}",
         f"CREATE OR REPLACE VIEW {RESOURCES} AS\n"
         "SELECT source.*, origin.provider AS link_provider, origin.route AS link_route, found.refs AS refs,"
@@ -119,10 +121,12 @@ def _targets(source: str) -> str:
                 "practitioner": reference,
                 "organization": reference,
                 "ingredient": [{"itemCodeableConcept": concept, "itemReference": reference}],
+                "identifier": [{"system": "VARCHAR", "value": "VARCHAR"}],
             }
         )
     )
     types = ", ".join(map(literal, NAMED_TYPES))
+    held = ", ".join(map(literal, sorted({*NAMED_TYPES, *_PEOPLE})))
     contained = (
         f"SELECT link_id, resource_key || '#' || ltrim(json_extract_string(held, '$.id'), '#') AS key,"
         f" resource_key, json_extract_string(held, '$.resourceType') AS kind, held::VARCHAR AS resource FROM (\n"
@@ -132,15 +136,15 @@ def _targets(source: str) -> str:
     )
     found = (
         f"SELECT link_id, {_key('')} AS key, {_key('')} AS resource_key, resource_type AS kind, resource FROM {source}"
-        f" WHERE resource_type IN ({types})\nUNION ALL\nSELECT * FROM ({contained}) WHERE kind IN ({types})"
+        f" WHERE resource_type IN ({types})\nUNION ALL\nSELECT * FROM ({contained}) WHERE kind IN ({held})"
     )
     parts = "nullif(concat_ws(' ', r.name ->> '$[0].given[0]', r.name ->> '$[0].family'), '')"
     human = f"coalesce(r.name ->> '$[0].text', {parts})"
     return (
         "SELECT link_id, key, resource_key, kind, r.period.start AS start, r.practitioner AS practitioner,\n"
-        "  r.organization AS organization, r.ingredient AS ingredient,\n"
+        "  r.organization AS organization, r.ingredient AS ingredient, r.identifier AS identifiers,\n"
         f"  CASE WHEN kind IN ('Medication', 'Substance') THEN r.code END AS concept,\n"
-        f"  CASE WHEN kind IN ('Practitioner', 'RelatedPerson') THEN {human}\n"
+        f"  CASE WHEN kind IN ({', '.join(map(literal, _PEOPLE))}) THEN NULL WHEN kind = 'Practitioner' THEN {human}\n"
         "    WHEN kind = 'Device' THEN r.deviceName[1].name\n"
         "    WHEN kind IN ('Medication', 'Substance', 'Condition', 'Procedure') THEN"
         f" coalesce({words('r.code.text')}, {words('r.code.coding[1].display')}, {words('r.code.coding[1].code')})\n"
@@ -177,7 +181,7 @@ def _named() -> str:
   ) AS t
 ), ingredients AS (
   SELECT parts.key, string_agg(coalesce(parts.name, other.display), ' / ' ORDER BY nth) AS display,
-    flatten(list(coalesce(parts.concept.coding, other.concept.coding) ORDER BY nth)
+    count(*) AS parts, flatten(list(coalesce(parts.concept.coding, other.concept.coding) ORDER BY nth)
       FILTER (coalesce(parts.concept.coding, other.concept.coding) IS NOT NULL)) AS codings
   FROM parts LEFT JOIN targets AS other ON other.key = parts.target GROUP BY parts.key
 )
@@ -187,33 +191,53 @@ SELECT targets.key, targets.link_id, targets.kind, targets.start,
   CASE WHEN targets.kind IN ('Medication', 'Substance') THEN
     CASE WHEN targets.concept.text <> '' OR len(targets.concept.coding) > 0 THEN targets.concept
       ELSE {{'coding': ingredients.codings, 'text': NULL, 'extension': NULL}}::{CONCEPT_TYPE}
-    END END AS concept
+    END END AS concept,
+  CASE WHEN targets.concept.text <> '' OR len(targets.concept.coding) > 0 THEN NULL ELSE ingredients.parts END AS parts
 FROM targets
 LEFT JOIN targets AS person ON person.key = {_target("targets.practitioner.reference", "targets")}
 LEFT JOIN targets AS organization ON organization.key = {_target("targets.organization.reference", "targets")}
 LEFT JOIN ingredients ON ingredients.key = targets.key"""
 
 
-def _references(source: str) -> str:
-    """For each resource, those of its references that name a target. People and visits are told without this."""
+def _references(source: str, others: str) -> str:
+    """For each resource, those of its references that name a target. Visits, and most people, are told without this."""
     useful = "NOT (contains(sent, 'Patient/') OR (contains(sent, 'Encounter/') AND NOT starts_with(sent, '#')))"
+    people = ", ".join(map(literal, _PEOPLE))
     return f"""WITH candidates AS (
-  SELECT rowid AS nth, link_id, {_key("")} AS resource_key,
+  SELECT rowid AS nth, person_key, link_id, {_key("")} AS resource_key,
     unnest(TRY(json_extract_string(resource, '$..reference'))) AS sent
   FROM {source}
 ), pointing AS (
-  SELECT nth, link_id, resource_key, sent AS reference FROM candidates WHERE {useful}
+  SELECT nth, person_key, link_id, resource_key, sent AS reference FROM candidates WHERE {useful}
+), there AS (
+  SELECT link_id, resource_type, resource_id FROM {source}
+  UNION SELECT link_id, resource_type, resource_id FROM {others}
+), identified AS (
+  SELECT link_id, kind || '?identifier=' || coalesce(i.system, '') || '|' || i.value AS search, min(key) AS key
+  FROM (SELECT link_id, kind, key, unnest(identifiers) AS i FROM {_TARGETS} WHERE NOT contains(key, '#'))
+  WHERE i.value <> '' GROUP BY ALL HAVING count(DISTINCT key) = 1
 ), resolved AS (
-  SELECT nth, reference, key, display FROM pointing
-  JOIN {NAMED} ON key = {_target("reference", "pointing")}
+  SELECT nth, reference, CASE WHEN kind = 'Patient' THEN NULL ELSE key END AS key, display,
+    kind IN ({people}) AS is_person
+  FROM pointing JOIN {NAMED} ON key = {_target("reference", "pointing")}
   UNION ALL
-  SELECT nth, reference, other.link_id || '/' || other.resource_type || '/' || other.resource_id AS key, {NAMED}.display
-  FROM pointing JOIN {source} AS other
+  SELECT nth, reference,
+    CASE WHEN other.resource_type = 'Patient' THEN person_key
+      ELSE other.link_id || '/' || other.resource_type || '/' || other.resource_id END AS key,
+    {NAMED}.display, other.resource_type IN ({people}) AS is_person
+  FROM pointing JOIN there AS other
     ON other.link_id = pointing.link_id AND other.resource_id = substr(reference, 10)
   LEFT JOIN {NAMED} ON {NAMED}.key = other.link_id || '/' || other.resource_type || '/' || other.resource_id
-  WHERE starts_with(reference, 'urn:uuid:') AND other.resource_type <> 'Patient'
+  WHERE starts_with(reference, 'urn:uuid:')
+  UNION ALL
+  SELECT nth, reference, identified.key, {NAMED}.display, {NAMED}.kind IN ({people}) AS is_person
+  FROM pointing JOIN identified ON identified.link_id = pointing.link_id
+    AND identified.search = regexp_extract(url_decode(reference), '[^/?]+[?]identifier=.*$')
+  JOIN {NAMED} ON {NAMED}.key = identified.key
+  WHERE contains(reference, '?identifier=')
 )
-SELECT nth, list_sort(list_distinct(list({{'reference': reference, 'key': key, 'display': display}}))) AS refs
+SELECT nth, list_sort(list_distinct(list(
+  {{'reference': reference, 'key': key, 'display': display, 'is_person': is_person}}))) AS refs
 FROM resolved GROUP BY ALL"""
 
 

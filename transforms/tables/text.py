@@ -50,12 +50,15 @@ def words(text: str) -> str:
 def instant_text(text: str) -> str:
     """A FHIR date, dateTime or instant, filled up to the text of the earliest instant that it can mean.
 
-    A date that lacks its month or day starts with the first; what has no zone is taken in UTC. Source: FHIR R4,
-    datatypes (date, dateTime, instant).
+    A date that lacks its month or day starts with the first; what has no zone is taken in UTC. A leap second, which
+    FHIR permits and no timestamp has, is the second before it: the day is kept. Source: FHIR R4, datatypes (date,
+    dateTime, instant).
     """
     return (
-        f"CASE WHEN starts_with({text}, '0000') THEN NULL WHEN length({text}) > 16"
-        f" THEN CASE WHEN substr({text}, 17, 1) IN ('Z', '+', '-') THEN left({text}, 16) || ':00' || substr({text}, 17)"
+        f"CASE WHEN starts_with({text}, '0000') OR starts_with({text}, '-') THEN NULL WHEN length({text}) > 16"
+        f" THEN CASE WHEN substr({text}, 17, 3) = ':60' THEN left({text}, 16) || ':59' ||"
+        f" CASE WHEN {_zoned(text)} THEN substr({text}, 20) ELSE substr({text}, 20) || 'Z' END"
+        f" WHEN substr({text}, 17, 1) IN ('Z', '+', '-') THEN left({text}, 16) || ':00' || substr({text}, 17)"
         f" WHEN {_zoned(text)} THEN {text} ELSE {text} || 'Z' END"
         f" WHEN length({text}) = 4 THEN {text} || '-01-01T00:00:00Z'"
         f" WHEN length({text}) = 7 THEN {text} || '-01T00:00:00Z'"

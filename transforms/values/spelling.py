@@ -14,6 +14,7 @@ FOLDS: Final[tuple[tuple[str, str], ...]] = (
     (r"\{[^}]*\}", ""),
     (r"[\[\]]", ""),
     (r"&[a-z]+;|[\"']", ""),
+    (r"\(\s*calc(ulated|\.)?\s*\)", ""),
     # words
     (r"\bper\b", "/"),
     (r"\bpercent(age)?\b|\bpct\b", "%"),

@@ -32,6 +32,7 @@ from charthouse.operating.cli import (
     providers,
     sandbox,
     serve,
+    syncs,
     tokens,
     views,
 )
@@ -53,6 +54,7 @@ app.add_typer(keys.app, name="keys")
 app.add_typer(notices.app, name="notices")
 app.add_typer(providers.app, name="providers")
 app.add_typer(sandbox.app, name="sandbox")
+app.add_typer(syncs.app, name="syncs")
 app.add_typer(views.app, name="views")
 app.add_typer(tokens.app, name="tokens")
 app.add_typer(keeping.app)

@@ -45,6 +45,8 @@ def explain(
         typer.echo(f"tables    {', '.join(said.tables)}")
     else:
         typer.echo(f"tables    none{'' if said.category is None else ': other rows may name it'}")
+    if said.no_longer_served:
+        typer.echo(f"served    no longer, {said.no_longer_served}")
     for finding in said.findings:
         typer.echo(f"finding   {finding}")
     for remark in said.remarks:

@@ -5,7 +5,7 @@ Each file is written anew under the lock of the step that writes it (`charthouse
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 import pyarrow as pa
@@ -22,11 +22,15 @@ from charthouse.sync import holding, strays
 from charthouse.sync.bulk_landing import FOLDER
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from charthouse.settings import Settings
     from charthouse.sync.strays import Whom
+
+
+LISTS: Final = ("links", "whole")
+"""What a batch lists links in."""
 
 
 def erase_landing(subjects: Sequence[Subject], settings: Settings) -> dict[str, int]:
@@ -57,12 +61,16 @@ def _clear_batch(folder: Path, people: list[str], links: list[str], whom: Mappin
     for leftover in folder.glob("*.part"):
         leftover.unlink(missing_ok=True)
     _forget_export(folder, links)
-    _without(folder / "batch.json", lambda said: {**said, "links": [key for key in said["links"] if key not in links]})
+    _without(folder / "batch.json", lambda said: {**said, **{name: _kept(said.get(name, ()), links) for name in LISTS}})
     return sum(
         _filtered(file, people, links, whom if file.name == "quarantined.parquet" else {})
         for file in (folder / "checked.parquet", folder / "quarantined.parquet")
         if file.exists()
     )
+
+
+def _kept(listed: Iterable[str], links: list[str]) -> list[str]:
+    return [key for key in listed if key not in links]
 
 
 def _forget_export(folder: Path, links: list[str]) -> None:
@@ -147,7 +155,8 @@ def erase_staging(subjects: Sequence[Subject], settings: Settings) -> dict[str, 
 def _clear_group(connection: Any, run: Path, group: str, people: list[str]) -> int:
     marked = (run / "groups" / f"{group}.done").exists()
     file = run / "groups" / f"{group}.json"
-    _without(file, lambda said: {key: seq for key, seq in said.items() if key not in people})
+    for each in (file, run / "marks" / f"{group}.json"):
+        _without(each, lambda said: {key: value for key, value in said.items() if key not in people})
     gone = 0
     for rows in run.glob(f"rows/*/{group}.parquet"):
         if not marked:

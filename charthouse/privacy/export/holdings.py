@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 from charthouse.lake.session import RECORDS, attach, open_vault, quoted
 from charthouse.privacy.export.lanes import everything, lanes, place, rows
 from charthouse.privacy.export.sheets import Sheet
+from charthouse.sync.unserved import RELATION as UNSERVED
+from charthouse.sync.unserved import REMARK, stage_unserved
 from transforms.tables import tables
 
 if TYPE_CHECKING:
@@ -111,14 +113,19 @@ class Holdings:
     def sources(self) -> Iterator[tuple[Any, ...]]:
         """(type, link, id, sequence, current, last updated, received, hash, remarks, has line breaks) of all.
 
+        The current version of what its provider serves no longer has that among its remarks.
+
         By type, the current ones first, and then in the order in which `resources` gives them.
         """
+        stage_unserved(self._connection, [self._person])
+        shown = f"""array_to_string(CASE WHEN is_current AND {_KEY} IN (FROM {UNSERVED})
+                    THEN list_append(coalesce(remarks, []), {quoted(REMARK)}) ELSE remarks END, ' ')"""
         for is_current in (True, False):
             for resource_type, count in self.types(earlier=not is_current).items():
                 for low, high in lanes(count, LANE_ROWS):
-                    query = """
+                    query = f"""
                         SELECT resource_type, link_id, resource_id, stored_seq, is_current, last_updated, stored_at,
-                               content_hash, array_to_string(remarks, ' '), is_broken
+                               content_hash, {shown}, is_broken
                         FROM held
                         WHERE resource_type = ? AND is_current = ? AND place >= ? AND place < ? ORDER BY place
                     """
