@@ -313,7 +313,8 @@ def _files(
             files.append(ExportFile("deleted.ndjson", "deleted", "Bundle", 1, text=bundle))
     if habits.outcomes:
         said = b"".join(_issue_of(text) + b"\n" for text in habits.outcomes)
-        files.append(ExportFile("outcome.ndjson", "error", "OperationOutcome", len(habits.outcomes), text=said))
+        count = len(habits.outcomes) if habits.outcome_count is None else habits.outcome_count
+        files.append(ExportFile("outcome.ndjson", "error", "OperationOutcome", count, text=said))
     return tuple(files)
 
 

@@ -42,4 +42,6 @@ class BulkHabits(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_onl
     """Resources that belong to nobody (Practitioner, Organization …) are exported too."""
     outcomes: tuple[str, ...] = ()
     """OperationOutcomes of the `error` files, each as `severity` or `severity Type`."""
+    outcome_count: int | None = None
+    """The `count` of the `error` file, where it is not that of its lines: some give that of what they left out."""
     expires_seconds: Annotated[float, msgspec.Meta(ge=1)] = 3600

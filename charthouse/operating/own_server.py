@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from rich.markup import escape
 
 from charthouse.linking import own_server
+from charthouse.linking.bulk_sources import bulk_source
 from charthouse.operating.given import key_of, patient_ids, token_of
 from charthouse.operating.terminal import step
 from charthouse.partners.backend_services import SystemTokens, client_with_key
@@ -15,6 +16,7 @@ from charthouse.partners.http import HttpClient
 from charthouse.partners.inspection import fhir_base, inspect
 from charthouse.partners.patients import Patients, all_patients, named_patients
 from charthouse.settings import get_settings
+from charthouse.state import session
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -126,7 +128,15 @@ def _patients(client: HttpClient, looked: Looked, slug: str) -> Patients:
         return all_patients(client, server, token, settings)
     if not ids and looked.tokens is not None and looked.tokens.patient is not None:
         ids = (looked.tokens.patient,)
+    if ids and _is_exported(slug):
+        # What does nothing but export shows nobody, whatever its /metadata says. Whom the export leaves out is CH158.
+        return Patients(tuple(ids))
     if ids:
         return named_patients(client, server, ids, token, settings)
     before = own_server.linked_by_operators(slug)
     return Patients(before) if before else all_patients(client, server, token, settings, most=FIRST)
+
+
+def _is_exported(slug: str) -> bool:
+    with session(read_only=True) as state:
+        return bulk_source(state, slug) is not None

@@ -6,7 +6,7 @@ Nothing here waits for an export: a status that is asked for says when to ask ag
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import quote, urlencode
 
@@ -113,6 +113,12 @@ class BulkClient:
         self._base_url = base_url.rstrip("/")
         self._tokens = tokens
         self._settings = settings
+        self._paging: tuple[str, list[ManifestPage]] = ("", [])
+
+    @property
+    def is_paging(self) -> bool:
+        """Whether pages of a manifest are in hand that is not whole: a `status` in another process begins anew."""
+        return bool(self._paging[1])
 
     def kick_off(self, request: ExportRequest, options: Mapping[str, str] | None = None) -> Begun | Waiting:
         """Ask for an export. `Waiting` where another one is still under way.
@@ -134,27 +140,33 @@ class BulkClient:
         return Begun(status_url, _after(reply), reply.headers)
 
     def status(self, status_url: str) -> Waiting | Manifest:
-        """How an export stands.
+        """How an export stands. Where a page of its manifest could not be had, the next call goes on with that page.
 
         Raises:
             JobGoneError: the server does not know it.
             FetchError: CH152 when it failed; CH153 for what is no manifest; CH150 and what else `tokens` raises.
         """
-        pages: list[ManifestPage] = []
-        url, seen = status_url, {status_url}
-        while True:
+        pages = self._paging[1] if self._paging[0] == status_url else []
+        self._paging = ("", [])
+        had = len(pages)
+        seen = {status_url}
+        while not pages or pages[-1].next_address is not None:
+            url = status_url if not pages else self._following(pages, seen)
             found = self._page(url, first=not pages)
             if isinstance(found, Waiting):
-                return found
+                self._paging = (status_url, pages)
+                # Servers that limit how often they are asked count pages, too. Getting on is no stumbling.
+                return found if len(pages) == had else replace(found, stumbled=False)
             pages.append(found)
-            if found.next_address is None:
-                break
-            following = self.http.at_home(found.next_address)
-            if following is None or following in seen or len(pages) == MAX_MANIFEST_PAGES:
-                raise FetchError("CH153", where=self.http.where, what="its pages lead elsewhere, or in a loop")
-            url = following
-            seen.add(url)
         return Manifest(pages[0].transaction_time, tuple(file for page in pages for file in page.files), tuple(pages))
+
+    def _following(self, pages: list[ManifestPage], seen: set[str]) -> str:
+        """The address of the page after these. `seen` are those that were asked for in this call."""
+        following = self.http.at_home(pages[-1].next_address)
+        if following is None or following in seen or len(pages) >= MAX_MANIFEST_PAGES:
+            raise FetchError("CH153", where=self.http.where, what="its pages lead elsewhere, or in a loop")
+        seen.add(following)
+        return following
 
     def remove(self, status_url: str) -> int | None:
         """Tell the server that a job's files are no longer needed, or that it is not wanted. Never raises."""

@@ -9,6 +9,8 @@ from email.utils import parsedate_to_datetime
 from typing import NamedTuple
 
 FIRST_WAIT = 0.5
+_EPOCH = 10**9
+"""From here on a Retry-After is no span, which would be of thirty years, but a moment since 1970."""
 
 
 def backoff(attempt: int) -> float:
@@ -41,15 +43,20 @@ def retry_after(header: str | None, date: str | None = None) -> float | None:
     """Seconds that a Retry-After header asks for, None if it says nothing.
 
     It is a number or an HTTP-date (RFC 9110 §10.2.3). A date is compared with the `date` at which the server says it
-    answered, for its clock need not be ours; without one, with ours.
+    answered, for its clock need not be ours; without one, with ours. Some write the date as a number, in seconds or
+    milliseconds since 1970: the SMART reference bulk server does both.
     """
     text = (header or "").strip()
-    if text.isascii() and text.isdigit():
-        return float(text[:9])
     moment = _instant(text)
+    if text.isascii() and text.isdigit():
+        number = int(text[:13])
+        if number < _EPOCH:
+            return float(number)
+        moment = datetime.fromtimestamp(number / (1000 if number >= _EPOCH * 1000 else 1), UTC)
     if moment is None:
         return None
-    return max(0.0, (moment - (_instant(date or "") or datetime.now(UTC))).total_seconds())
+    ahead = (moment - (_instant(date or "") or datetime.now(UTC))).total_seconds()
+    return max(0.0, min(ahead, _EPOCH - 1.0))
 
 
 def asked_at(date: str | None, seconds: float) -> datetime | None:

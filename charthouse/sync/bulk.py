@@ -273,7 +273,8 @@ class _BatchExport:
         while True:
             if job.next_poll_at > now():
                 self._look_at_the_clock()
-                self._wait(job.next_poll_at)
+                # Pages that are in hand would be lost with this process, and asked for again by the next, and again.
+                (sleep_until if self._client.is_paging else self._wait)(job.next_poll_at)
             found = self._client.status(job.status_url)
             if isinstance(found, Manifest):
                 self._log(job.id).complete(found.pages)
@@ -348,8 +349,10 @@ class _BatchExport:
         if code is not None:
             failed.add(file.type if file.kind == "output" and file.type else EVERYTHING)
         if isinstance(sink, Outcomes):
+            # Some servers give the count of what they could not export: what the file says is why, and is told.
+            said = code if code != "CH155" or not sink.failed else None
             return FileRecord(
-                job=job.id, number=number, kind=file.kind, type=file.type, code=code or _said(failed, "CH159"),
+                job=job.id, number=number, kind=file.kind, type=file.type, code=said or _said(failed, "CH159"),
                 failed=tuple(sorted(failed)), lines=sink.lines, warnings=sink.warnings,
             )  # fmt: skip
         sink.finish()

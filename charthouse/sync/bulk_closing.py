@@ -174,7 +174,8 @@ class Closing:
         status: landing.LinkStatus = "partial" if failed or any(one.code for one in self._exported) else "complete"
         if whole.request.since is None and not any(query.resources for query in queries):
             status = "failed"
-            outcomes.append(Outcome(code="CH158", unit="link", resource_type=None, label=None, count=1))
+            if not failed & {"Patient", EVERYTHING}:  # else nobody knows whether they were in what was not read
+                outcomes.append(Outcome(code="CH158", unit="link", resource_type=None, label=None, count=1))
         else:
             queries += self._marks(link)
         withheld = {

@@ -96,6 +96,21 @@ def test_every_fault_that_passes_costs_nothing(house: House, crawled: Vault, fau
         assert manifest.outcomes == ()
 
 
+def test_a_manifest_of_more_pages_than_may_be_asked_for_at_once_is_gone_on_with(house: House, crawled: Vault) -> None:
+    """Every second page is refused for now, more often in all than a job may stumble."""
+    house.sandbox.habits(files_per_page=1, resources_per_file=20)
+    house.export(partial_manifests=True)
+    refused = range(2, 40, 2)
+    house.sandbox.faults(
+        *({"match": {"query": f"page={page}"}, "times": 1, "act": {"retry_after": 0}} for page in refused)
+    )
+    told: list[object] = []
+    assert house.land(wait=told.append) == crawled
+    assert house.sandbox.acted() == [1] * len(refused)
+    assert house.sandbox.asked()["others"]["export"] == 1, "one job"
+    assert len(told) == 1, "with pages in hand the task does not give its slot back"
+
+
 POINTS = (
     "export.begun",
     "export.ready",

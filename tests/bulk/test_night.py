@@ -20,6 +20,8 @@ from tests.bulk.conftest import KEY, ROOT, SYSTEM, House
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.bulk.conftest import Vault
+
 
 def run(house: House, *arguments: str, fed: str = "") -> subprocess.CompletedProcess[str]:
     """`charthouse …` in a process of its own."""
@@ -86,6 +88,23 @@ def test_a_task_that_has_to_wait_long_gives_its_slot_back() -> None:
         until(moment)
     assert raised.value.reschedule_date == moment
     until(datetime.now(UTC) - timedelta(minutes=5))
+
+
+def test_patients_of_a_server_that_only_exports_are_linked_by_their_names(
+    house: House, crawled: Vault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such a server has no Patient to be read, though its /metadata may say so; the export shows who is nobody."""
+    house.enter(monkeypatch)
+    monkeypatch.setenv("CHARTHOUSE_PRIVATE_ADDRESSES", "loopback")
+    house.sandbox.faults({"match": {"path": "Patient/"}, "act": {"status": 404}})
+    *_, fourth, fifth = house.sandbox.people()
+    done = run(house, "links", "add", house.sandbox.base, "--patients", "@-", fed=f"{fourth}\n{fifth}\nnobody-there")
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    assert "3 new, 0 known" in done.stdout
+    house.fetch()
+    assert len({row[0] for row in house.vault()}) == 5
+    assert crawled < house.vault()
+    assert house.codes() == {("CH158", None)}
 
 
 @pytest.mark.parametrize(

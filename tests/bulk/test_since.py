@@ -203,6 +203,13 @@ def test_what_the_provider_says_of_its_export_is_recorded(
     assert ids(house, "Condition") == {"ann-c", "bob-c"}, "what came is kept"
 
 
+def test_an_error_is_told_even_where_its_file_counts_what_was_left_out(house: House) -> None:
+    house.sandbox.habits(outcomes=["error Condition"], outcome_count=400)
+    house.fetch()
+    assert house.codes() == {("CH159", "Condition"), ("CH159", None)}
+    assert house.marks() == {}, "which other types are behind, nobody knows"
+
+
 def test_a_person_who_is_not_in_the_group_is_told_so(house: House) -> None:
     house.sandbox.group("some", ["ann"])
     house.export(level="Group/some")
@@ -210,6 +217,13 @@ def test_a_person_who_is_not_in_the_group_is_told_so(house: House) -> None:
     report = house.report()
     assert (report.links.complete, report.links.failed) == (1, 1)
     assert house.codes() == {("CH158", None)}
+
+
+def test_whoever_was_in_files_that_could_not_be_read_is_not_called_missing(house: House) -> None:
+    house.sandbox.faults({"match": {"path": "bulkfiles"}, "act": {"status": 410}})
+    house.fetch()
+    assert {code for code, _ in house.codes()} == {"CH154"}
+    assert house.report().links.failed == 2
 
 
 def test_a_person_who_grants_less_than_the_export_holds(house: House) -> None:
