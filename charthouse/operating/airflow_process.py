@@ -21,6 +21,7 @@ import orjson
 
 from charthouse.errors import SetupError
 from charthouse.operating import mailroom
+from charthouse.operating.tether import tethered
 from charthouse.settings import PROJECT_ROOT, get_settings
 
 if TYPE_CHECKING:
@@ -153,7 +154,7 @@ def _start(
 ) -> subprocess.Popen[bytes]:
     pipes, named = auditor.handed_over if auditor is not None else ((), {})
     return subprocess.Popen(  # noqa: S603
-        [AIRFLOW, *arguments],
+        tethered([AIRFLOW, *arguments]),
         env=environment(port) | named,
         pass_fds=pipes,
         stdout=out,

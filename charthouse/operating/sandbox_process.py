@@ -22,6 +22,7 @@ from charthouse.errors import SetupError
 from charthouse.files import write_whole
 from charthouse.linking import credentials, links, people, providers
 from charthouse.operating import mailroom
+from charthouse.operating.tether import tethered
 from charthouse.partners import smart
 from charthouse.partners.client import Client
 from charthouse.settings import PROJECT_ROOT, get_settings
@@ -137,7 +138,7 @@ def serving(names: list[str]) -> Iterator[Sandbox]:
     chosen = [part for name in names for part in ("--provider", f"{name}={store_of(name)}")]
     with log.open("ab") as noise:
         process = subprocess.Popen(  # noqa: S603
-            [sys.executable, "-m", "sandbox", "serve", "--port", str(settings.sandbox_port or 0), *chosen],
+            tethered([sys.executable, "-m", "sandbox", "serve", "--port", str(settings.sandbox_port or 0), *chosen]),
             cwd=PROJECT_ROOT,
             stdout=subprocess.PIPE,
             stderr=noise,

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
+import time
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import pytest
 
 from charthouse.lake.session import open_records
@@ -12,7 +16,6 @@ from charthouse.settings import Settings
 from transforms.tables import tables
 
 if TYPE_CHECKING:
-    import subprocess
     from pathlib import Path
 
 Tables = dict[str, list[str]]
@@ -64,6 +67,33 @@ def test_a_night_that_is_killed_in_every_stage_goes_on_where_it_was(
     assert tables_of(installation.home) == undisturbed
     for folder in ("landing", "staging"):
         assert not [file for file in (installation.home / folder).rglob("*") if file.is_file()]
+
+
+@pytest.mark.crash
+def test_whoever_a_killed_night_had_started_is_gone_with_it(
+    prepared: Path, tmp_path: Path, new_installation: Any
+) -> None:
+    """They would go on asking the provider, and write, beside the night that is begun in its place."""
+    shutil.copytree(prepared, tmp_path / "home")
+    environment = new_installation(tmp_path / "home").environment()
+    night = psutil.Popen(
+        [sys.executable, "-m", "charthouse", *NIGHT], env=environment, stdout=subprocess.DEVNULL, start_new_session=True
+    )
+    started: list[psutil.Process] = []
+    for _ in range(600):
+        started = night.children(recursive=True)
+        lines = [" ".join(each.cmdline()) for each in started]
+        if any("dags test" in line and "tether" not in line for line in lines):
+            break
+        assert night.poll() is None
+        time.sleep(0.1)
+    else:
+        pytest.fail("no DAG was begun")
+    assert any("sandbox serve" in line for line in lines)
+    night.kill()
+    night.wait()
+    _, alive = psutil.wait_procs(started, timeout=20)
+    assert [each.pid for each in alive] == []
 
 
 def assert_killed(done: subprocess.CompletedProcess[str]) -> None:
