@@ -92,6 +92,8 @@ def test_what_is_written_twice_counts_once_and_the_report_adds_up(link, run):
         "repeated": 1,
         "unchanged": 1,
         "new_versions": 12,
+        "vanished": 0,
+        "returned": 0,
         "not_requested": {},
     }
     for kind in (observation, patient):
