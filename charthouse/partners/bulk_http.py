@@ -21,12 +21,10 @@ from charthouse.partners.encodings import TooLargeError, TornError, UnknownEncod
 from charthouse.partners.host_book import MemoryBook
 from charthouse.partners.hosts import Hosts
 from charthouse.partners.http import MAX_REDIRECTS, UNCACHED
-from charthouse.partners.transport import NotReachedError, PrivateAddressError, bounded_pool, target_in
+from charthouse.partners.transport import NotReachedError, PrivateAddressError, ReadOnlyLines, bounded_pool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-
-    from urllib3.connectionpool import HTTPConnectionPool
 
     from charthouse.partners.addresses import Origin
     from charthouse.settings import Settings
@@ -71,8 +69,7 @@ class BulkHttp:
         self.home: Origin = home
         self.homes = frozenset({home} | {made for made in map(origin, more_origins) if made is not None})
         self.hosts = hosts or Hosts(MemoryBook(), settings)
-        self._reach = Reach.of(settings)
-        self._pools: dict[Origin, tuple[HTTPConnectionPool, bool]] = {}
+        self._lines = ReadOnlyLines(settings.bulk_threads, whole=FILE_SECONDS, reach=Reach.of(settings))
         self._lock = threading.Lock()
         self.requests = 0
 
@@ -130,10 +127,7 @@ class BulkHttp:
 
     def close(self) -> None:
         """Close the connections."""
-        with self._lock:
-            for pool, _ in self._pools.values():
-                pool.close()
-            self._pools.clear()
+        self._lines.close()
 
     def __enter__(self) -> BulkHttp:
         return self
@@ -158,17 +152,8 @@ class BulkHttp:
         with self._lock:
             self.requests += 1
         try:
-            pool, proxied = self._lines(url, there)
-            response = pool.urlopen(
-                "GET",
-                target_in(url, proxied=proxied),
-                headers=said,
-                timeout=urllib3.Timeout(connect=self._settings.connect_timeout, read=pause),
-                retries=False,
-                redirect=False,
-                preload_content=False,
-                assert_same_host=False,
-            )
+            timeout = urllib3.Timeout(connect=self._settings.connect_timeout, read=pause)
+            response = self._lines.ask(url, there, said, timeout)
         except (NotReachedError, PrivateAddressError):
             raise FetchError("CH141", where=host) from None
         except (urllib3.exceptions.LocationValueError, UnicodeError, ValueError):
@@ -179,17 +164,6 @@ class BulkHttp:
         self.hosts.answered(host)
         with closing(response):
             yield response
-
-    def _lines(self, url: str, there: Origin) -> tuple[HTTPConnectionPool, bool]:
-        """The connections to an origin, and whether they go through a proxy."""
-        with self._lock:
-            known = self._pools.get(there)
-            if known is None:
-                pool, target = bounded_pool(
-                    url, self._settings.bulk_threads, whole=FILE_SECONDS, reach=self._reach, read_only=True
-                )
-                known = self._pools[there] = pool, target == url
-            return known
 
     def _body(self, response: urllib3.BaseHTTPResponse) -> bytes:
         parts, size = [], 0

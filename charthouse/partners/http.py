@@ -24,13 +24,11 @@ from charthouse.partners.encodings import ACCEPTED, TooLargeError, TornError, Un
 from charthouse.partners.host_book import MemoryBook
 from charthouse.partners.hosts import Hosts
 from charthouse.partners.pacing import asked_at, pause, retry_after
-from charthouse.partners.transport import NotReachedError, PrivateAddressError, bounded_pool, target_in
+from charthouse.partners.transport import NotReachedError, PrivateAddressError, ReadOnlyLines
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
-
-    from urllib3.connectionpool import HTTPConnectionPool
 
     from charthouse.partners.addresses import Origin
     from charthouse.settings import Settings
@@ -96,9 +94,8 @@ class HttpClient:
     def __init__(self, settings: Settings, *, seconds: float = math.inf, hosts: Hosts | None = None) -> None:
         self._settings = settings
         self._ends = time.monotonic() + seconds
-        self._reach = Reach.of(settings)
         self._timeout = urllib3.Timeout(connect=settings.connect_timeout, read=settings.request_timeout)
-        self._pools: dict[Origin, tuple[HTTPConnectionPool, bool]] = {}
+        self._lines = ReadOnlyLines(settings.fetch_threads, whole=settings.page_timeout, reach=Reach.of(settings))
         self._lock = threading.Lock()
         self.hosts = hosts or Hosts(MemoryBook(), settings)
         self.requests = 0
@@ -147,10 +144,7 @@ class HttpClient:
 
     def close(self) -> None:
         """Close the connections."""
-        with self._lock:
-            for pool, _ in self._pools.values():
-                pool.close()
-            self._pools.clear()
+        self._lines.close()
 
     def __enter__(self) -> HttpClient:
         return self
@@ -212,17 +206,7 @@ class HttpClient:
             headers["If-None-Match"] = etag
         sent = time.monotonic()
         try:
-            pool, proxied = self._lines(url, home)
-            response = pool.urlopen(
-                "GET",
-                target_in(url, proxied=proxied),
-                headers=headers,
-                timeout=self._timeout,
-                retries=False,
-                redirect=False,
-                preload_content=False,
-                assert_same_host=False,
-            )
+            response = self._lines.ask(url, home, headers, self._timeout)
         except (NotReachedError, PrivateAddressError):
             raise FetchError("CH141", where=host) from None
         except (urllib3.exceptions.LocationValueError, UnicodeError):
@@ -255,21 +239,6 @@ class HttpClient:
                 retry_after=retry_after(response.headers.get("Retry-After"), response.headers.get("Date")),
                 answer=answer,
             )
-
-    def _lines(self, url: str, home: Origin) -> tuple[HTTPConnectionPool, bool]:
-        """The connections to an origin, and whether they go through a proxy."""
-        with self._lock:
-            known = self._pools.get(home)
-            if known is None:
-                pool, target = bounded_pool(
-                    url,
-                    self._settings.fetch_threads,
-                    whole=self._settings.page_timeout,
-                    reach=self._reach,
-                    read_only=True,
-                )
-                known = self._pools[home] = pool, target == url
-            return known
 
 
 def _is_token(token: str) -> bool:

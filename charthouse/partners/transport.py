@@ -13,6 +13,7 @@ from __future__ import annotations
 import http.client
 import io
 import socket
+import threading
 import time
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Final
@@ -29,7 +30,11 @@ from charthouse.partners.addresses import PORTS, Reach, proxies_for
 from charthouse.settings import get_settings
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from urllib3 import PoolManager, ProxyManager
+
+    from charthouse.partners.addresses import Origin
 
 PATIENCE: Final = 10
 """Where nobody says how long an answer may take in all: this many times the socket's time-out."""
@@ -246,3 +251,48 @@ def bounded_pool(
 def target_in(url: str, *, proxied: bool) -> str:
     """What to ask a connection for: a proxy is asked for the whole URL (RFC 9112 §3.2.2)."""
     return url if proxied and url.startswith("http:") else urllib3.util.parse_url(url).request_uri
+
+
+class ReadOnlyLines:
+    """The connections of one client, by origin, kept until it closes. Safe between threads."""
+
+    def __init__(self, size: int, *, whole: float, reach: Reach) -> None:
+        self._size = size
+        self._whole = whole
+        self._reach = reach
+        self._pools: dict[Origin, tuple[HTTPConnectionPool, bool]] = {}
+        self._lock = threading.Lock()
+
+    def ask(
+        self, url: str, there: Origin, headers: Mapping[str, str], timeout: urllib3.Timeout
+    ) -> urllib3.BaseHTTPResponse:
+        """GET a URL of an origin, once: nobody is followed, and the body is not read.
+
+        Raises:
+            NotReachedError, PrivateAddressError: where nothing may be reached.
+            urllib3.exceptions.HTTPError, http.client.HTTPException, OSError: no answer came.
+            urllib3.exceptions.LocationValueError, UnicodeError: it is no URL.
+        """
+        with self._lock:
+            known = self._pools.get(there)
+            if known is None:
+                pool, target = bounded_pool(url, self._size, whole=self._whole, reach=self._reach, read_only=True)
+                known = self._pools[there] = pool, target == url
+        pool, proxied = known
+        return pool.urlopen(
+            "GET",
+            target_in(url, proxied=proxied),
+            headers=headers,
+            timeout=timeout,
+            retries=False,
+            redirect=False,
+            preload_content=False,
+            assert_same_host=False,
+        )
+
+    def close(self) -> None:
+        """Close the connections."""
+        with self._lock:
+            for pool, _ in self._pools.values():
+                pool.close()
+            self._pools.clear()
