@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from charthouse.errors import SetupError
+from charthouse.files import put_first, write_private
 from charthouse.operating import mailroom
 from charthouse.operating.tether import tethered
 from charthouse.settings import PROJECT_ROOT, get_settings
@@ -172,19 +173,14 @@ def admin_password() -> str:
 def _passwords() -> Path:
     file = get_settings().home / "airflow" / "passwords.json"
     if not file.exists():
-        _write_private(file, orjson.dumps({ADMIN: secrets.token_urlsafe(12)}))
+        file.parent.mkdir(parents=True, exist_ok=True)
+        put_first(write_private(file, orjson.dumps({ADMIN: secrets.token_urlsafe(12)})), file)
     return file
 
 
 def _kept_secret(name: str, size: int = 32) -> str:
     file = get_settings().home / "keys" / f"airflow-{name}"
     if not file.exists():
-        _write_private(file, base64.urlsafe_b64encode(secrets.token_bytes(size)))
+        file.parent.mkdir(parents=True, exist_ok=True)
+        put_first(write_private(file, base64.urlsafe_b64encode(secrets.token_bytes(size))), file)
     return file.read_text()
-
-
-def _write_private(file: Path, content: bytes) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as out:
-        out.write(content)
