@@ -25,10 +25,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import requests
 
-from benchmarks.static_fhir import TYPES
+from benchmarks.static_fhir import LATEST, TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -180,13 +181,12 @@ def crawl(name: str, base: str, people: int, threads: int) -> dict[str, Any]:
 def quiet_night(base: str, people: int, threads: int) -> dict[str, Any]:
     """Many links of which nobody has anything new."""
     patients = [f"p{number % people}" for number in range(NIGHT_LINKS)]
-    later = "2030-01-01T00:00:00Z"
     urls = [f"{base}/Patient/{patient}" for patient in patients]
-    asks = f"_count=1000&_lastUpdated=ge{later}"
+    asks = f"_count=1000&_lastUpdated=ge{quote(LATEST)}"
     urls += [f"{base}/{kind}?patient={patient}&{asks}" for patient in patients for kind in TYPES]
     theirs = alone("bare", {"urls": urls, "threads": threads})
     requests.get(base.removesuffix("/fhir") + "/counts", timeout=30)
-    marks = dict.fromkeys(TYPES, later)
+    marks = dict.fromkeys(TYPES, LATEST)
     mine = alone("ours", {"base": base, "patients": patients, "threads": threads, "watermarks": marks})
     asked = requests.get(base.removesuffix("/fhir") + "/counts", timeout=30).json()
     most = max(asked.get(f"/fhir/{kind}", 0) for kind in TYPES) / NIGHT_LINKS

@@ -21,6 +21,8 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 STAMP = "2024-05-01T10:00:00.000+00:00"
+LATEST = "2024-06-01T10:00:00.000+00:00"
+"""When the last resource of each type was changed: what a night with nothing new is shown again."""
 TYPES = {
     "AllergyIntolerance": 6,
     "Claim": 180,
@@ -52,7 +54,7 @@ def resource(kind: str, person: int, number: int) -> dict[str, Any]:
         "id": name(kind, person, number),
         "meta": {
             "versionId": "1",
-            "lastUpdated": STAMP,
+            "lastUpdated": LATEST if number + 1 == TYPES[kind] else STAMP,
             "source": f"#{name('source', person, number)[:16]}",
             "profile": [f"http://hl7.org/fhir/us/core/StructureDefinition/us-core-{kind.lower()}"],
         },
@@ -109,7 +111,9 @@ class Server:
             return json.dumps({"resourceType": "Bundle", "type": "searchset", "entry": found}).encode(), len(found)
         person = int(query["patient"][0].removeprefix("p"))
         since = query.get("_lastUpdated", [""])[0]
-        known = [] if since.startswith("gt") or since > f"ge{STAMP}" else entries(kind, person, self.base)
+        known = entries(kind, person, self.base)
+        if since > f"ge{STAMP}":
+            known = known[-1:] if since <= f"ge{LATEST}" else []
         start, count = int(query.get("start", ["0"])[0]), int(query.get("_count", ["20"])[0])
         chosen = known[start : start + count]
         more = f"{self.base}/{kind}?patient=p{person}&_count={count}&start={start + count}"

@@ -145,7 +145,8 @@ class _Clocked(io.RawIOBase):
             left = self._ends - time.monotonic()
             if left <= 0:
                 raise TimeoutError
-            self._sock.settimeout(min(self._pause, left))
+            if left < self._pause:  # a call a read, which most answers never need
+                self._sock.settimeout(left)
         return self._raw.readinto(buffer)
 
     def close(self) -> None:
