@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, Self
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from charthouse.errors import PhoneError
+from charthouse.files import sync
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -83,10 +84,6 @@ class Appending:
         os.ftruncate(self._descriptor, self.begin)
         self.end = self.begin
 
-    def keep(self) -> None:
-        """Bring it to disk."""
-        os.fdatasync(self._descriptor)
-
     @property
     def sha256(self) -> bytes:
         """Of what was appended."""
@@ -121,6 +118,14 @@ def lines(file: Path, key: str, *, length: int, sha256: str, longest: int) -> It
         yield rest
     if seen.hexdigest() != sha256:
         raise PhoneError("CH982")
+
+
+def keep(file: Path) -> None:
+    """Bring an upload to disk, once all of it is there. What a power cut takes before is sent again, or the whole is no
+    longer what its SHA-256 says.
+    """
+    if file.exists():
+        sync(file)
 
 
 def verify(file: Path, key: str, *, length: int, sha256: str) -> bool:

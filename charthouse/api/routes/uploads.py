@@ -7,8 +7,10 @@ before its first byte, so nobody waits for an interim answer (104), which no ser
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import re
+from contextlib import suppress
 from datetime import datetime
 from hashlib import sha256
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -221,17 +223,24 @@ async def _append(
     held = uploads.appending(link_id, upload_id, begin_at, declared=declared, settings=settings)
     opened: Appending = await run_in_threadpool(held.__enter__)
     try:
-        pieces, size = [], 0
+        pieces, size, writing = [], 0, None
         try:
             async for piece in request.stream():
                 pieces.append(piece)
                 size += len(piece)
-                if size >= PIECE:
-                    await run_in_threadpool(opened.write, b"".join(pieces))
+                if size >= PIECE:  # one piece is written while the next one comes
+                    await _written(writing)
+                    writing = asyncio.ensure_future(run_in_threadpool(opened.write, b"".join(pieces)))
                     pieces, size = [], 0
         except (ClientDisconnect, ApiError):  # it was cut, or nothing came any more
+            await _written(writing)
             await run_in_threadpool(opened.write, b"".join(pieces))
             raise
+        except BaseException:
+            with suppress(PhoneError, OSError):
+                await _written(writing)
+            raise
+        await _written(writing)
         await run_in_threadpool(opened.write, b"".join(pieces))
         if opened.sha256 != digest:
             opened.take_back()
@@ -240,6 +249,11 @@ async def _append(
         await run_in_threadpool(_leave, held, error)
         raise
     await run_in_threadpool(_leave, held, None)
+
+
+async def _written(writing: asyncio.Future[None] | None) -> None:
+    if writing is not None:
+        await writing
 
 
 def _leave(held: object, error: BaseException | None) -> None:
