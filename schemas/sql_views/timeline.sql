@@ -19,10 +19,47 @@
 -- link_id VARCHAR: The link (a person at a provider) that the record came by.
 -- row_key VARCHAR: The row of that table.
 WITH observed AS (
-    SELECT *, 'lab_results' AS category FROM lab_results
-    UNION ALL BY NAME SELECT *, 'pregnancy' AS category FROM pregnancy
-    UNION ALL BY NAME SELECT *, 'social_history' AS category FROM social_history
-    UNION ALL BY NAME SELECT *, 'vitals' AS category FROM vitals
+    -- The columns are named, for a scan of all of them takes a third longer to plan.
+    SELECT
+        'lab_results' AS category, component_number, loinc_code, snomed_code, display, text, value_boolean,
+        value_type, value_display, value_text, value_code, value_comparator, value, value_unit, value_unit_code,
+        value_low_text, value_high_text, value_high_unit, value_low_unit, value_numerator_text,
+        value_denominator_text, value_date_day, value_start_day, value_end_day, data_absent_reason_display,
+        data_absent_reason_text, data_absent_reason_code, interpretation_display, interpretation_text,
+        interpretation_code, person_key, link_id, provider, row_key, encounter_key, recorded_at, effective_start,
+        effective_start_precision, effective_end, status, is_negated, is_entered_in_error, code, code_system
+    FROM lab_results
+    UNION ALL BY NAME
+    SELECT
+        'pregnancy' AS category, component_number, loinc_code, snomed_code, display, text, value_boolean, value_type,
+        value_display, value_text, value_code, value_comparator, value, value_unit, value_unit_code, value_low_text,
+        value_high_text, value_high_unit, value_low_unit, value_numerator_text, value_denominator_text,
+        value_date_day, value_start_day, value_end_day, data_absent_reason_display, data_absent_reason_text,
+        data_absent_reason_code, interpretation_display, interpretation_text, interpretation_code, person_key,
+        link_id, provider, row_key, encounter_key, recorded_at, effective_start, effective_start_precision,
+        effective_end, status, is_negated, is_entered_in_error, code, code_system
+    FROM pregnancy
+    UNION ALL BY NAME
+    SELECT
+        'social_history' AS category, component_number, loinc_code, snomed_code, display, text, value_boolean,
+        value_type, value_display, value_text, value_code, value_comparator, value, value_unit, value_unit_code,
+        value_low_text, value_high_text, value_high_unit, value_low_unit, value_numerator_text,
+        value_denominator_text, value_date_day, value_start_day, value_end_day, data_absent_reason_display,
+        data_absent_reason_text, data_absent_reason_code, interpretation_display, interpretation_text,
+        interpretation_code, person_key, link_id, provider, row_key, encounter_key, recorded_at, effective_start,
+        effective_start_precision, effective_end, status, is_negated, is_entered_in_error, code, code_system
+    FROM social_history
+    UNION ALL BY NAME
+    SELECT
+        'vitals' AS category, systolic_text, diastolic_text, systolic_unit, diastolic_unit, systolic_unit_code,
+        diastolic_unit_code, component_number, loinc_code, snomed_code, display, text, value_boolean, value_type,
+        value_display, value_text, value_code, value_comparator, value, value_unit, value_unit_code, value_low_text,
+        value_high_text, value_high_unit, value_low_unit, value_numerator_text, value_denominator_text,
+        value_date_day, value_start_day, value_end_day, data_absent_reason_display, data_absent_reason_text,
+        data_absent_reason_code, interpretation_display, interpretation_text, interpretation_code, person_key,
+        link_id, provider, row_key, encounter_key, recorded_at, effective_start, effective_start_precision,
+        effective_end, status, is_negated, is_entered_in_error, code, code_system
+    FROM vitals
 ),
 entries AS (
     SELECT
