@@ -11,6 +11,7 @@ import duckdb
 
 from charthouse.errors import SetupError
 from charthouse.lake.analyst import analyst, ends, statements
+from charthouse.lake.chart import draw
 from transforms.sql_on_fhir.run import FAILURES
 
 if TYPE_CHECKING:
@@ -28,17 +29,19 @@ LEAVE = frozenset({"exit", "quit", ".exit", ".quit"})
 _NO_NUMBER = re.compile(r'"(?:[^"\\]|\\.)*"|-?\b(?:NaN|Infinity)\b')
 
 
-def ask(query: str, style: str, note: Callable[[str], object] | None = None) -> None:
+def ask(query: str, style: str, note: Callable[[str], object] | None = None, *, chart: bool = False) -> None:
     """Run a query and print its rows as `table`, `csv` or `json`; a query of `-` is read from standard input.
 
-    `note` is told the text before it is run.
+    `note` is told the text before it is run. `chart` draws the answer in place of a table.
 
     Tables are for reading: of several statements each prints its own. CSV and JSON are for programs: UTF-8 whatever the
     locale, all rows, written as they come; values are written as DuckDB writes them.
 
     Raises:
-        SetupError: CH010 when it is refused, with DuckDB's words about the query.
+        SetupError: CH010 when it is refused, with DuckDB's words about the query; CH415 when it cannot be drawn.
     """
+    if chart and style != "table":
+        raise SetupError("CH415", what="a chart is for reading: it stands in place of a table")
     if style not in STYLES:
         raise SetupError("CH010", where="--format", what=f"it is one of {', '.join(STYLES)}")
     text = _text(query)
@@ -46,7 +49,9 @@ def ask(query: str, style: str, note: Callable[[str], object] | None = None) -> 
         note(text)
     with analyst() as connection:
         try:
-            if style == "table":
+            if chart:
+                sys.stdout.write(draw(_only_answer(connection, text)))
+            elif style == "table":
                 _show(connection, text)
             else:
                 _write(_only_answer(connection, text), style)
@@ -133,7 +138,7 @@ def _only_answer(connection: duckdb.DuckDBPyConnection, text: str) -> duckdb.Duc
     *before, last = statements(text)
     for statement in before:
         if _relation(connection, statement) is not None:
-            raise SetupError("CH010", what="CSV and JSON hold the answer of one query; there are several")
+            raise SetupError("CH010", what="CSV, JSON and a chart hold the answer of one query; there are several")
     relation = _relation(connection, last)
     if relation is None:
         raise SetupError("CH010", what="it gives no rows")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import duckdb
 
-from transforms.tables import built_tables, prepare, tables
+from transforms.tables import built_tables, prepare, sql_views, tables
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "analysts.md"
 
@@ -19,6 +19,9 @@ def test_every_query_of_the_page_runs() -> None:
         for table in built_tables():
             connection.execute(table.create_sql(table.name))
         connection.execute("CREATE TABLE withheld_rows (table_name VARCHAR, rule VARCHAR)")
+        connection.execute("CREATE TABLE built_people (person_key VARCHAR)")
+        for view in sorted(sql_views(), key=lambda view: view.name != "value_sets"):
+            connection.execute(view.create_sql(view.name))
         for query in queries:
             connection.execute(query)
 

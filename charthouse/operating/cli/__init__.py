@@ -169,13 +169,14 @@ def status(as_json: AsJson = False) -> None:
 def sql(
     query: Annotated[str, typer.Argument(help="The query, or - to read it from standard input.")],
     style: Annotated[str, typer.Option("--format", help="table, csv or json.")] = "table",
+    chart: Annotated[bool, typer.Option("--chart", help="Draw an answer that has a date and a number.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Ask the records in DuckDB, read-only; the ten tables answer to their bare names."""
     from charthouse.lake.query import ask
     from charthouse.privacy.audit_trail import note_reads
 
-    ask(query, "json" if as_json else style, partial(note_reads, action="records.read"))
+    ask(query, "json" if as_json else style, partial(note_reads, action="records.read"), chart=chart)
 
 
 @app.command()
