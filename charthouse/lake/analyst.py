@@ -15,7 +15,6 @@ import duckdb
 from duckdb import StatementType, token_type
 
 from charthouse.errors import SetupError
-from charthouse.lake.records import bare_names
 from charthouse.lake.session import SPILL, data_of, open_records, quoted
 from charthouse.settings import get_settings
 
@@ -56,9 +55,9 @@ def analyst() -> Iterator[duckdb.DuckDBPyConnection]:
     """
     settings = get_settings()
     readable = ", ".join(quoted(str(folder)) for folder in (data_of("records", settings), settings.home / SPILL))
-    with open_records(read_only=True) as connection:
-        bare_names(connection)
+    with open_records(read_only=True, trusting=True) as connection:
         connection.execute(
+            "USE records;"  # the tables answer to their bare names
             f"SET python_enable_replacements = false; SET allowed_directories = [{readable}];"
             "SET enable_external_access = false; SET lock_configuration = true"
         )

@@ -11,7 +11,7 @@ import duckdb
 
 from charthouse.errors import SetupError
 from charthouse.lake.analyst import analyst, ends, statements
-from transforms.sql_on_fhir.run import FAILURES
+from transforms.failures import FAILURES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -180,11 +180,6 @@ def compact(connection: duckdb.DuckDBPyConnection) -> None:
     maintain(connection, RECORDS)
 
 
-def bare_names(connection: duckdb.DuckDBPyConnection) -> None:
-    """Let the tables answer to their bare names: `SELECT count(*) FROM vaccines`."""
-    connection.execute("USE records")
-
-
 def _files(staged: Path, table: Relation) -> str:
     """The staged files of a table as an SQL list; empty when there are none."""
     listed = ", ".join(quoted(str(file)) for file in sorted((staged / table.name).glob("*.parquet")))

@@ -33,7 +33,7 @@ from charthouse.state.base import now
 from charthouse.state.key_sources import KeyFile, source_of
 from charthouse.state.locks import exclusive
 from charthouse.state.seals import sealer_of
-from transforms.sql_on_fhir.run import FAILURES
+from transforms.failures import FAILURES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
