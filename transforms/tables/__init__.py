@@ -15,6 +15,7 @@ from transforms.tables.must_support import must_support_markdown
 from transforms.tables.presence import Presence
 from transforms.tables.presence import read as read_presence
 from transforms.tables.relation import Column, Relation
+from transforms.tables.sql_views import SqlView, read_sql_view, sql_views
 from transforms.tables.table import (
     Table,
     all_tables,
@@ -34,6 +35,7 @@ __all__ = [
     "Helper",
     "Presence",
     "Relation",
+    "SqlView",
     "Table",
     "TableError",
     "all_tables",
@@ -45,7 +47,9 @@ __all__ = [
     "prepare",
     "prepare_resources",
     "read_presence",
+    "read_sql_view",
     "resource_types",
+    "sql_views",
     "table",
     "tables",
     "view_files",
