@@ -21,7 +21,7 @@ from charthouse.settings import Settings, get_settings
 from transforms.failures import FAILURES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from importlib.resources.abc import Traversable
 
 log = get_logger(__name__)
@@ -46,8 +46,10 @@ def quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def connect(settings: Settings | None = None, *, trusting: bool = False) -> duckdb.DuckDBPyConnection:
-    """A DuckDB connection that encrypts, with the task's limits set.
+def connect(
+    settings: Settings | None = None, *, extensions: Sequence[str] = EXTENSIONS, trusting: bool = False
+) -> duckdb.DuckDBPyConnection:
+    """A DuckDB connection with extensions loaded and the task's limits set.
 
     Extensions are read from their packages, so nothing is downloaded or copied. DuckDB checks their signatures, which
     means hashing 20 to 40 MB each: 0.2 s for a lake, twice what a small question takes. A `trusting` connection leaves
@@ -71,8 +73,8 @@ def connect(settings: Settings | None = None, *, trusting: bool = False) -> duck
             "allow_unsigned_extensions": trusting,
         }
     )
-    # It brings the OpenSSL that encrypted Parquet and encrypted spill files need.
-    load(connection, "httpfs")
+    load(connection, *extensions)
+    # httpfs brings the OpenSSL that encrypted Parquet and encrypted spill files need.
     connection.execute("SET temp_file_encryption = true; SET TimeZone = 'UTC'; SET preserve_insertion_order = false")
     connection.execute("SET enable_progress_bar = false")
     return connection
@@ -107,7 +109,8 @@ def _opened(
     lake: str, settings: Settings | None, *, read_only: bool, trusting: bool = False
 ) -> Iterator[duckdb.DuckDBPyConnection]:
     _catalog_of(lake, settings or get_settings(), read_only=read_only)  # whoever only looks makes nothing
-    with connect(settings, trusting=trusting) as connection:
+    # The others are loaded by the catalog that is attached.
+    with connect(settings, extensions=["httpfs"], trusting=trusting) as connection:
         attach(connection, lake, read_only=read_only, settings=settings)
         try:
             yield connection

@@ -12,7 +12,7 @@ import requests
 from sqlalchemy import text
 
 from charthouse.errors import CharthouseError, LakeError, catalogue
-from charthouse.lake.session import EXTENSIONS, connect, load, open_records, open_vault
+from charthouse.lake.session import EXTENSIONS, connect, open_records, open_vault
 from charthouse.linking.alarms import open_alarms
 from charthouse.linking.keys import check_key, key_is_needed
 from charthouse.linking.providers import list_providers
@@ -70,7 +70,6 @@ def _versions() -> Iterator[Finding]:
 def _extensions() -> Iterator[Finding]:
     try:
         with connect() as connection:
-            load(connection, *EXTENSIONS)
             loaded = {
                 row[0]
                 for row in connection.execute("SELECT extension_name FROM duckdb_extensions() WHERE loaded").fetchall()

@@ -20,6 +20,7 @@ ROOMS = {
     "erase": "erasing:erase",
     "delete-link": "erasing:delete_link",
     "disconnect": "erasing:disconnect",
+    "dictionary": "dictionary:dictionary",
     "plan": "plan:plan",
     "explain": "explain:explain",
     "export": "export:export",
