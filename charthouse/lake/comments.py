@@ -32,9 +32,11 @@ def write(connection: duckdb.DuckDBPyConnection) -> int:
 
     A table that is not there, or lacks a column until the next publication brings it, is passed over.
     """
-    tables = "SELECT table_name, NULL, comment FROM duckdb_tables() WHERE database_name = $lake"
-    columns = "SELECT table_name, column_name, comment FROM system.main.duckdb_columns() WHERE database_name = $lake"
-    standing = connection.execute(f"{tables} UNION ALL {columns}", {"lake": RECORDS}).fetchall()
+    here = f"WHERE database_name = {quoted(RECORDS)}"
+    standing = connection.execute(
+        f"SELECT table_name, NULL, comment FROM duckdb_tables() {here} "
+        f"UNION ALL SELECT table_name, column_name, comment FROM system.main.duckdb_columns() {here}"
+    ).fetchall()
     said = {(table, column): comment for table, column, comment in standing}
     changed = 0
     for each in published():
@@ -62,8 +64,8 @@ def _of_views(connection: duckdb.DuckDBPyConnection) -> int:
     fingerprint = hashlib.sha256("".join(rows).encode()).hexdigest()[:12]
     rows.append(f"('', {quoted(fingerprint)}, '')")
     standing = connection.execute(
-        "SELECT macro_definition FROM duckdb_functions() WHERE database_name = ? AND function_name = 'duckdb_columns'",
-        [RECORDS],
+        f"SELECT macro_definition FROM duckdb_functions() WHERE database_name = {quoted(RECORDS)} "
+        "AND function_name = 'duckdb_columns'"
     ).fetchone()
     if standing is not None and f"'{fingerprint}'" in standing[0]:
         return 0

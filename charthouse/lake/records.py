@@ -14,7 +14,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from charthouse import faults
-from charthouse.lake import comments, marks, views
+from charthouse.lake import comments, marks, snapshots, views
 from charthouse.lake.session import RECORDS, maintain, more_memory, purge, quoted, transaction
 from charthouse.lake.vault import BUCKETS
 from transforms.auditing import rules_of
@@ -95,6 +95,7 @@ def publish(
     *,
     gone: Sequence[str] = (),
     marks_of: Mapping[str, str] | None = None,
+    run_id: str = "",
 ) -> list[TableChange]:
     """Replace the rows of `people` in all tables with the staged ones, in one transaction. Others' rows stay out.
 
@@ -104,6 +105,7 @@ def publish(
         people: person_key -> the vault sequence that the staged rows were built from.
         gone: links of which nothing is published any more, though rows may be staged.
         marks_of: person_key -> a hash of what else their rows say than the vault does; nobody's, where there is none.
+        run_id: the run by whose id the published snapshot is found again.
     """
     connection.execute("CREATE OR REPLACE TEMP TABLE gone_links AS SELECT unnest(?::VARCHAR[]) AS key", [list(gone)])
     connection.execute("CREATE OR REPLACE TEMP TABLE due (person_key VARCHAR, vault_seq BIGINT, declaration VARCHAR)")
@@ -125,6 +127,7 @@ def publish(
         connection.execute("INSERT INTO records.built_people SELECT person_key, vault_seq, declaration FROM due")
         views.create(connection)
         comments.write(connection)
+        snapshots.name(connection, run_id)
     return changes
 
 

@@ -106,12 +106,12 @@ def _catalog_of(lake: str, settings: Settings, *, read_only: bool) -> str:
 
 @contextmanager
 def _opened(
-    lake: str, settings: Settings | None, *, read_only: bool, trusting: bool = False
+    lake: str, settings: Settings | None, *, read_only: bool, trusting: bool = False, snapshot: int | None = None
 ) -> Iterator[duckdb.DuckDBPyConnection]:
     _catalog_of(lake, settings or get_settings(), read_only=read_only)  # whoever only looks makes nothing
     # The others are loaded by the catalog that is attached.
     with connect(settings, extensions=["httpfs"], trusting=trusting) as connection:
-        attach(connection, lake, read_only=read_only, settings=settings)
+        attach(connection, lake, read_only=read_only, snapshot=snapshot, settings=settings)
         try:
             yield connection
         except FAILURES as error:
@@ -141,9 +141,14 @@ def sweep_spilled(settings: Settings | None = None) -> None:
 
 
 def attach(
-    connection: duckdb.DuckDBPyConnection, lake: str, *, read_only: bool, settings: Settings | None = None
+    connection: duckdb.DuckDBPyConnection,
+    lake: str,
+    *,
+    read_only: bool,
+    snapshot: int | None = None,
+    settings: Settings | None = None,
 ) -> None:
-    """Attach the lake `vault` or `records` under its own name.
+    """Attach the lake `vault` or `records` under its own name, as it is or as a snapshot shows it.
 
     Raises:
         LakeError: CH501 when its catalog cannot be opened; CH502 when another process is writing to it.
@@ -154,6 +159,8 @@ def attach(
     options = ["READ_ONLY"] if read_only else ["ENCRYPTED", "DATA_INLINING_ROW_LIMIT 0"]
     # A home may have been moved or restored elsewhere: where its files are is said here, not in the catalog.
     options += [f"DATA_PATH {quoted(data_of(lake, settings))}", "OVERRIDE_DATA_PATH true"]
+    if snapshot is not None:
+        options.append(f"SNAPSHOT_VERSION {int(snapshot)}")
     scanner = "postgres_scanner" if catalog.startswith("postgres:") else "sqlite_scanner"
     try:
         load(connection, scanner, "ducklake")
@@ -176,18 +183,23 @@ def open_vault(*, read_only: bool = False, settings: Settings | None = None) -> 
 
 @contextmanager
 def open_records(
-    *, read_only: bool = False, trusting: bool = False, settings: Settings | None = None
+    *,
+    read_only: bool = False,
+    trusting: bool = False,
+    snapshot: int | None = None,
+    settings: Settings | None = None,
 ) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection with the records attached as `records` (tables: see `charthouse.lake.records`).
 
     Args:
         read_only: Nothing is written, and a catalog that is missing is not made.
         trusting: Extensions are not checked anew: see `connect`.
+        snapshot: What is shown is what this one did (`charthouse.lake.snapshots`).
 
     Raises:
         LakeError: as `open_vault`.
     """
-    with _opened(RECORDS, settings, read_only=read_only, trusting=trusting) as connection:
+    with _opened(RECORDS, settings, read_only=read_only, trusting=trusting, snapshot=snapshot) as connection:
         yield connection
 
 
@@ -229,7 +241,8 @@ def maintain(connection: duckdb.DuckDBPyConnection, lake: str, *, keep_days: int
         f"CALL ducklake_merge_adjacent_files({quoted(lake)})",
         f"CALL ducklake_rewrite_data_files({quoted(lake)})",
         f"CALL ducklake_expire_snapshots({quoted(lake)}, older_than => now() - INTERVAL {int(keep_days)} DAY)",
-        f"CALL ducklake_cleanup_old_files({quoted(lake)}, cleanup_all => true)",
+        # What a merge left over is still read by whoever asked before it: analysts do while a night publishes.
+        f"CALL ducklake_cleanup_old_files({quoted(lake)}, older_than => now() - INTERVAL 1 DAY)",
     )
     for statement in statements:
         _compacted(connection, statement)
@@ -271,7 +284,8 @@ def _compacted(connection: duckdb.DuckDBPyConnection, statement: str) -> None:
 def more_memory(connection: duckdb.DuckDBPyConnection, needed: int) -> Iterator[None]:
     """Let a connection use `needed` bytes, if that is more than a task may, until the block ends."""
     usual = get_settings().duckdb_memory
-    if connection.execute("SELECT ? > parse_formatted_bytes(?)", [needed, usual]).fetchone() != (True,):
+    # Literals: values given as parameters would make DuckDB import pandas (50 MB).
+    if connection.execute(f"SELECT {int(needed)} > parse_formatted_bytes({quoted(usual)})").fetchone() != (True,):
         yield
         return
     connection.execute(f"SET memory_limit = '{needed}B'")

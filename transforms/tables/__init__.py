@@ -10,7 +10,7 @@ From a declaration come the published views (`schemas/views`), the DDL, the SELE
 
 from transforms.tables.accounts import Account, accounts
 from transforms.tables.catalogue import kind_of, published
-from transforms.tables.dbt import sources_yaml
+from transforms.tables.dbt import sources_text, sources_yaml
 from transforms.tables.declaration import TableError
 from transforms.tables.dictionary import dictionary_data, dictionary_json, dictionary_markdown
 from transforms.tables.helpers import Helper, built_tables, helpers
@@ -59,6 +59,7 @@ __all__ = [
     "read_presence",
     "read_sql_view",
     "resource_types",
+    "sources_text",
     "sources_yaml",
     "sql_views",
     "table",

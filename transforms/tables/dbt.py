@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from transforms.tables.catalogue import kind_of, points_at, published
@@ -19,8 +20,13 @@ _HEAD = """\
 """
 
 
+def sources_text() -> str:
+    """The file as it is committed: YAML is written where the project is built, and nowhere else."""
+    return files("schemas").joinpath("sources.yml").read_text(encoding="utf-8")
+
+
 def sources_yaml() -> str:
-    """The whole file."""
+    """The whole file, made anew."""
     import yaml
 
     source = {

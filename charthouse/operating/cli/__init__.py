@@ -17,7 +17,7 @@ from charthouse.errors import CharthouseError, SetupError, catalogue, catalogue_
 from charthouse.log import configure_logging, log_file
 from charthouse.operating.cli import erasing, own_servers
 from charthouse.operating.cli.rooms import Rooms
-from charthouse.operating.cli.tables import AsJson, out, show
+from charthouse.operating.cli.tables import AsJson, AsOf, out, show
 from charthouse.settings import get_settings
 
 app = typer.Typer(
@@ -129,22 +129,23 @@ def status(as_json: AsJson = False) -> None:
 def sql(
     query: Annotated[str, typer.Argument(help="The query, or - to read it from standard input.")],
     style: Annotated[str, typer.Option("--format", help="table, csv or json.")] = "table",
+    as_of: AsOf = None,
     as_json: AsJson = False,
 ) -> None:
     """Ask the records in DuckDB, read-only; the ten tables answer to their bare names."""
     from charthouse.lake.query import ask
     from charthouse.privacy.reads import note_reads
 
-    ask(query, "json" if as_json else style, partial(note_reads, action="records.read"))
+    ask(query, "json" if as_json else style, partial(note_reads, action="records.read"), as_of=as_of)
 
 
 @app.command()
-def shell() -> None:
+def shell(as_of: AsOf = None) -> None:
     """A DuckDB prompt with the records attached, read-only."""
     from charthouse.lake.query import prompt
     from charthouse.privacy.reads import note_reads
 
-    raise typer.Exit(prompt(partial(note_reads, action="records.read")))
+    raise typer.Exit(prompt(partial(note_reads, action="records.read"), as_of=as_of))
 
 
 @app.command()

@@ -21,15 +21,13 @@ def dictionary(
 
     In SQL the same stands in duckdb_tables(), duckdb_views() and duckdb_columns(), as comments.
     """
-    from importlib.resources import files
-
     from charthouse.errors import SetupError
-    from transforms.tables import dictionary_data
+    from transforms.tables import dictionary_data, sources_text
 
     if dbt:
         if table is not None or as_json:
             raise typer.BadParameter("--dbt prints one whole file")
-        typer.echo(files("schemas").joinpath("sources.yml").read_text(encoding="utf-8"), nl=False)
+        typer.echo(sources_text(), nl=False)
         return
     said = dictionary_data(*([table] if table is not None else []))
     if not said["tables"]:

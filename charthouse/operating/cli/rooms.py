@@ -24,6 +24,7 @@ ROOMS = {
     "plan": "plan:plan",
     "explain": "explain:explain",
     "export": "export:export",
+    "export-tables": "copying:export_tables",
     "verify": "export:verify",
     "backup": "keeping:backup",
     "restore": "keeping:restore",

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+AsOf = Annotated[
+    str | None,
+    typer.Option(metavar="NIGHT", help="As the records were after a night: a run's id, a day, or an instant (in UTC)."),
+]
 
 out = later(page)
 KEY_WIDTH = 40
