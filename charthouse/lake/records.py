@@ -14,11 +14,11 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from charthouse import faults
-from charthouse.lake import marks, views
+from charthouse.lake import comments, marks, snapshots, views
 from charthouse.lake.session import RECORDS, maintain, more_memory, purge, quoted, transaction
 from charthouse.lake.vault import BUCKETS
 from transforms.auditing import rules_of
-from transforms.tables import Table, all_tables, built_tables, helpers, prepare, tables
+from transforms.tables import Table, accounts, all_tables, built_tables, helpers, prepare, tables
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,12 +30,6 @@ if TYPE_CHECKING:
 
 WIDE_BYTES = 1_500_000_000
 """What DuckDB books to write a table of hundreds of columns into sixteen partitions at once; much stays untouched."""
-_HELPERS = """
-CREATE TABLE IF NOT EXISTS records.built_people (person_key VARCHAR, vault_seq BIGINT, declaration VARCHAR);
-CREATE TABLE IF NOT EXISTS records.withheld_rows (
-    person_key VARCHAR, table_name VARCHAR, row_key VARCHAR, rule VARCHAR
-);
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,16 +56,19 @@ def declaration() -> str:
 
 def create(connection: duckdb.DuckDBPyConnection) -> None:
     """Make the tables and views where they are missing. A table that was lost makes everyone due: its rows are gone."""
-    connection.execute(_HELPERS)
     found = connection.execute("SELECT table_name FROM duckdb_tables() WHERE database_name = ?", [RECORDS]).fetchall()
     standing = {name for (name,) in found}
     missing = [table for table in built_tables() if table.name not in standing]
     with transaction(connection):  # one: after each commit of a declaration, the whole catalog is read anew
+        for account in accounts():
+            if account.name not in standing:
+                connection.execute(account.create_sql(f"records.{account.name}"))
         if missing:
             forget_built(connection)
         for table in missing:
             _make(connection, table)
         views.create(connection)
+        comments.write(connection)
 
 
 def built(connection: duckdb.DuckDBPyConnection) -> dict[str, tuple[int, str]]:
@@ -98,6 +95,7 @@ def publish(
     *,
     gone: Sequence[str] = (),
     marks_of: Mapping[str, str] | None = None,
+    run_id: str = "",
 ) -> list[TableChange]:
     """Replace the rows of `people` in all tables with the staged ones, in one transaction. Others' rows stay out.
 
@@ -107,6 +105,7 @@ def publish(
         people: person_key -> the vault sequence that the staged rows were built from.
         gone: links of which nothing is published any more, though rows may be staged.
         marks_of: person_key -> a hash of what else their rows say than the vault does; nobody's, where there is none.
+        run_id: the run by whose id the published snapshot is found again.
     """
     connection.execute("CREATE OR REPLACE TEMP TABLE gone_links AS SELECT unnest(?::VARCHAR[]) AS key", [list(gone)])
     connection.execute("CREATE OR REPLACE TEMP TABLE due (person_key VARCHAR, vault_seq BIGINT, declaration VARCHAR)")
@@ -127,6 +126,8 @@ def publish(
         connection.execute("DELETE FROM records.built_people WHERE person_key IN (SELECT person_key FROM due)")
         connection.execute("INSERT INTO records.built_people SELECT person_key, vault_seq, declaration FROM due")
         views.create(connection)
+        comments.write(connection)
+        snapshots.name(connection, run_id)
     return changes
 
 
@@ -179,11 +180,6 @@ def counts(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
 def compact(connection: duckdb.DuckDBPyConnection) -> None:
     """Merge what a night of rebuilds left."""
     maintain(connection, RECORDS)
-
-
-def bare_names(connection: duckdb.DuckDBPyConnection) -> None:
-    """Let the tables answer to their bare names: `SELECT count(*) FROM vaccines`."""
-    connection.execute("USE records")
 
 
 def _files(staged: Path, table: Relation) -> str:

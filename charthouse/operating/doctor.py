@@ -22,7 +22,7 @@ from charthouse.settings import PROJECT_ROOT, get_settings
 from charthouse.state import current_version, head_version, session
 from charthouse.state.key_sources import KeyFile, source_of
 from charthouse.sync import footing
-from transforms.sql_on_fhir.run import FAILURES
+from transforms.failures import FAILURES
 from transforms.tables import built_tables
 
 if TYPE_CHECKING:

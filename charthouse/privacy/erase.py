@@ -32,7 +32,7 @@ from charthouse.state.base import now
 from charthouse.state.locks import exclusive
 from charthouse.state.models import Link, Person
 from charthouse.state.notices import Delivery, Notice
-from transforms.sql_on_fhir.run import FAILURES
+from transforms.failures import FAILURES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -194,6 +194,10 @@ ELSEWHERE: Final = (
     Place(
         "backups", "elsewhere", (), why="out of the home: a restored one is erased again before its first run",
     ),
+    Place(
+        "exported tables", "elsewhere", (),
+        why="copies of the tables in the clear are the operator's to delete; the audit trail says when they were made",
+    ),
     Place("mail on its way", "elsewhere", (), why="what was sent is at its receiver, who is told by a notice"),
     Place("quality results", "elsewhere", (), why="counts and row keys, in staging until the run ends"),
 )  # fmt: skip
