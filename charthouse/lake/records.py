@@ -18,7 +18,7 @@ from charthouse.lake import marks
 from charthouse.lake.session import RECORDS, maintain, more_memory, purge, quoted, transaction
 from charthouse.lake.vault import BUCKETS
 from transforms.auditing import rules_of
-from transforms.tables import Table, all_tables, built_tables, helpers, prepare, tables
+from transforms.tables import Table, all_tables, built_tables, helpers, other_tables, prepare, tables
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -52,7 +52,7 @@ class TableChange:
 @cache
 def declaration() -> str:
     """A fingerprint of how the tables and their rules are declared: when it changes, everyone is due for a rebuild."""
-    said = [f"{table.create_sql(table.name)}\n{table.select_sql()}" for table in all_tables()]
+    said = [f"{table.create_sql(table.name)}\n{table.select_sql()}" for table in (*all_tables(), *other_tables())]
     named = {table.name: table.name for table in tables()}
     said += [f"{helper.create_sql(helper.name)}\n{helper.select_sql(named)}" for helper in helpers()]
     rules = [repr(rules_of(table.name)) for table in tables()]

@@ -32,6 +32,11 @@ ROW_GROUP_BYTES = "8MB"
 """What a file is written and merged by, so that memory depends on neither the vault's size nor that of its texts."""
 INSERT_BYTES = 32_000_000
 """Text that one insert brings: it writes up to sixteen partitions side by side."""
+CARRIERS = ("DiagnosticReport", "DocumentReference")
+"""The types that a build reads and that carry documents, base64."""
+SHORT = 4096
+"""A text that is not longer is read as it stands."""
+_CONTENTS = r'("data"\s*:\s*")[A-Za-z0-9+/=_\-\s]{64,}"'
 LARGE_FACTOR = 13
 """Memory that a slice needs that is larger because one resource is: times its size, as measured."""
 
@@ -288,8 +293,14 @@ def stage_current(connection: duckdb.DuckDBPyConnection, people: Sequence[str], 
 
     `staged` are those of `types`, with their texts; `others` are the rest, by their keys alone. Every cursor of the
     connection sees them. Which versions are current is decided on the keys: a window over the texts would hold them
-    all in memory.
+    all in memory. The contents of documents are left out (`"data": "-"`): they may be most of the bytes, and no row
+    shows them.
     """
+    holding = ", ".join(map(quoted, CARRIERS))
+    told = (
+        f"CASE WHEN resource_type IN ({holding}) AND strlen(resource) > {SHORT}"
+        f" THEN regexp_replace(resource, '{_CONTENTS}', '\\1-\"', 'g') ELSE resource END"
+    )
     connection.execute(
         """
         CREATE OR REPLACE TEMP TABLE current_versions AS
@@ -308,9 +319,9 @@ def stage_current(connection: duckdb.DuckDBPyConnection, people: Sequence[str], 
         [list(types)],
     )
     connection.execute(
-        """
+        f"""
         CREATE OR REPLACE TABLE staged AS
-        SELECT person_key, link_id, resource_type, resource_id, last_updated, stored_at, remarks, resource
+        SELECT person_key, link_id, resource_type, resource_id, last_updated, stored_at, remarks, {told} AS resource
         FROM vault.resources
         SEMI JOIN (FROM current_versions WHERE resource_type IN (SELECT unnest($types)))
             USING (link_id, resource_type, resource_id, stored_seq)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from transforms.tables import observations, prepare_resources, read_presence
+from transforms.tables import EVERYTHING, observations, prepare_resources, read_presence, stage_inner
 
 if TYPE_CHECKING:
     import duckdb
@@ -14,9 +14,10 @@ if TYPE_CHECKING:
 
 def prepared(connection: duckdb.DuckDBPyConnection, **relations: str) -> Presence:
     """Run the statements; what the resources have is for `select_sql`."""
+    stage_inner(connection, "staged")
     for statement in prepare_resources("staged", **relations):
         connection.execute(statement)
-    present = read_presence(connection, "staged")
+    present = read_presence(connection, EVERYTHING)
     for statement in observations(present):
         connection.execute(statement)
     return present

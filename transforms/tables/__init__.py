@@ -11,6 +11,8 @@ From a declaration come the published views (`schemas/views`), the DDL, the SELE
 from transforms.tables.declaration import TableError
 from transforms.tables.dictionary import dictionary_markdown
 from transforms.tables.helpers import Helper, built_tables, helpers
+from transforms.tables.inner import EVERYTHING
+from transforms.tables.inner import stage as stage_inner
 from transforms.tables.must_support import must_support_markdown
 from transforms.tables.presence import Presence
 from transforms.tables.presence import read as read_presence
@@ -19,6 +21,7 @@ from transforms.tables.table import (
     Table,
     all_tables,
     observations,
+    other_tables,
     prepare,
     prepare_resources,
     resource_types,
@@ -29,6 +32,7 @@ from transforms.tables.version import MAPPING_VERSION
 from transforms.tables.views import view_files
 
 __all__ = [
+    "EVERYTHING",
     "MAPPING_VERSION",
     "Column",
     "Helper",
@@ -42,10 +46,12 @@ __all__ = [
     "helpers",
     "must_support_markdown",
     "observations",
+    "other_tables",
     "prepare",
     "prepare_resources",
     "read_presence",
     "resource_types",
+    "stage_inner",
     "table",
     "tables",
     "view_files",

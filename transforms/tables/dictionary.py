@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from transforms.tables.helpers import helpers
-from transforms.tables.table import Table, all_tables
+from transforms.tables.helpers import built_tables
+from transforms.tables.table import Table
 
 if TYPE_CHECKING:
     from transforms.tables.relation import Relation
@@ -21,8 +21,8 @@ and what the endings `_precision`, `_text` and `_key` mean, is told in [analysts
 def dictionary_markdown() -> str:
     """The whole page, `docs/dictionary.md`."""
     parts = [_HEAD]
-    parts += [f"- [{each.name}](#{each.name}): {each.description}" for each in (*all_tables(), *helpers())]
-    parts += ["", *(_table_markdown(each) for each in (*all_tables(), *helpers()))]
+    parts += [f"- [{each.name}](#{each.name}): {each.description}" for each in built_tables()]
+    parts += ["", *(_table_markdown(each) for each in built_tables())]
     return "\n".join(parts).rstrip() + "\n"
 
 

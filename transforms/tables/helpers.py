@@ -14,7 +14,7 @@ from transforms.classification import rules
 from transforms.tables.references import CLASSIFIED
 from transforms.tables.relation import Column, Relation
 from transforms.tables.systems import every_address
-from transforms.tables.table import all_tables, tables
+from transforms.tables.table import all_tables, other_tables, tables
 from transforms.tables.text import literal
 from transforms.values import worklists
 
@@ -89,8 +89,8 @@ def helpers() -> tuple[Helper, ...]:
 
 @cache
 def built_tables() -> tuple[Relation, ...]:
-    """Everything that is built for people and replaced with them: the tables, then the helpers."""
-    return (*all_tables(), *helpers())
+    """Everything that is built for people and replaced with them: the tables, those beside them, then the helpers."""
+    return (*all_tables(), *other_tables(), *helpers())
 
 
 def _additional() -> str:
