@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from charthouse import faults
 from charthouse.errors import LakeError
 from charthouse.lake.session import VAULT, maintain, more_memory, purge, quoted, transaction
+from transforms.tables.additional import ABOUT, about_sql
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -291,10 +292,10 @@ def newest(connection: duckdb.DuckDBPyConnection, link_id: str, resource_type: s
 def stage_current(connection: duckdb.DuckDBPyConnection, people: Sequence[str], types: Sequence[str]) -> None:
     """Make of the current versions of `people` the in-memory tables that a build reads.
 
-    `staged` are those of `types`, with their texts; `others` are the rest, by their keys alone. Every cursor of the
-    connection sees them. Which versions are current is decided on the keys: a window over the texts would hold them
-    all in memory. The contents of documents are left out (`"data": "-"`): they may be most of the bytes, and no row
-    shows them.
+    `staged` are those of `types`, with their texts; `others` are the rest, by their keys and what they are about. Every
+    cursor of the connection sees them. Which versions are current is decided on the keys: a window over the texts would
+    hold them all in memory. The contents of documents are left out (`"data": "-"`): they may be most of the bytes, and
+    no row shows them.
     """
     holding = ", ".join(map(quoted, CARRIERS))
     told = (
@@ -311,12 +312,17 @@ def stage_current(connection: duckdb.DuckDBPyConnection, people: Sequence[str], 
         [list(people)],
     )
     connection.execute(
-        """
+        f"""
         CREATE OR REPLACE TABLE others AS
-        SELECT person_key, link_id, resource_type, resource_id, stored_at FROM current_versions
-        WHERE resource_type NOT IN (SELECT unnest(?))
+        SELECT person_key, link_id, resource_type, resource_id, stored_at, about FROM current_versions
+        LEFT JOIN (
+            SELECT link_id, resource_type, resource_id, stored_seq, {about_sql("resource_type", "resource")} AS about
+            FROM vault.resources
+            WHERE person_key IN (SELECT unnest($people)) AND resource_type IN (SELECT unnest($told))
+        ) USING (link_id, resource_type, resource_id, stored_seq)
+        WHERE resource_type NOT IN (SELECT unnest($types))
         """,
-        [list(types)],
+        {"people": list(people), "types": list(types), "told": sorted(set(ABOUT) - set(types))},
     )
     connection.execute(
         f"""

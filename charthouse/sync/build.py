@@ -29,7 +29,6 @@ from transforms.tables import (
     read_presence,
     resource_types,
     stage_inner,
-    tables,
 )
 
 if TYPE_CHECKING:
@@ -148,7 +147,7 @@ def build_group(name: str) -> str:
             rows = sum(pool.map(stage, [each for each in declared if not each.of_observations]))
             observed.result()
             rows += sum(pool.map(stage, [each for each in declared if each.of_observations]))
-            files = {each.name: staging.rows_file(run_id, each.name, group) for each in tables()}
+            files = {each.name: staging.rows_file(run_id, each.name, group) for each in declared}
             staged = {name: f"read_parquet({quoted(str(file))})" for name, file in files.items() if file.exists()}
             list(pool.map(lambda helper: copied(helper.name, helper.select_sql(staged)), helpers()))
             counts |= {"people": len(people), "rows": rows}

@@ -16,6 +16,7 @@ from transforms.tables.inner import stage as stage_inner
 from transforms.tables.must_support import must_support_markdown
 from transforms.tables.presence import Presence
 from transforms.tables.presence import read as read_presence
+from transforms.tables.references import NAMED_TYPES
 from transforms.tables.relation import Column, Relation
 from transforms.tables.table import (
     Table,
@@ -34,6 +35,7 @@ from transforms.tables.views import view_files
 __all__ = [
     "EVERYTHING",
     "MAPPING_VERSION",
+    "NAMED_TYPES",
     "Column",
     "Helper",
     "Presence",

@@ -29,6 +29,12 @@ _AT_ONCE = 500
 _COLUMNS = ("nth", "resource_type", "resource_id", "category", "resource")
 
 
+def create_sql() -> str:
+    """The table of what stands inside, empty where nobody has looked: `nth` is the row that it stands in."""
+    columns = ", ".join(f"{name} {'BIGINT' if name == 'nth' else 'VARCHAR'}" for name in _COLUMNS)
+    return f"CREATE TABLE IF NOT EXISTS {INNER} ({columns})"
+
+
 def stage(connection: duckdb.DuckDBPyConnection, source: str) -> None:
     """Make the table of what stands inside the resources of a relation, and `EVERYTHING`.
 
@@ -36,10 +42,7 @@ def stage(connection: duckdb.DuckDBPyConnection, source: str) -> None:
         connection: where the relation is.
         source: a table with `resource_type, resource_id, resource`.
     """
-    connection.execute(
-        f"CREATE OR REPLACE TABLE {INNER} (nth BIGINT, resource_type VARCHAR, resource_id VARCHAR, category VARCHAR,"
-        " resource VARCHAR)"
-    )
+    connection.execute(f"DROP VIEW IF EXISTS {EVERYTHING}; DROP TABLE IF EXISTS {INNER}; {create_sql()}")
     connection.execute(
         f"CREATE OR REPLACE VIEW {EVERYTHING} AS SELECT resource_type, resource FROM {source}"
         f" UNION ALL SELECT 'Observation', resource FROM {INNER}"

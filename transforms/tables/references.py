@@ -7,7 +7,7 @@
 - `classified`: the category of each resource, and the rule that says so (`transforms.classification`).
 - `resources`: the resources with their references.
 - `observed`: the Observations that belong to a category, or a table beside those, with it; also those that stand inside
-  other resources (`transforms.tables.inner`, whose table must be there).
+  other resources (`transforms.tables.inner`), where these were staged.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from transforms.classification import classified_sql
+from transforms.classification import classified_sql, rules
 from transforms.sql_on_fhir.parts import parts_of, struct_type
 from transforms.sql_on_fhir.values import Type
 from transforms.tables.datatypes import typed_reference
 from transforms.tables.declaration import read_declarations
-from transforms.tables.inner import INNER
+from transforms.tables.inner import INNER, create_sql
 from transforms.tables.text import literal, words
 
 if TYPE_CHECKING:
@@ -74,6 +74,7 @@ def prepare(source: str, *, links: str = NO_LINKS, mended: str = NO_KEYS, others
         others: a relation with `link_id, resource_type, resource_id` of what no table reads, and `additional` counts.
     """
     return (
+        create_sql(),
         f"CREATE OR REPLACE TABLE {_TARGETS} AS\n{_targets(source)}",
         f"CREATE OR REPLACE TABLE {NAMED} AS\n{_named()}",
         f"CREATE OR REPLACE TABLE {_REFS} AS\n{_references(source, others)}",
@@ -103,14 +104,19 @@ def _observed() -> str:
 
 def _table_of() -> str:
     """The table of an Observation by the rule that decided: a category, or what takes its kind beside those."""
+    cases = " ".join(f"WHEN {literal(rule)} THEN {literal(name)}" for rule, name in beside_by_rule().items())
+    return f"coalesce(category, CASE rule {cases} END)"
+
+
+def beside_by_rule() -> dict[str, str]:
+    """The rules whose Observations belong to no category, and are rows of a table beside those."""
     beside = {
         f"{source}/{kind}": declaration.name
         for declaration in read_declarations().values()
         for kind in declaration.kinds
         for source in ("category", "loinc-class")
     }
-    cases = " ".join(f"WHEN {literal(rule)} THEN {literal(name)}" for rule, name in sorted(beside.items()))
-    return f"coalesce(category, CASE rule {cases} END)"
+    return {rule: name for rule, name in sorted(beside.items()) if rule in rules()}
 
 
 def _classified(source: str, links: str, others: str) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from transforms.tables import references
 from transforms.tables.declaration import Declaration, read_declarations
+from transforms.tables.demographics import PATIENT
 from transforms.tables.inner import INNER_TYPES
 from transforms.tables.references import CATEGORY, NAMED_TYPES, NO_KEYS, NO_LINKS, OBSERVED, RESOURCES
 from transforms.tables.relation import Column, Relation
@@ -108,7 +109,9 @@ def observations(present: Presence | None = None) -> tuple[str, ...]:
 
 def resource_types() -> tuple[str, ...]:
     """All types that a build reads: what rows are made from, and what they show the names of."""
-    return tuple(sorted({kind for each in _declared() for kind in each.resource_types} | {*NAMED_TYPES, *INNER_TYPES}))
+    return tuple(
+        sorted({kind for each in _declared() for kind in each.resource_types} | {*NAMED_TYPES, *INNER_TYPES, PATIENT})
+    )
 
 
 @cache
