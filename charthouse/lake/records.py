@@ -14,11 +14,21 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from charthouse import faults
-from charthouse.lake import marks
+from charthouse.lake import marks, views
 from charthouse.lake.session import RECORDS, maintain, more_memory, purge, quoted, transaction
 from charthouse.lake.vault import BUCKETS
 from transforms.auditing import rules_of
-from transforms.tables import Table, all_tables, built_tables, helpers, other_tables, prepare, tables
+from transforms.tables import (
+    Table,
+    all_tables,
+    built_tables,
+    helpers,
+    other_tables,
+    prepare,
+    published_tables,
+    standing_tables,
+    tables,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -61,17 +71,20 @@ def declaration() -> str:
 
 
 def create(connection: duckdb.DuckDBPyConnection) -> None:
-    """Make the tables where they are missing. One that was lost makes everyone due, for its rows are gone."""
+    """Make the tables and views where they are missing. A table that was lost makes everyone due: its rows are gone."""
     connection.execute(_HELPERS)
     found = connection.execute("SELECT table_name FROM duckdb_tables() WHERE database_name = ?", [RECORDS]).fetchall()
     standing = {name for (name,) in found}
     missing = [table for table in built_tables() if table.name not in standing]
-    if not missing:
-        return
     with transaction(connection):  # one: after each commit of a declaration, the whole catalog is read anew
-        forget_built(connection)
+        if missing:
+            forget_built(connection)
         for table in missing:
             _make(connection, table)
+        for told in standing_tables():  # at the end of the next run, whoever is due
+            if told.name not in standing:
+                connection.execute(told.create_sql(f"records.{told.name}"))
+        views.create(connection)
 
 
 def built(connection: duckdb.DuckDBPyConnection) -> dict[str, tuple[int, str]]:
@@ -126,6 +139,7 @@ def publish(
             changes.append(_replace(connection, table, _files(staged, table), kept_out.get(table.name, 0)))
         connection.execute("DELETE FROM records.built_people WHERE person_key IN (SELECT person_key FROM due)")
         connection.execute("INSERT INTO records.built_people SELECT person_key, vault_seq, declaration FROM due")
+        views.create(connection)
     return changes
 
 
@@ -137,7 +151,7 @@ def remove_links(connection: duckdb.DuckDBPyConnection, people: Sequence[str], l
     create(connection)
     removed = 0
     with transaction(connection):
-        for table in built_tables():
+        for table in published_tables():
             gone = f"DELETE FROM records.{table.name} WHERE link_id IN (SELECT unnest($links))"
             removed += _changed(connection, gone, {"links": list(link_ids)})
         _changed(

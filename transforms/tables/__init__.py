@@ -10,7 +10,7 @@ From a declaration come the published views (`schemas/views`), the DDL, the SELE
 
 from transforms.tables.declaration import TableError
 from transforms.tables.dictionary import dictionary_markdown
-from transforms.tables.helpers import Helper, built_tables, helpers
+from transforms.tables.helpers import Helper, built_tables, helpers, published_tables
 from transforms.tables.inner import EVERYTHING
 from transforms.tables.inner import stage as stage_inner
 from transforms.tables.must_support import must_support_markdown
@@ -18,6 +18,8 @@ from transforms.tables.presence import Presence
 from transforms.tables.presence import read as read_presence
 from transforms.tables.references import NAMED_TYPES
 from transforms.tables.relation import Column, Relation
+from transforms.tables.sql_views import SqlView, read_sql_view, sql_views
+from transforms.tables.standing import GRANTED, LINKS, standing_tables
 from transforms.tables.table import (
     Table,
     all_tables,
@@ -34,12 +36,15 @@ from transforms.tables.views import view_files
 
 __all__ = [
     "EVERYTHING",
+    "GRANTED",
+    "LINKS",
     "MAPPING_VERSION",
     "NAMED_TYPES",
     "Column",
     "Helper",
     "Presence",
     "Relation",
+    "SqlView",
     "Table",
     "TableError",
     "all_tables",
@@ -51,9 +56,13 @@ __all__ = [
     "other_tables",
     "prepare",
     "prepare_resources",
+    "published_tables",
     "read_presence",
+    "read_sql_view",
     "resource_types",
+    "sql_views",
     "stage_inner",
+    "standing_tables",
     "table",
     "tables",
     "view_files",

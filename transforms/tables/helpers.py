@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from transforms.tables import demographics, professionals
 from transforms.tables.additional import additional_sql
 from transforms.tables.relation import Column, Relation
+from transforms.tables.standing import standing_tables
 from transforms.tables.systems import every_address
 from transforms.tables.table import all_tables, other_tables, tables
 from transforms.tables.text import literal
@@ -124,6 +125,12 @@ def helpers() -> tuple[Helper, ...]:
 def built_tables() -> tuple[Relation, ...]:
     """Everything that is built for people and replaced with them: the tables, those beside them, then the helpers."""
     return (*all_tables(), *other_tables(), *helpers())
+
+
+@cache
+def published_tables() -> tuple[Relation, ...]:
+    """Everything that holds rows of people: what is built of the vault, and what is told of their links."""
+    return (*built_tables(), *standing_tables())
 
 
 def _arrived(rows: Mapping[str, str]) -> str:
