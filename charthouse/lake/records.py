@@ -249,7 +249,9 @@ def _changed(connection: duckdb.DuckDBPyConnection, statement: str, values: Mapp
 
 def _make(connection: duckdb.DuckDBPyConnection, table: Relation) -> None:
     connection.execute(table.create_sql(f"records.{table.name}"))
-    connection.execute(f"ALTER TABLE records.{table.name} SET PARTITIONED BY (bucket({BUCKETS}, person_key))")
+    if table in all_tables():
+        # The others are small: sixteen files each, most of them of a few rows, would cost a night more than all else.
+        connection.execute(f"ALTER TABLE records.{table.name} SET PARTITIONED BY (bucket({BUCKETS}, person_key))")
     connection.execute(f"ALTER TABLE records.{table.name} SET SORTED BY (person_key ASC)")
 
 

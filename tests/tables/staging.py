@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from transforms.tables import EVERYTHING, observations, prepare_resources, read_presence, stage_inner
+from transforms.tables import EVERYTHING, helpers, observations, prepare_resources, read_presence, stage_inner
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import duckdb
 
     from transforms.tables import Presence
@@ -21,3 +23,12 @@ def prepared(connection: duckdb.DuckDBPyConnection, **relations: str) -> Presenc
     for statement in observations(present):
         connection.execute(statement)
     return present
+
+
+def helped(connection: duckdb.DuckDBPyConnection, name: str, rows: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The rows of a helper, over what was prepared and the relations in which the tables' rows stand."""
+    (helper,) = (each for each in helpers() if each.name == name)
+    found = connection.execute(helper.select_sql(rows))
+    names = [entry[0] for entry in found.description or ()]
+    assert names == [column.name for column in helper.columns]
+    return [dict(zip(names, row, strict=True)) for row in found.fetchall()]

@@ -17,7 +17,7 @@ from transforms.tables.must_support import must_support_markdown
 from transforms.tables.presence import Presence
 from transforms.tables.presence import read as read_presence
 from transforms.tables.references import NAMED_TYPES
-from transforms.tables.relation import Column, Relation
+from transforms.tables.relation import FREE_TEXT, Column, Relation, is_free_text
 from transforms.tables.sql_views import SqlView, read_sql_view, sql_views
 from transforms.tables.standing import GRANTED, LINKS, standing_tables
 from transforms.tables.table import (
@@ -36,6 +36,7 @@ from transforms.tables.views import view_files
 
 __all__ = [
     "EVERYTHING",
+    "FREE_TEXT",
     "GRANTED",
     "LINKS",
     "MAPPING_VERSION",
@@ -51,6 +52,7 @@ __all__ = [
     "built_tables",
     "dictionary_markdown",
     "helpers",
+    "is_free_text",
     "must_support_markdown",
     "observations",
     "other_tables",

@@ -52,13 +52,13 @@ DETAILS: Final[dict[str, tuple[tuple[str, str, str], ...]]] = {
     "organizations": (
         ("npi", "VARCHAR", "The National Provider Identifier."),
         ("type_code", "VARCHAR", "The code of its kind."),
-        ("type", "VARCHAR", "Its kind, in words."),
+        ("type", "VARCHAR", "Its kind, in words. Free text."),
         ("organization_key", "VARCHAR", "The organization that it is a part of."),
     ),
     "locations": (
         ("npi", "VARCHAR", "The National Provider Identifier."),
         ("type_code", "VARCHAR", "The code of its kind."),
-        ("type", "VARCHAR", "Its kind, in words."),
+        ("type", "VARCHAR", "Its kind, in words. Free text."),
         ("organization_key", "VARCHAR", "The organization that runs it."),
     ),
 }

@@ -165,7 +165,8 @@ def _targets(source: str) -> str:
         f" resource_key, json_extract_string(held, '$.resourceType') AS kind, held::VARCHAR AS resource FROM (\n"
         f"  SELECT link_id, {_key('')} AS resource_key,"
         ' unnest(from_json(resource, \'{"contained":["JSON"]}\').contained)'
-        f" AS held FROM {source} WHERE contains(resource, '\"contained\"')\n)"
+        f" AS held FROM {source} WHERE contains(resource, '\"contained\"')"
+        f" AND resource_type NOT IN ({', '.join(map(literal, _PEOPLE))})\n)"
     )
     found = (
         f"SELECT link_id, {_key('')} AS key, {_key('')} AS resource_key, resource_type AS kind, resource FROM {source}"
