@@ -18,7 +18,18 @@ from charthouse.lake import comments, marks, snapshots, views
 from charthouse.lake.session import RECORDS, maintain, more_memory, purge, quoted, transaction
 from charthouse.lake.vault import BUCKETS
 from transforms.auditing import rules_of
-from transforms.tables import Table, accounts, all_tables, built_tables, helpers, prepare, tables
+from transforms.tables import (
+    Table,
+    accounts,
+    all_tables,
+    built_tables,
+    helpers,
+    other_tables,
+    prepare,
+    published_tables,
+    standing_tables,
+    tables,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -46,7 +57,7 @@ class TableChange:
 @cache
 def declaration() -> str:
     """A fingerprint of how the tables and their rules are declared: when it changes, everyone is due for a rebuild."""
-    said = [f"{table.create_sql(table.name)}\n{table.select_sql()}" for table in all_tables()]
+    said = [f"{table.create_sql(table.name)}\n{table.select_sql()}" for table in (*all_tables(), *other_tables())]
     named = {table.name: table.name for table in tables()}
     said += [f"{helper.create_sql(helper.name)}\n{helper.select_sql(named)}" for helper in helpers()]
     rules = [repr(rules_of(table.name)) for table in tables()]
@@ -67,6 +78,9 @@ def create(connection: duckdb.DuckDBPyConnection) -> None:
             forget_built(connection)
         for table in missing:
             _make(connection, table)
+        for told in standing_tables():  # at the end of the next run, whoever is due
+            if told.name not in standing:
+                connection.execute(told.create_sql(f"records.{told.name}"))
         views.create(connection)
         comments.write(connection)
 
@@ -139,7 +153,7 @@ def remove_links(connection: duckdb.DuckDBPyConnection, people: Sequence[str], l
     create(connection)
     removed = 0
     with transaction(connection):
-        for table in built_tables():
+        for table in published_tables():
             gone = f"DELETE FROM records.{table.name} WHERE link_id IN (SELECT unnest($links))"
             removed += _changed(connection, gone, {"links": list(link_ids)})
         _changed(
@@ -232,7 +246,9 @@ def _changed(connection: duckdb.DuckDBPyConnection, statement: str, values: Mapp
 
 def _make(connection: duckdb.DuckDBPyConnection, table: Relation) -> None:
     connection.execute(table.create_sql(f"records.{table.name}"))
-    connection.execute(f"ALTER TABLE records.{table.name} SET PARTITIONED BY (bucket({BUCKETS}, person_key))")
+    if table in all_tables():
+        # The others are small: sixteen files each, most of them of a few rows, would cost a night more than all else.
+        connection.execute(f"ALTER TABLE records.{table.name} SET PARTITIONED BY (bucket({BUCKETS}, person_key))")
     connection.execute(f"ALTER TABLE records.{table.name} SET SORTED BY (person_key ASC)")
 
 

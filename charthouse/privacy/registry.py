@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Final, Literal
 
-from transforms.tables import built_tables
+from transforms.tables import published_tables
 
 Store = Literal["state", "vault", "records", "catalogs", "airflow", "files", "elsewhere"]
 Eraser = Literal[
@@ -98,7 +98,7 @@ LAKES: Final = (
     *_nothing("vault", "random ids of appends", "deposits"),
     *(
         Place(f"records.{table.name}", "records", (table.name,), "person_key", "link_id", "lake")
-        for table in built_tables()
+        for table in published_tables()
     ),
     Place("records.withheld_rows", "records", ("withheld_rows",), "person_key", "row_key", "lake"),
     Place("records.built_people", "records", ("built_people",), "person_key", "", "lake"),
