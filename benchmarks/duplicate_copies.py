@@ -7,11 +7,13 @@ values, times moved, words alone), and nothing of how the product tells duplicat
 from __future__ import annotations
 
 import copy
+import json
 import random
 import uuid
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -190,6 +192,8 @@ class Split:
     second: list[Resource] = field(default_factory=list)
     truth: dict[tuple[str, str], str] = field(default_factory=dict)
     done: Counter[str] = field(default_factory=Counter)
+    alike: dict[tuple[int, str, str], str] = field(default_factory=dict)
+    """(provider, type, id) → what the source said of it: records that the source itself has twice are one."""
 
 
 def split(resources: Iterable[Resource], seed: int, noise: Noise | None = None) -> Split:
@@ -202,14 +206,18 @@ def split(resources: Iterable[Resource], seed: int, noise: Noise | None = None) 
             continue
         draw = dice.random()
         both = draw < noise.shared
-        if both or draw < noise.shared + (1 - noise.shared) / 2:
-            made.first.append(resource)
-        else:
-            made.second.append(resource)
+        said = {
+            name: value for name, value in resource.items() if name not in {"id", "identifier", "meta", "encounter"}
+        }
+        source = sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+        number = 1 if both or draw < noise.shared + (1 - noise.shared) / 2 else 2
+        (made.first if number == 1 else made.second).append(resource)
+        made.alike[number, resource["resourceType"], resource["id"]] = source
         if both:
             copied = _Copy(copy.deepcopy(resource), dice, noise, made.done)
             made.second.append(copied.made())
             made.truth[resource["resourceType"], resource["id"]] = copied.resource["id"]
+            made.alike[2, resource["resourceType"], copied.resource["id"]] = source
     return made
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from transforms.duplicates.drugs import Drug, drug_of, same_ingredients, strengths_agree
 from transforms.duplicates.names import NOTHING, Name, contradict, likeness, name_of
-from transforms.duplicates.vocabulary import content
+from transforms.duplicates.vocabulary import content, vocabulary
 from transforms.values.analytes import analytes
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ ITEM, PART = "\x1f", "\x1e"
 """What parts codings, and the system, code and display of one, in the text that the facts hold."""
 _ALIKE: Final = 0.5
 """The share of the shorter wording's words that makes two wordings alike."""
+_ALIKE_IN_ONE_SYSTEM: Final = 0.75
+"""The same of two codes of one system, which tells apart what it has two codes for."""
 
 
 class Agreement(IntEnum):
@@ -58,8 +60,7 @@ class Concept:
     names: tuple[Name, ...]
     keys: frozenset[str]
     drugs: tuple[Drug, ...]
-    of_substances: bool
-    """Whether the drugs are what somebody does not bear, among much else that is no drug."""
+    family: str
 
     @property
     def tokens(self) -> frozenset[str]:
@@ -77,25 +78,26 @@ def concept_of(codings: str, text: str | None, family: str) -> Concept:
         text: the sender's own words.
         family: which crosswalks and readings apply: `drug`, `vaccine`, `substance`, `observation`, `condition` …
     """
-    codes, said = set(), [text or ""]
+    codes, wordings = set(), [text or ""]
     for coding in filter(None, codings.split(ITEM)):
         system, code, display = coding.split(PART)
         if code:
             codes.add(f"{SYSTEMS.get(system, system)}|{_plain_code(system, code)}")
-        said.append(display)
-    texts = list(dict.fromkeys(each for each in said if each))
+        wordings.append(display)
+    texts = list(dict.fromkeys(each for each in wordings if each))
     names = tuple(dict.fromkeys(name for each in texts if (name := _name(each, family)) != NOTHING))
     known = _crosswalk(family)
     meant = {concept for code in codes for concept in known.get(code, ())}
     if family == "vaccine" and not meant:
         meant = {concept for each in texts for concept in _vaccines_named(each)}
-    keys = frozenset(f"name {each.key}" for each in names if each.key)
+    said = [each.strong_key if family == "observation" else each.key for each in names]
+    keys = frozenset(f"name {each}" for each in said if each)
     drugs: tuple[Drug, ...] = ()
     if family == "drug":
         drugs = tuple(dict.fromkeys(drug_of(each) for each in texts))
     elif family == "substance":
         drugs = tuple(dict.fromkeys(drug_of(" ".join(sorted(each.words))) for each in names))
-    return Concept(frozenset(codes), frozenset(meant), names, keys, drugs, family == "substance")
+    return Concept(frozenset(codes), frozenset(meant), names, keys, drugs, family)
 
 
 def _plain_code(system: str, code: str) -> str:
@@ -170,24 +172,23 @@ def agree(one: Concept, other: Concept) -> Agreement:
     """How far two records are about one matter. Sides, stages and specimens that contradict make them different."""
     if one is other:
         return Agreement.SAME_CODE if one.codes else Agreement.SAME_NAME if one.keys else Agreement.UNKNOWN
-    shared = not one.codes.isdisjoint(other.codes)
-    drug = bool(one.drugs or other.drugs)
-    # A name of a drug is full of numbers; its strengths are compared as such.
-    if any(contradict(mine, theirs, numbers=not drug and not shared) for mine in one.names for theirs in other.names):
-        same = one.keys & other.keys
-        if not same:
-            return Agreement.DIFFERENT
-    if shared:
+    if not one.codes.isdisjoint(other.codes):
         return Agreement.SAME_CODE
-    if one.meant and other.meant and any(each.startswith("against ") for each in one.meant | other.meant):
+    if one.family == "vaccine" and one.meant and other.meant:
         return Agreement.SAME_CONCEPT if _same_vaccines(one.meant, other.meant) else Agreement.DIFFERENT
     if not one.meant.isdisjoint(other.meant):
         return Agreement.SAME_CONCEPT
+    if one.family == "observation" and one.meant and other.meant:
+        return Agreement.DIFFERENT  # two measured things that both are known
     if not one.keys.isdisjoint(other.keys):
         return Agreement.SAME_NAME
-    named = _drugs_agree(one, other) if one.drugs and other.drugs else None
-    if named is not None and (not one.of_substances or named <= Agreement.SAME_NAME):
-        return named
+    if one.drugs and other.drugs:
+        named = _drugs_agree(one, other)
+        if one.family == "drug" or named <= Agreement.SAME_NAME:
+            return named
+    kinds = vocabulary().kinds[one.family]
+    if any(contradict(mine, theirs, kinds) for mine in one.names for theirs in other.names):
+        return Agreement.DIFFERENT
     return _names_agree(one, other)
 
 
@@ -215,4 +216,12 @@ def _names_agree(one: Concept, other: Concept) -> Agreement:
     if not one.names or not other.names:
         return Agreement.UNKNOWN
     best = max(likeness(mine, theirs) for mine in one.names for theirs in other.names)
-    return Agreement.ALIKE if best >= _ALIKE else Agreement.DIFFERENT
+    one_system = not _systems(one).isdisjoint(_systems(other))
+    if best >= (_ALIKE_IN_ONE_SYSTEM if one_system else _ALIKE):
+        return Agreement.ALIKE
+    # Visits are called by what is done, by what is billed, or by where: names of two systems need not be alike.
+    return Agreement.UNKNOWN if one.family == "visit" and not one_system else Agreement.DIFFERENT
+
+
+def _systems(concept: Concept) -> set[str]:
+    return {code.partition("|")[0] for code in concept.codes}

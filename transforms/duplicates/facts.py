@@ -71,6 +71,7 @@ class Row:
     own_hour: int | None
     """The hour on the sender's own clock."""
     end: int | None
+    recorded: int | None
     status: str
     negated: bool
     served: bool
@@ -143,6 +144,7 @@ def facts_sql(keys: Keys, relation: str) -> str:
         "own_hour": "hour(effective_start AT TIME ZONE 'UTC'"
         " + coalesce(try_cast(effective_start_offset[:3] AS INT), 0) * INTERVAL 1 HOUR)",
         "end": "epoch_us(effective_end)",
+        "recorded": "epoch_us(recorded_at)" if keys.time == "span" else "NULL",
         "status": "lower(coalesce(status, ''))",
         "negated": "coalesce(is_negated, false)",
         "served": "NOT coalesce(list_contains(remarks, 'no-longer-served'), false)",
@@ -192,12 +194,12 @@ def _repeat(keys: Keys, *, measured: bool) -> tuple[str, ...]:
 def row_of(keys: Keys, found: tuple[Any, ...]) -> Row:
     """A row of `facts_sql`, read."""
     person, link, key, provider, route, record, codings, text, repeat, *others = found
-    start, precision, day, own_hour, end, status, negated, served, own, filled, updated, *rest = others
+    start, precision, day, own_hour, end, recorded, status, negated, served, own, filled, updated, *rest = others
     kind, visit_class, side, dose, who, lot, value, value_text, canonical, unit_of, unit, comparator, *last = rest
     says, said, positive, systolic, diastolic = last
     return Row(
         person, link, key, provider, route, record, concept_of(codings or "", text, keys.family), repeat, start,
-        precision, day, own_hour, end, status, negated, served, own, filled, updated, kind, visit_class,
+        precision, day, own_hour, end, recorded, status, negated, served, own, filled, updated, kind, visit_class,
         name_of(side) if side else NOTHING, dose, who, lot, value, value_text, canonical, unit_of, unit, comparator,
         says, name_of(said) if said else NOTHING, positive, (systolic, diastolic),
     )  # fmt: skip

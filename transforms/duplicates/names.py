@@ -10,9 +10,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from transforms.duplicates.vocabulary import vocabulary
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _KEPT: Final = 65_536
 """How many different wordings a process keeps; a group of people has a few thousand."""
@@ -41,9 +44,17 @@ class Name:
     @property
     def key(self) -> str:
         """What wordings that say the same have in common. Empty: it says nothing."""
-        said = sorted(self.words | self.weak)
+        return self.keyed(self.words | self.weak)
+
+    @property
+    def strong_key(self) -> str:
+        """The same without what only colours a wording: where a value or more is compared beside it."""
+        return self.keyed(self.words)
+
+    def keyed(self, said: frozenset[str]) -> str:
+        """A key of some of its words."""
         marks = sorted(which for _, which in self.marks)
-        return " ".join([*said, *sorted(self.numbers), *marks]) if self.words else ""
+        return " ".join([*sorted(said), *sorted(self.numbers), *marks]) if self.words else ""
 
 
 NOTHING: Final = Name(frozenset(), frozenset(), frozenset(), frozenset())
@@ -81,14 +92,17 @@ def singular(word: str) -> str:
     return word
 
 
-def contradict(one: Name, other: Name, *, numbers: bool = True) -> bool:
-    """Whether two wordings cannot mean one matter: another side, specimen, stage, or one that tells of the past."""
-    if numbers and one.numbers and other.numbers and one.numbers.isdisjoint(other.numbers):
+def contradict(one: Name, other: Name, kinds: Iterable[str]) -> bool:
+    """Whether two wordings cannot mean one matter: another number, side, specimen, or one that tells of the past.
+
+    Args:
+        kinds: the kinds of marks that count.
+    """
+    if one.numbers and other.numbers and one.numbers.isdisjoint(other.numbers):
         return True
     if one.marks == other.marks:
         return False
     known = vocabulary()
-    kinds = {kind for kind, _ in one.marks} | {kind for kind, _ in other.marks}
     for kind in kinds:
         mine = {which for own, which in one.marks if own == kind}
         theirs = {which for own, which in other.marks if own == kind}

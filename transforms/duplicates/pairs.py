@@ -78,7 +78,8 @@ def _sides_contradict(one: Row, other: Row) -> bool:
     if sides[0] and sides[1]:
         return sides[0].isdisjoint(sides[1])
     if one.side.words and other.side.words:
-        return contradict(one.side, other.side) or one.side.words.isdisjoint(other.side.words)
+        kinds = ("side", "place")
+        return contradict(one.side, other.side, kinds) or one.side.words.isdisjoint(other.side.words)
     return False
 
 
@@ -106,7 +107,8 @@ def _observation(one: Row, other: Row, agreement: Agreement) -> Match | None:
             Apart.COARSE: 2,
         }
         return _matched(agreement, time, between) if reading >= needed.get(time, 0) else None
-    if agreement == Agreement.ALIKE and time in {Apart.SAME_MOMENT, Apart.DAY_ONLY, Apart.ZONE} and reading > 0:
+    near = time in {Apart.SAME_MOMENT, Apart.DAY_ONLY, Apart.ZONE} or (time == Apart.SAME_HOUR and reading >= 3)
+    if agreement == Agreement.ALIKE and near and reading > 0:
         return _matched(agreement, time, between, weak=True)
     if agreement == Agreement.UNKNOWN and time == Apart.SAME_MOMENT and reading >= 2:
         return _matched(agreement, time, between, weak=True, sole=True)
@@ -170,7 +172,7 @@ _occasion = _procedure
 def _condition(one: Row, other: Row, agreement: Agreement) -> Match | None:
     time, between = apart(one, other)
     if agreement <= _FIRM:
-        if time <= Apart.NEXT_DAY or _overlap(one, other):
+        if time <= Apart.NEXT_DAY or _overlap(one, other) or _written_alike(one, other):
             return _matched(agreement, min(time, Apart.COARSE), between)
         return None
     if agreement == Agreement.ALIKE and time <= Apart.ZONE:
@@ -178,6 +180,12 @@ def _condition(one: Row, other: Row, agreement: Agreement) -> Match | None:
     if agreement == Agreement.UNKNOWN and time == Apart.SAME_MOMENT:
         return _matched(agreement, time, between, weak=True, sole=True)
     return None
+
+
+def _written_alike(one: Row, other: Row) -> bool:
+    """Whether both ended, or were recorded, at the very same moment: only the onset was put down otherwise."""
+    ended = one.end is not None and one.end == other.end
+    return ended or (one.recorded is not None and one.recorded == other.recorded)
 
 
 def _overlap(one: Row, other: Row) -> bool:
@@ -217,12 +225,12 @@ def _visit(one: Row, other: Row, agreement: Agreement) -> Match | None:
     as_long = None not in (one.end, other.end, one.start, other.start) and _length(one) == _length(other)
     firm = agreement <= _FIRM
     if time == Apart.SAME_MOMENT and (firm or agreement == Agreement.ALIKE or as_long or same_place):
-        return _matched(agreement, time, between, weak=not firm)
+        return _matched(agreement, time, between, weak=not firm, sole=agreement == Agreement.UNKNOWN)
     if time in {Apart.SAME_HOUR, Apart.DAY_ONLY} and firm:
         return _matched(agreement, time, between)
-    if time == Apart.ZONE and (firm or agreement == Agreement.ALIKE) and (as_long or same_place):
-        return _matched(agreement, time, between)
-    if time == Apart.DAY_ONLY and (same_place or agreement == Agreement.ALIKE):
+    if time == Apart.ZONE and (as_long or same_place):
+        return _matched(agreement, time, between, weak=not firm, sole=agreement == Agreement.UNKNOWN)
+    if time == Apart.DAY_ONLY:
         return _matched(agreement, time, between, weak=True, sole=True)
     return None
 

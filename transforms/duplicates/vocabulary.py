@@ -25,6 +25,8 @@ class Vocabulary:
     """Word → the kind of mark that it is."""
     decisive: frozenset[str]
     """Kinds of marks of which both or neither must speak: what was, or runs in the family, is not what is."""
+    kinds: Mapping[str, tuple[str, ...]]
+    """Family → the kinds of marks that count for it."""
     salts: frozenset[str]
     forms: frozenset[str]
     """Of drugs: what names a salt, and the form in which they come."""
@@ -54,6 +56,7 @@ def vocabulary() -> Vocabulary:
         ),
         marks={word: kind for kind, several in words["marks"].items() for word in several},
         decisive=frozenset(words["decisive"]),
+        kinds={family: tuple(several) for family, several in words["kinds"].items()},
         salts=frozenset(drugs["salts"]),
         forms=frozenset(drugs["forms"]),
         brands={brand: tuple(made.split()) for made, several in drugs["brands"].items() for brand in several},
