@@ -28,6 +28,8 @@ SYSTEMS: Final = {
     "http://www.ama-assn.org/go/cpt": "cpt",
 }
 """Systems by a short name, as `schemas/systems.json` writes their addresses into the tables."""
+MEASURES: Final = "measures "
+"""What a concept begins with that is a measured thing: an analyte follows."""
 ITEM, PART = "\x1f", "\x1e"
 """What parts codings, and the system, code and display of one, in the text that the facts hold."""
 _ALIKE: Final = 0.5
@@ -61,6 +63,8 @@ class Concept:
     keys: frozenset[str]
     drugs: tuple[Drug, ...]
     family: str
+    is_known: bool
+    """Whether a code says what is meant, and not a name alone."""
 
     @property
     def tokens(self) -> frozenset[str]:
@@ -88,16 +92,20 @@ def concept_of(codings: str, text: str | None, family: str) -> Concept:
     names = tuple(dict.fromkeys(name for each in texts if (name := _name(each, family)) != NOTHING))
     known = _crosswalk(family)
     meant = {concept for code in codes for concept in known.get(code, ())}
+    is_known = bool(meant)
     if family == "vaccine" and not meant:
         meant = {concept for each in texts for concept in _vaccines_named(each)}
     said = [each.strong_key if family == "observation" else each.key for each in names]
     keys = frozenset(f"name {each}" for each in said if each)
+    if family != "vaccine":
+        by_name = _concepts_by_name(family)
+        meant |= {by_name[each] for each in said if each in by_name}
     drugs: tuple[Drug, ...] = ()
     if family == "drug":
         drugs = tuple(dict.fromkeys(drug_of(each) for each in texts))
     elif family == "substance":
         drugs = tuple(dict.fromkeys(drug_of(" ".join(sorted(each.words))) for each in names))
-    return Concept(frozenset(codes), frozenset(meant), names, keys, drugs, family)
+    return Concept(frozenset(codes), frozenset(meant), names, keys, drugs, family, is_known)
 
 
 def _plain_code(system: str, code: str) -> str:
@@ -137,7 +145,7 @@ def _crosswalk(family: str) -> Mapping[str, tuple[str, ...]]:
     if family == "observation":
         for each in analytes():
             for code in each.loinc:
-                found.setdefault(f"loinc|{code}", set()).add(f"measures {each.id}")
+                found.setdefault(f"loinc|{code}", set()).add(f"{MEASURES}{each.id}")
     for entry in content("concepts")["concepts"]:
         for short, codes in entry.items():
             if short == "is":
@@ -154,6 +162,16 @@ def _crosswalk(family: str) -> Mapping[str, tuple[str, ...]]:
                         f"against {each}" for each in entry["group"].split()
                     )
     return {code: tuple(sorted(concepts)) for code, concepts in found.items()}
+
+
+@cache
+def _concepts_by_name(family: str) -> Mapping[str, str]:
+    """Key of a name → the concept that is called so: a record may have words alone, and its copy a code alone."""
+    if family == "observation":
+        named = {each.id.replace("_", " "): f"{MEASURES}{each.id}" for each in analytes()}
+        return {name_of(name).strong_key: concept for name, concept in named.items()}
+    named = {entry["is"]: f"is {entry['is']}" for entry in content("concepts")["concepts"]}
+    return {name_of(name).key: concept for name, concept in named.items()}
 
 
 @lru_cache(maxsize=4096)
@@ -178,8 +196,8 @@ def agree(one: Concept, other: Concept) -> Agreement:
         return Agreement.SAME_CONCEPT if _same_vaccines(one.meant, other.meant) else Agreement.DIFFERENT
     if not one.meant.isdisjoint(other.meant):
         return Agreement.SAME_CONCEPT
-    if one.family == "observation" and one.meant and other.meant:
-        return Agreement.DIFFERENT  # two measured things that both are known
+    if one.family == "observation" and one.is_known and other.is_known:
+        return Agreement.DIFFERENT
     if not one.keys.isdisjoint(other.keys):
         return Agreement.SAME_NAME
     if one.drugs and other.drugs:

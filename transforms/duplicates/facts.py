@@ -86,8 +86,6 @@ class Row:
     lot: str | None
     value: float | None
     value_text: str | None
-    canonical: float | None
-    canonical_unit: str | None
     unit: str | None
     comparator: str | None
     says: str | None
@@ -159,8 +157,6 @@ def facts_sql(keys: Keys, relation: str) -> str:
         "lot": own("lot"),
         "value": there("value"),
         "value_text": there("value_text"),
-        "canonical": there("value_canonical"),
-        "canonical_unit": there("value_canonical_unit"),
         "unit": "coalesce(value_unit_code, value_unit)" if measured else "NULL",
         "comparator": there("value_comparator"),
         "says": f"nullif(concat_ws('/', {', '.join(_SAYS)}), '')" if measured else "NULL",
@@ -195,11 +191,11 @@ def row_of(keys: Keys, found: tuple[Any, ...]) -> Row:
     """A row of `facts_sql`, read."""
     person, link, key, provider, route, record, codings, text, repeat, *others = found
     start, precision, day, own_hour, end, recorded, status, negated, served, own, filled, updated, *rest = others
-    kind, visit_class, side, dose, who, lot, value, value_text, canonical, unit_of, unit, comparator, *last = rest
+    kind, visit_class, side, dose, who, lot, value, value_text, unit, comparator, *last = rest
     says, said, positive, systolic, diastolic = last
     return Row(
         person, link, key, provider, route, record, concept_of(codings or "", text, keys.family), repeat, start,
         precision, day, own_hour, end, recorded, status, negated, served, own, filled, updated, kind, visit_class,
-        name_of(side) if side else NOTHING, dose, who, lot, value, value_text, canonical, unit_of, unit, comparator,
+        name_of(side) if side else NOTHING, dose, who, lot, value, value_text, unit, comparator,
         says, name_of(said) if said else NOTHING, positive, (systolic, diastolic),
     )  # fmt: skip

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from transforms.duplicates.concepts import MEASURES
 from transforms.duplicates.names import NOTHING, likeness
+from transforms.values.analytes import conversions, known_spellings
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from transforms.duplicates.facts import Row
+    from transforms.values.analytes import Conversion
 
 NOT_ONE: Final = -1
 """The values contradict each other."""
@@ -38,25 +43,45 @@ def _pressures(one: Row, other: Row) -> int:
 
 
 def _numbers(one: Row, other: Row) -> int:
-    mine, theirs = one.value or 0.0, other.value or 0.0
-    steps = [_step(one.value_text, mine), _step(other.value_text, theirs)]
-    if one.canonical is not None and other.canonical is not None and one.canonical_unit == other.canonical_unit:
-        scaled = []
-        for row, step, value in ((one, steps[0], mine), (other, steps[1], theirs)):
-            scaled.append(step * _factor(row, value))
-        steps, mine, theirs = scaled, one.canonical, other.canonical
-    elif one.unit and other.unit and one.unit.lower() != other.unit.lower() and mine != theirs:
+    scaled = _scaled(one, other)
+    if scaled is None:
         return NOT_ONE
-    if abs(mine - theirs) > 0.5 * max(steps) * _SLACK + 1e-9:
+    (mine, step), (theirs, other_step) = scaled
+    if abs(mine - theirs) > 0.5 * max(step, other_step) * _SLACK + 1e-9:
         return NOT_ONE
     return min(_digits(one.value_text, one.value), _digits(other.value_text, other.value))
 
 
-def _factor(row: Row, value: float) -> float:
-    """How much canonical units a unit of the value is worth."""
-    if row.canonical_unit == "Cel" and row.unit and row.canonical != row.value:
-        return 5 / 9  # a Fahrenheit begins elsewhere, so the ratio is none
-    return abs((row.canonical or 0.0) / value) if value else 1.0
+def _scaled(one: Row, other: Row) -> tuple[tuple[float, float], tuple[float, float]] | None:
+    """Both values in one unit, each with the worth of its last digit; None where their units are two.
+
+    A record that names what it measures in words alone is converted by what the other's code measures.
+    """
+    values = (one.value or 0.0, other.value or 0.0)
+    steps = (_step(one.value_text, values[0]), _step(other.value_text, values[1]))
+    if one.unit == other.unit or not one.unit or not other.unit:
+        return (values[0], steps[0]), (values[1], steps[1])
+    measured = sorted(each.removeprefix(MEASURES) for each in one.concept.meant | other.concept.meant)
+    for analyte in measured:
+        known = conversions().get(analyte, {})
+        found = [_conversion(known, row.unit or "") for row in (one, other)]
+        if found[0] and found[1]:
+            return (found[0].of(values[0]), steps[0] * found[0].factor), (
+                found[1].of(values[1]),
+                steps[1] * found[1].factor,
+            )
+    alike = _plain_unit(one.unit) == _plain_unit(other.unit)
+    return ((values[0], steps[0]), (values[1], steps[1])) if alike else None
+
+
+def _conversion(known: Mapping[str, Conversion], unit: str) -> Conversion | None:
+    """How a unit, by its code or by a spelling, becomes the canonical one."""
+    codes = (unit, *known_spellings().get(_plain_unit(unit), ()), *known_spellings().get(unit, ()))
+    return next((known[code] for code in codes if code in known), None)
+
+
+def _plain_unit(unit: str) -> str:
+    return unit.lower().replace(" ", "")
 
 
 def _step(text: str | None, value: float) -> float:
