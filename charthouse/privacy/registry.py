@@ -15,7 +15,19 @@ from transforms.tables import published_tables
 
 Store = Literal["state", "vault", "records", "catalogs", "airflow", "files", "elsewhere"]
 Eraser = Literal[
-    "delete", "empty", "lake", "statistics", "landing", "staging", "mails", "exports", "mask", "sweep", "rewrite", ""
+    "delete",
+    "empty",
+    "lake",
+    "statistics",
+    "landing",
+    "uploads",
+    "staging",
+    "mails",
+    "exports",
+    "mask",
+    "sweep",
+    "rewrite",
+    "",
 ]
 
 
@@ -68,6 +80,9 @@ STATE: Final = (
     _state("credential", "link_id", "link_id"),
     _state("sign_in", "link_id", "link_id"),
     _state("watermark", "link_id", "link_id"),
+    _state("phone_upload", "link_id", "link_id"),
+    _state("phone_source", "link_id", "link_id"),
+    _state("phone_device", "person_key"),
     _state("gone_resource", "link_id", "link_id"),
     _state("removal", "person_key", "link_id"),
     _state("item_outcome", "link_id", "link_id"),
@@ -172,6 +187,7 @@ FILES: Final = (
     # A path is of the first place that covers it.
     Place("sandbox", "files", ("sandbox/*",), why="a made-up provider's own store: a counterparty's, not ours"),
     Place("landing", "files", ("landing/*",), "folder of the link, rows", "folder of the link, rows", "landing"),
+    Place("uploads", "files", ("uploads/*",), "folder of the link", "folder of the link", "uploads"),
     Place("staging", "files", ("staging/*",), "rows", "rows", "staging"),
     Place("mails", "files", ("mail/*",), "name of the delivery, address", "", "mails"),
     Place("exports", "files", ("exports/*",), "folder of the request", "folder of the request", "exports"),
