@@ -10,12 +10,24 @@ notices · CH8xx the REST API · CH9xx privacy.
 
 from __future__ import annotations
 
-from charthouse.errors import api, auditing, bulk, fetching, lakes, linking, notices, privacy, setting_up, state
+from charthouse.errors import (
+    api,
+    auditing,
+    bulk,
+    fetching,
+    lakes,
+    linking,
+    network,
+    notices,
+    privacy,
+    setting_up,
+    state,
+)
 from transforms.errors import ErrorCode
 
 CATALOGUE: dict[str, ErrorCode] = {
     entry.code: entry
-    for room in (setting_up, fetching, bulk, auditing, lakes, state, linking, notices, api, privacy)
+    for room in (setting_up, fetching, bulk, network, auditing, lakes, state, linking, notices, api, privacy)
     for entry in room.CODES
 }
 

@@ -25,6 +25,7 @@ from charthouse.operating.cli import (
     keys,
     link,
     links,
+    network,
     notices,
     own_servers,
     people,
@@ -51,6 +52,7 @@ app.add_typer(people.app, name="people")
 app.add_typer(consents.app, name="consents")
 app.add_typer(links.app, name="links")
 app.add_typer(keys.app, name="keys")
+app.add_typer(network.app, name="network")
 app.add_typer(notices.app, name="notices")
 app.add_typer(providers.app, name="providers")
 app.add_typer(sandbox.app, name="sandbox")
