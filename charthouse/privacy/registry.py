@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Final, Literal
 
-from transforms.tables import built_tables
+from transforms.tables import published_tables
 
 Store = Literal["state", "vault", "records", "catalogs", "airflow", "files", "elsewhere"]
 Eraser = Literal[
@@ -85,6 +85,9 @@ STATE: Final = (
     _state("phone_device", "person_key"),
     _state("gone_resource", "link_id", "link_id"),
     _state("removal", "person_key", "link_id"),
+    _state("identity_verification", "person_key"),
+    _state("found_provider", "person_key", "link_id"),
+    _state("network_person", "person_key"),
     _state("item_outcome", "link_id", "link_id"),
     _state("sync_tally", "link_id", "link_id"),
     _state("sync_link", "link_id", "link_id"),
@@ -94,6 +97,8 @@ STATE: Final = (
     _state("privacy_request", "person_key", eraser="empty"),
     _state("audit_event", "subject_id", eraser="empty"),
     *_nothing("state", "who provides, not who is cared for", "partner", "provider", "client_registration"),
+    *_nothing("state", "how partners are reached, sealed secrets", "network_account"),
+    *_nothing("state", "digests of messages' random ids", "network_message"),
     *_nothing("state", "published lists of providers", "brand_bundle", "brand", "brand_endpoint"),
     *_nothing("state", "ages of grants by provider, tied to nobody", "grant_end"),
     *_nothing("state", "counts and codes of a run", "sync_run", "sync_stage", "table_tally"),
@@ -113,7 +118,7 @@ LAKES: Final = (
     *_nothing("vault", "random ids of appends", "deposits"),
     *(
         Place(f"records.{table.name}", "records", (table.name,), "person_key", "link_id", "lake")
-        for table in built_tables()
+        for table in published_tables()
     ),
     Place("records.withheld_rows", "records", ("withheld_rows",), "person_key", "row_key", "lake"),
     Place("records.built_people", "records", ("built_people",), "person_key", "", "lake"),
@@ -209,6 +214,10 @@ FILES: Final = (
 ELSEWHERE: Final = (
     Place(
         "backups", "elsewhere", (), why="out of the home: a restored one is erased again before its first run",
+    ),
+    Place(
+        "exported tables", "elsewhere", (),
+        why="copies of the tables in the clear are the operator's to delete; the audit trail says when they were made",
     ),
     Place("mail on its way", "elsewhere", (), why="what was sent is at its receiver, who is told by a notice"),
     Place("quality results", "elsewhere", (), why="counts and row keys, in staging until the run ends"),
