@@ -112,9 +112,6 @@ def test_several_readings_of_one_day_are_what_was_said_last(house: House) -> Non
     app.upload(link, written(deleted, "changes", TYPES))
     house.night(tables=False)
     assert gone(link) >= {("Observation", "l2", "deleted")}
-    assert house.rows("SELECT remarks FROM records.lab_results WHERE resource_key LIKE '%/l2'") == [
-        (["no-longer-served"],)
-    ]
 
 
 def test_disconnecting_the_phone_leaves_the_other_routes(house: House) -> None:
