@@ -152,6 +152,8 @@ def test_a_link_that_ended_comes_back_only_when_it_is_asked_for(house: House) ->
     assert house.uploads() == []
     assert app.say_state()["data_sources"][0]["status"] == "disconnected"
     assert app.sync() == []
+    refused = house.api.ask("POST", f"/links/{link}/reconnect", app._token())
+    assert (refused.status_code, refused.json()["code"]) == (409, "CH614"), "nobody signs in for a phone"
     assert app.say_state(reconnect=[source.id])["data_sources"][0]["status"] == "pending"
     with session() as state:
         request = requests.ask_deletion(state, link)
