@@ -14,10 +14,10 @@ from sqlalchemy import text
 from charthouse.errors import CharthouseError, LakeError, catalogue
 from charthouse.lake.session import EXTENSIONS, connect, open_records, open_vault
 from charthouse.linking.alarms import open_alarms
+from charthouse.linking.eligibility import HEALTH_CONNECT
 from charthouse.linking.finding import OURS
 from charthouse.linking.keys import check_key, key_is_needed
 from charthouse.linking.network_accounts import list_accounts
-from charthouse.linking.eligibility import HEALTH_CONNECT
 from charthouse.linking.providers import ProviderView, list_providers
 from charthouse.linking.searching import list_searches
 from charthouse.operating.sandbox_process import known_providers
