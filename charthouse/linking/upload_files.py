@@ -50,7 +50,7 @@ def offset(file: Path) -> int:
 
 
 class Appending:
-    """Bytes appended behind those that are there; `sha256` is that of what was appended. Used as a context.
+    """Bytes appended behind those that are there, up to `most`; `sha256` is that of what came. Used as a context.
 
     Raises:
         OSError: the file takes no more.
@@ -61,8 +61,8 @@ class Appending:
         file.parent.mkdir(exist_ok=True, mode=0o700)
         self._descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         self.begin = self.end = os.fstat(self._descriptor).st_size
-        self._cipher, self._most = _at(key, self.begin), most
-        self._hash = hashlib.sha256()
+        self._cipher, self.most = _at(key, self.begin), most
+        self._hash, self._sealed = hashlib.sha256(), bytearray()
 
     def write(self, data: bytes) -> None:
         """Append a piece.
@@ -70,10 +70,12 @@ class Appending:
         Raises:
             PhoneError: CH978 beyond `most` bytes of the whole; nothing of what was appended is kept then.
         """
-        if self.end + len(data) > self._most:
+        if self.end + len(data) > self.most:
             self.take_back()
             raise PhoneError("CH978")
-        sealed = memoryview(self._cipher.update(data))
+        if len(self._sealed) < len(data) + _BLOCK:
+            self._sealed = bytearray(len(data) + _BLOCK)  # kept: fresh memory for each piece costs more than its cipher
+        sealed = memoryview(self._sealed)[: self._cipher.update_into(data, self._sealed)]
         while sealed:
             sealed = sealed[os.write(self._descriptor, sealed) :]
         self._hash.update(data)
