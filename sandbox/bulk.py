@@ -1,6 +1,6 @@
 """Bulk Data export of a provider: kick-off, status, manifest, files, deletion (Bulk Data Access 1.0.1 to 3.0).
 
-`Group/everyone` is everybody; other groups are what the operator makes them. Jobs are kept in memory.
+`Group/everyone` is everybody; other groups are what the operator makes them.
 """
 
 from __future__ import annotations
@@ -103,6 +103,13 @@ class Exports:
                 {"id": job.id, "request": job.request, "polls": job.polls, "ready": job.ready, "files": len(job.files)}
                 for job in self._jobs.values()
             ]
+
+    def last_row(self, path: str) -> int | None:
+        """The row of the last resource of a file."""
+        name = path.rpartition("/")[2]
+        with self._lock:
+            files = [file for job in self._jobs.values() for file in job.files if file.name == name]
+        return files[-1].rows[-1] if files and files[-1].rows else None
 
     def answer(
         self,
