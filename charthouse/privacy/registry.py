@@ -69,6 +69,7 @@ STATE: Final = (
     _state("sign_in", "link_id", "link_id"),
     _state("watermark", "link_id", "link_id"),
     _state("gone_resource", "link_id", "link_id"),
+    _state("missing_document", "link_id", "link_id"),
     _state("removal", "person_key", "link_id"),
     _state("item_outcome", "link_id", "link_id"),
     _state("sync_tally", "link_id", "link_id"),

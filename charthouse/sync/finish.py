@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from charthouse.state.ledger import RunStatus
     from charthouse.sync.audit import AuditSummary
 
-EXPECTED = frozenset({"CH103", "CH115", "CH405"})
+EXPECTED = frozenset({"CH103", "CH115", "CH164", "CH405"})
 """Outcomes that leave a run complete: a type that the person did not grant, a server's own warning, a marked row."""
 
 

@@ -151,6 +151,15 @@ def test_an_export_of_everything_tells_what_is_served_no_longer(
     clinic.hold(ann=1, eve=1)
     assert whole() == found, "of a type that failed, and of a person whom the export leaves out, nobody knows"
 
+    house.sandbox.faults()
+    house.fetch()
+    assert since(house)[-2:] != [None, None]
+    assert since(house)[-1] is None, "the type alone is asked for whole again the night after, and not a week later"
+    with session(read_only=True) as state:
+        assert {row.resource_id for row in state.scalars(select(GoneResource))} == {"ann-2", "bob-1", "ann-1"}
+    house.fetch()
+    assert None not in since(house)[-1:], "once it has come, it goes with the others"
+
 
 def test_who_is_new_gets_everything_and_the_others_what_changed(house: House, clinic: Clinic) -> None:
     house.fetch()

@@ -183,6 +183,75 @@ def test_a_provider_whose_records_change_from_night_to_night(
     assert remarks()["o2"] == []
 
 
+def test_a_type_that_breaks_when_everything_is_read_is_asked_for_everything_again(house: House, days: Days) -> None:
+    hold(house, observation(0), observation(2))
+    read(house)
+    days.pass_by(7)
+    late = observation(3) | {"meta": {"lastUpdated": "2024-04-01T00:00:00Z"}}
+    hold(house, observation(0), late, observation(6))
+    broken = lambda asked: (  # noqa: E731
+        Reply(500) if asked.path.endswith("/Observation") and "_lastUpdated" not in asked.query else None
+    )
+    house.provider.rule(broken)
+    assert read(house).links.partial == 1
+    assert "Observation/o6" in {f"{kind}/{name}" for kind, name, _ in house.held()["resources"]}, "what is new came"
+    assert since() == {"Observation": "2024-05-01T10:02:00Z"}
+
+    days.pass_by(1)
+    read(house)
+    house.provider.rules.remove(broken)
+    assert gone() == {}
+    days.pass_by(1)
+    asked_since(house)
+    assert read(house).links.complete == 1
+    assert asked_since(house) == [None], "the night after, and the one after that, until it comes"
+    assert gone() == {"Observation/o2": "not_served"}
+    assert "o3" in {name for _, name, _ in house.held()["resources"]}
+    days.pass_by(1)
+    read(house)
+    assert asked_since(house) == ["ge2024-05-01T10:01:00Z"]
+
+
+def test_a_document_that_is_not_to_be_had_is_asked_for_once_a_week(
+    house: House, days: Days, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CHARTHOUSE_ATTACHMENT_BYTES", "4000")
+    get_settings.cache_clear()
+    shown = [{"attachment": {"url": f"Binary/{name}"}} for name in ("gone", "large", "there")]
+    letter = {
+        "resourceType": "DocumentReference", "id": "d", "status": "current", "content": shown,
+        "subject": {"reference": f"Patient/{PATIENT}"},
+    }  # fmt: skip
+    hold(house, letter, {"resourceType": "Binary", "id": "there", "contentType": "a/b", "data": "AAAA"})
+    size = [5000]
+    house.provider.rule(
+        lambda asked: (
+            Reply(200, b"x" * size[0], {"Content-Type": "text/plain"}) if asked.path.endswith("/large") else None
+        )
+    )
+
+    def asked() -> set[str]:
+        found = {request.path.rpartition("/")[2] for request in house.provider.asked if "/Binary/" in request.path}
+        house.provider.asked.clear()
+        return found
+
+    report = night(house)
+    assert asked() == {"gone", "large", "there"}
+    assert [(said.code, said.count) for said in report.outcomes] == [("CH164", 2)]
+    assert report.status == "complete", "it is a remark"
+    days.pass_by(1)
+    report = read(house)
+    assert asked() == set()
+    assert [(said.code, said.count) for said in report.outcomes] == [("CH164", 2)], "it is still told"
+    size[0] = 10
+    days.pass_by(7)
+    assert [(said.code, said.count) for said in read(house).outcomes] == [("CH164", 1)]
+    assert asked() == {"gone", "large"}
+    days.pass_by(1)
+    read(house)
+    assert asked() == set()
+
+
 def test_silence_says_nothing_where_not_everything_came(house: House, days: Days) -> None:
     everything = (
         observation(0), observation(1), observation(2), goal("g0"), goal("g1"), condition("c0"),
