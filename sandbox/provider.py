@@ -22,6 +22,7 @@ from sandbox.clock import Clock
 from sandbox.configuration import configuration, endpoints
 from sandbox.counts import Counts
 from sandbox.faults import Act, Faults, last_of, outcome, spoil
+from sandbox.groups import group_resource, is_group
 from sandbox.limits import MinuteWindow
 from sandbox.merge import write_anew
 from sandbox.profiles import Profile
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from sandbox.bulk_habits import BulkHabits
     from sandbox.limits import Rate
     from sandbox.scopes import Access
 
@@ -138,6 +140,8 @@ class Provider:
                 return self._faulty(asked, "", 1, None, Answer(200, said, "application/json"))
             if is_export(asked.path):
                 return self._exported(asked)
+            if is_group(asked.path):
+                return self._grouped(asked)
             access = self._authenticate(asked)
             return self._resources(asked, access)
         except RequestError as error:
@@ -148,9 +152,7 @@ class Provider:
         subject = asked.path.split("/", 1)[0] if asked.path.startswith((STATUS, FILES)) else "export"
         self.counts.request(subject)
         kind = asked.path.rpartition("/")[2].split(".")[1] if asked.path.endswith(".ndjson") else ""
-        habits = self.profile.bulk
-        if not self.profile.sign_in:  # who lets everybody search lets everybody export
-            habits = msgspec.structs.replace(habits, open=True)
+        habits = self._bulk_habits()
         act = self._pick(asked, kind if kind != "ndjson" else "", 1, None)
         torn = act is not None and act.body == "truncate"
         early = None if torn else self._instead(asked, act)
@@ -168,6 +170,18 @@ class Provider:
             write_anew(self.store, self.exports.last_row(asked.path))
             return answer
         return replace(self._spoiled(asked, answer, act, kind, None), cut=act.cut)
+
+    def _grouped(self, asked: Asked) -> Answer:
+        """Answer who is in a group, faults included."""
+        self.counts.request("Group", "read")
+        body = group_resource(self.exports, asked, self.store, self._bulk_habits(), self.clock.now())
+        return self._faulty(asked, "Group", 1, None, Answer(200, body))
+
+    def _bulk_habits(self) -> BulkHabits:
+        habits = self.profile.bulk
+        if not self.profile.sign_in:  # who lets everybody search lets everybody export
+            habits = msgspec.structs.replace(habits, open=True)
+        return habits
 
     def _resources(self, asked: Asked, access: Access) -> Answer:
         parts = [unquote(part) for part in asked.path.split("/")]

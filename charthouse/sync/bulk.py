@@ -56,6 +56,8 @@ if TYPE_CHECKING:
 
 MOST_STUMBLES: Final = 8
 """Looks in a row that brought no proper answer before an export counts as failed."""
+MOST_OUTAGES: Final = 60
+"""Looks in a row, a minute apart, for which no token was to be had before the job is left for the next night."""
 MOST_JOBS: Final = 2
 """How often a batch asks for the same export: one that failed, or is gone, is asked for once more."""
 LOST: Final = frozenset({"CH152", "CH153", "CH156"})
@@ -281,6 +283,10 @@ class _BatchExport:
                 return found
             self._log(job.id).progress(found.percent, found.after)
             job = bulk_jobs.note_waiting(job, found, self._settings)
+            if found.outage is not None and job.stumbles < MOST_OUTAGES:
+                continue
+            if found.outage is not None:
+                raise FetchError(found.outage, where=self._client.http.where)
             if job.stumbles >= MOST_STUMBLES:
                 raise FetchError("CH152", where=self._client.http.where, what="its status cannot be had")
 

@@ -78,10 +78,12 @@ KICKED, STATUS, FILES = {"path": "$export"}, {"path": "bulkstatus"}, {"path": "b
 RESULTS = {"path": "bulkfiles", "type": "Observation"}
 PAGES: dict[str, Any] = {"habits": {"files_per_page": 2, "working_polls": 0}, "options": {"partial_manifests": True}}
 
+UNREAD: dict[str, Any] = {"kills": ("export.closing",)} | PAGES
+
 
 def exported(*rules: dict[str, Any], codes: str = "", heals: Heals = "at once", **more: Any) -> Fault:
-    """A fault of a server that is exported from; killed while it is waited for, read, and closed."""
-    kills = more.pop("kills", ("export.begun", "export.file", "export.closing"))
+    """A fault of a server that is exported from; killed while files are read, and while links are closed."""
+    kills = more.pop("kills", ("export.file", "export.closing"))
     return Fault(rules=rules, codes=frozenset(codes.split()), heals=heals, kills=kills, **more)
 
 
@@ -89,6 +91,7 @@ EXPORTS: dict[str, Fault] = {
     "nothing": exported(kills=POINTS),
     "drop": exported(one(KICKED, hang_up=True), one(STATUS, hang_up=True), one(FILES, 2, hang_up=True)),
     "cut on the line": exported(one(RESULTS, 3, cut=True)),
+    "cut where nothing can be gone on with": exported(one(RESULTS, 2, cut=True), habits={"ranges": False}),
     "slow": exported(one(RESULTS, slow_seconds=0.9), settings={"REQUEST_TIMEOUT": "0.6"}),
     "burst of 429 with Retry-After": exported(
         one(KICKED, retry_after=0), one(STATUS, 2, retry_after=0), one(FILES, 2, retry_after=0)
@@ -100,9 +103,9 @@ EXPORTS: dict[str, Fault] = {
     "truncated body": exported(one(RESULTS, body="truncate")),
     "invalid JSON": exported(one(RESULTS, 2, body="invalid_json")),
     "HTML": exported(one({"path": "bulkfiles", "type": "Patient"}, body="html")),
-    "loop": exported(one({"query": "page=2"}, body="loop"), codes="CH153", heals="the next night", **PAGES),
+    "loop": exported(one({"query": "page=2"}, body="loop"), codes="CH153", heals="the next night", **UNREAD),
     "duplicate page": exported(one({"query": "page=2"}, body="again"), **PAGES),
-    "foreign next": exported(one(STATUS, body="foreign_next"), codes="CH153", heals="the next night", **PAGES),
+    "foreign next": exported(one(STATUS, body="foreign_next"), codes="CH153", heals="the next night", **UNREAD),
     "token that expires": exported(one(STATUS, expire_token=True), one(RESULTS, expire_token=True)),
     "job that is gone": exported(one(STATUS, status=404)),
     "job that fails": exported(one(STATUS, status=400)),
