@@ -49,6 +49,16 @@ class Tokens(Protocol):
         """A token; another than the `refused` one."""
 
 
+class Shelf(Protocol):
+    """Where pages of a manifest are kept until it is whole: their addresses and bodies, in order."""
+
+    def pages(self) -> list[tuple[str, bytes]]: ...
+
+    def add(self, url: str, body: bytes) -> None: ...
+
+    def clear(self) -> None: ...
+
+
 class JobGoneError(Exception):
     """The server does not know the job any more."""
 
@@ -134,12 +144,6 @@ class BulkClient:
         self._base_url = base_url.rstrip("/")
         self._tokens = tokens
         self._settings = settings
-        self._paging: tuple[str, list[ManifestPage]] = ("", [])
-
-    @property
-    def is_paging(self) -> bool:
-        """Whether pages of a manifest are in hand that is not whole: a `status` in another process begins anew."""
-        return bool(self._paging[1])
 
     def kick_off(self, request: ExportRequest, options: Mapping[str, str] | None = None) -> Begun | Waiting:
         """Ask for an export; by POST where GET is not for that. `Waiting` where another one is still under way.
@@ -165,25 +169,28 @@ class BulkClient:
             raise FetchError("CH151", where=self.http.where, what=what)
         return Begun(status_url, _after(reply), reply.headers)
 
-    def status(self, status_url: str) -> Waiting | Manifest:
+    def status(self, status_url: str, shelf: Shelf) -> Waiting | Manifest:
         """How an export stands. Where a page of its manifest could not be had, the next call goes on with that page.
+
+        `shelf` keeps the pages of this job that came, so the next call may be another process's.
 
         Raises:
             JobGoneError: the server does not know it.
             FetchError: CH152 when it failed; CH153 for what is no manifest; CH150 when the token endpoint refuses us.
         """
-        pages = self._paging[1] if self._paging[0] == status_url else []
-        self._paging = ("", [])
+        pages = [read_manifest_page(body, url) for url, body in shelf.pages()]
         had = len(pages)
         seen = {status_url}
         while not pages or pages[-1].next_address is not None:
             url = status_url if not pages else self._following(pages, seen)
-            found = self._page(url, first=not pages)
+            found = self._page(url, first=len(pages) == had)
             if isinstance(found, Waiting):
-                self._paging = (status_url, pages)
                 # Servers that limit how often they are asked count pages, too. Getting on is no stumbling.
                 return found if len(pages) == had else replace(found, stumbled=False)
-            pages.append(found)
+            pages.append(read_manifest_page(found.body, found.url))
+            if pages[-1].next_address is not None:
+                shelf.add(found.url, found.body)
+        shelf.clear()
         return Manifest(pages[0].transaction_time, tuple(file for page in pages for file in page.files), tuple(pages))
 
     def _following(self, pages: list[ManifestPage], seen: set[str]) -> str:
@@ -211,7 +218,7 @@ class BulkClient:
         yield token
         yield self._tokens.token(token)
 
-    def _page(self, url: str, *, first: bool) -> Waiting | ManifestPage:
+    def _page(self, url: str, *, first: bool) -> Waiting | Reply:
         try:
             reply = self._once_more(lambda token: self.http.get(url, token, {"Accept": "application/json"}))
         except LineLostError:
@@ -224,7 +231,7 @@ class BulkClient:
         if status == 202:
             return Waiting(_after(reply), _percent(reply))
         if status == 200:
-            return read_manifest_page(reply.body, reply.url)
+            return reply
         if status == 429:
             after = _after(reply)
             return Waiting(UNSAID if after is None else after, stumbled=True)

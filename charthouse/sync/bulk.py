@@ -29,11 +29,20 @@ from charthouse.partners.http import HttpClient
 from charthouse.settings import get_settings
 from charthouse.state import session as state_session
 from charthouse.state.base import now
+from charthouse.state.seals import sealer_of
 from charthouse.sync import bulk_jobs, bulk_marks, landing
 from charthouse.sync.bulk_closing import Closing
-from charthouse.sync.bulk_landing import Deletions, ExportFolder, FileRecord, Outcomes, SharedResources, Sorter
+from charthouse.sync.bulk_landing import (
+    Deletions,
+    ExportFolder,
+    FileRecord,
+    Outcomes,
+    SharedResources,
+    Sorter,
+)
 from charthouse.sync.bulk_log import BulkLog
 from charthouse.sync.bulk_marks import EVERYTHING
+from charthouse.sync.bulk_shelf import SealedShelf
 from transforms import ndjson
 
 if TYPE_CHECKING:
@@ -272,12 +281,12 @@ class _BatchExport:
         )
 
     def _awaited(self, job: Job) -> Manifest:
+        shelf = SealedShelf(self.folder.folder, job.id, sealer_of(self._settings))
         while True:
             if job.next_poll_at > now():
                 self._look_at_the_clock()
-                # Pages that are in hand would be lost with this process, and asked for again by the next, and again.
-                (sleep_until if self._client.is_paging else self._wait)(job.next_poll_at)
-            found = self._client.status(job.status_url)
+                self._wait(job.next_poll_at)
+            found = self._client.status(job.status_url, shelf)
             if isinstance(found, Manifest):
                 self._log(job.id).complete(found.pages)
                 return found

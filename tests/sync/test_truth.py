@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ import pytest
 from sqlalchemy import select
 from typer.testing import CliRunner
 
-from charthouse.lake.session import open_records
+from charthouse.lake.session import open_records, open_vault
 from charthouse.linking import links
 from charthouse.linking.disconnect import disconnect
 from charthouse.operating.cli import app
@@ -250,6 +251,37 @@ def test_a_document_that_is_not_to_be_had_is_asked_for_once_a_week(
     days.pass_by(1)
     read(house)
     assert asked() == set()
+
+
+def test_what_is_laid_out_in_another_way_is_no_new_version(house: House, days: Days) -> None:
+    """As where a provider is searched one night and exported the next; but 90.0 is more precise than 90."""
+    hold(house, *(observation(number) | {"note": [{"text": "früh"}]} for number in range(3)))
+
+    def versions() -> int:
+        with session() as state:
+            for link in state.scalars(select(Link)):
+                links.clear_watermarks(state, link.id)
+        return sum(row.new_versions for row in read(house).types)
+
+    assert versions() == 4
+
+    values = {"91": "91"}
+
+    def anew(asked: Asked) -> Reply | None:
+        if not asked.path.endswith("/Observation"):
+            return None
+        found = json.loads(house.provider._search("Observation", replace(asked, headers={})).body)
+        text = json.dumps(found, indent=3, sort_keys=True, ensure_ascii=False)
+        return Reply(200, text.replace('"value": 91', f'"value": {values["91"]}').encode())
+
+    house.provider.rule(anew)
+    assert versions() == 0
+    with open_vault(read_only=True) as connection:
+        assert connection.execute("SELECT count(*) FROM vault.resources").fetchone() == (4,)
+    values["91"] = "91.0"
+    assert versions() == 1
+    with session(read_only=True) as state:
+        assert run_report(state, latest_run(state).id).links.complete == 1
 
 
 def test_silence_says_nothing_where_not_everything_came(house: House, days: Days) -> None:
