@@ -188,6 +188,7 @@ def records() -> list[Json]:
             **{"class": {"code": "AMB", "display": typed()}},
             type=[concept("185349003")],
             period={"start": "2024-01-02"},
+            diagnosis=[{"condition": {"reference": "Condition/c", "display": typed()}}],
             participant=[{"individual": doctor()}, {"individual": relative()}],
             reasonCode=[{"text": typed()}],
             location=[{"location": {"reference": "Location/place", "display": typed()}}],
