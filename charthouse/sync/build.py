@@ -19,6 +19,7 @@ from charthouse.lake.session import VAULT, attach, more_memory, open_records, op
 from charthouse.settings import get_settings
 from charthouse.sync import footing, holding, night, origins, runs, staging, unserved
 from charthouse.sync.mending import mend_staged
+from transforms.duplicates import find
 from transforms.tables import (
     EVERYTHING,
     all_tables,
@@ -149,6 +150,8 @@ def build_group(name: str) -> str:
             rows += sum(pool.map(stage, [each for each in declared if each.of_observations]))
             files = {each.name: staging.rows_file(run_id, each.name, group) for each in declared}
             staged = {name: f"read_parquet({quoted(str(file))})" for name, file in files.items() if file.exists()}
+            with connection.cursor() as cursor:
+                find(cursor, staged)
             list(pool.map(lambda helper: copied(helper.name, helper.select_sql(staged)), helpers()))
             counts |= {"people": len(people), "rows": rows}
         write_whole(staging.marks_file(run_id, group), orjson.dumps(marks))

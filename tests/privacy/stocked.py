@@ -14,7 +14,8 @@ from charthouse.lake.session import open_records, open_vault, quoted
 from charthouse.linking import links, people, providers
 from charthouse.state import session
 from charthouse.sync.build import VECTORS
-from transforms.tables import Helper, built_tables, prepare, resource_types, stage_inner
+from transforms.duplicates import find
+from transforms.tables import Helper, built_tables, helpers, prepare, resource_types, stage_inner, tables
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -87,6 +88,8 @@ def publish(folder: Path, *persons: str) -> None:
         files = {table.name: folder / "rows" / table.name / "all.parquet" for table in built_tables()}
         staged = {name: f"read_parquet({quoted(str(file))})" for name, file in files.items()}
         for table in built_tables():
+            if table == helpers()[0]:
+                find(connection, {each.name: staged[each.name] for each in tables()})
             select = table.select_sql(staged) if isinstance(table, Helper) else table.select_sql()
             files[table.name].parent.mkdir(parents=True, exist_ok=True)
             connection.execute(f"COPY ({select}) TO {quoted(str(files[table.name]))} (FORMAT parquet)")

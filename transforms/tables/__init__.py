@@ -8,8 +8,11 @@ From a declaration come the published views (`schemas/views`), the DDL, the SELE
     >>> vitals.select_sql()                          # SELECT … exactly its columns, in order
 """
 
+from transforms.tables.accounts import Account, accounts
+from transforms.tables.catalogue import kind_of, published
+from transforms.tables.dbt import sources_text, sources_yaml
 from transforms.tables.declaration import TableError
-from transforms.tables.dictionary import dictionary_markdown
+from transforms.tables.dictionary import dictionary_data, dictionary_json, dictionary_markdown
 from transforms.tables.helpers import Helper, built_tables, helpers, published_tables
 from transforms.tables.inner import EVERYTHING
 from transforms.tables.inner import stage as stage_inner
@@ -31,7 +34,7 @@ from transforms.tables.table import (
     table,
     tables,
 )
-from transforms.tables.version import MAPPING_VERSION
+from transforms.tables.version import MAPPING_VERSION, SCHEMA_VERSION
 from transforms.tables.views import view_files
 
 __all__ = [
@@ -41,6 +44,8 @@ __all__ = [
     "LINKS",
     "MAPPING_VERSION",
     "NAMED_TYPES",
+    "SCHEMA_VERSION",
+    "Account",
     "Column",
     "Helper",
     "Presence",
@@ -48,20 +53,27 @@ __all__ = [
     "SqlView",
     "Table",
     "TableError",
+    "accounts",
     "all_tables",
     "built_tables",
+    "dictionary_data",
+    "dictionary_json",
     "dictionary_markdown",
     "helpers",
     "is_free_text",
+    "kind_of",
     "must_support_markdown",
     "observations",
     "other_tables",
     "prepare",
     "prepare_resources",
+    "published",
     "published_tables",
     "read_presence",
     "read_sql_view",
     "resource_types",
+    "sources_text",
+    "sources_yaml",
     "sql_views",
     "stage_inner",
     "standing_tables",

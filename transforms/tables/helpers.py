@@ -1,4 +1,4 @@
-"""The helpers beside the tables: what arrived, who people and professionals are, what has no category or no mapping.
+"""The helpers beside the tables: what arrived, who people and professionals are, what is there twice, what is unmapped.
 
 Each is built for a person and a link as the tables are, so that it is replaced and erased with them; who asks about all
 people adds the rows up.
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
+from transforms.duplicates import relation as duplicates
 from transforms.tables import demographics, professionals
 from transforms.tables.additional import additional_sql
 from transforms.tables.relation import Column, Relation
@@ -69,13 +70,21 @@ _WHO = {
 
 @dataclass(frozen=True, slots=True)
 class Helper(Relation):
-    """A helper table. `select` makes its SELECT of the relation in which each table's rows stand, by table."""
+    """A helper table. `select` makes its SELECT of the relation in which each table's rows stand, by table.
+
+    `settle` makes of the rows that may be published those that are: some may have lost what they were told by.
+    """
 
     select: Callable[[Mapping[str, str]], str]
+    settle: Callable[[str], str] | None = None
 
     def select_sql(self, rows: Mapping[str, str]) -> str:
         """The SELECT of exactly its columns, in order, over what `prepare` made and the rows of the tables."""
         return self.select(rows)
+
+    def settled_sql(self, rows: str) -> str:
+        """The SELECT of its rows as they are published, of a relation of those that may be."""
+        return self.settle(rows) if self.settle else f"FROM {rows}"
 
 
 @cache
@@ -104,6 +113,14 @@ def helpers() -> tuple[Helper, ...]:
             lambda _: demographics.demographics_sql("staged"),
         ),
         *(_professionals(name) for name in professionals.KINDS),
+        Helper(
+            "duplicates",
+            "Duplicates",
+            "Rows of the ten tables that are one record, by group: sent by several links, or twice by one.",
+            _columns(duplicates.COLUMNS, duplicates.ABOUT),
+            lambda _: duplicates.select_sql(),
+            duplicates.settled_sql,
+        ),
         Helper(
             "unmapped_codes",
             "Unmapped codes",
@@ -159,8 +176,8 @@ def _professionals(name: str) -> Helper:
     return Helper(name, name.capitalize(), about, columns, lambda rows: professionals.professionals_sql(name, rows))
 
 
-def _columns(declared: Mapping[str, str]) -> tuple[Column, ...]:
-    return tuple(_PERSON.get(name) or Column(name, kind, _ABOUT[name]) for name, kind in declared.items())
+def _columns(declared: Mapping[str, str], about: Mapping[str, str] = _ABOUT) -> tuple[Column, ...]:
+    return tuple(_PERSON.get(name) or Column(name, kind, about[name]) for name, kind in declared.items())
 
 
 def _sources(rows: Mapping[str, str]) -> list[worklists.Source]:

@@ -53,6 +53,11 @@ class Relation:
     description: str
     columns: tuple[Column, ...]
 
+    @property
+    def key(self) -> tuple[str, ...]:
+        """The columns whose values name one row; none, where there are no such."""
+        return ()
+
     def create_sql(self, qualified_name: str) -> str:
         """`CREATE TABLE` for this table. `qualified_name` is used as it stands."""
         columns = ",\n".join(f"    {quoted(column.name)} {column.sql_type}" for column in self.columns)

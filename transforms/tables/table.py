@@ -32,6 +32,11 @@ class Table(Relation):
     declaration: Declaration
 
     @property
+    def key(self) -> tuple[str, ...]:
+        """The column that names a row."""
+        return ("row_key",)
+
+    @property
     def of_observations(self) -> bool:
         """Whether its rows are taken from those of all Observations, the last that `prepare` makes."""
         return self.declaration.category is not None
