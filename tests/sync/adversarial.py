@@ -145,6 +145,7 @@ def records() -> list[Json]:
         ),
         resource("Organization", "org", None, name=typed(), telecom=contacts, address=[address]),
         resource("Location", "place", None, name=typed(), description=NAME, telecom=contacts, address=address),
+        resource("Condition", "in-words", code={"text": typed()}),
         resource("Condition", "c", code=concept("44054006"), onsetString=typed(), note=note, asserter=person()),
         resource(
             "AllergyIntolerance",
