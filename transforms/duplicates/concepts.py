@@ -8,7 +8,7 @@ from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Final
 
 from transforms.duplicates.drugs import Drug, drug_of, same_ingredients, strengths_agree
-from transforms.duplicates.names import NOTHING, Name, contradict, likeness, mutual_likeness, name_of
+from transforms.duplicates.names import NOTHING, Name, contradict, likeness, name_of, refines
 from transforms.duplicates.vocabulary import content, vocabulary
 from transforms.tables.systems import folded_address, short_names
 from transforms.values.analytes import analytes
@@ -229,7 +229,7 @@ def _names_agree(one: Concept, other: Concept) -> Agreement:
     if not one.names or not other.names:
         return Agreement.UNKNOWN
     one_system = not _systems(one).isdisjoint(_systems(other))
-    measure, enough = (mutual_likeness, _ALIKE_IN_ONE_SYSTEM) if one_system else (likeness, _ALIKE)
+    measure, enough = (refines, _ALIKE_IN_ONE_SYSTEM) if one_system else (likeness, _ALIKE)
     if max(measure(mine, theirs) for mine in one.names for theirs in other.names) >= enough:
         return Agreement.ALIKE
     # Visits are called by what is done, by what is billed, or by where: names of two systems need not be alike.

@@ -53,7 +53,7 @@ class Name:
 
     def keyed(self, said: frozenset[str]) -> str:
         """A key of some of its words."""
-        marks = sorted(which for _, which in self.marks)
+        marks = sorted(which for _, which in self.marks if which not in vocabulary().usual)
         return " ".join([*sorted(said), *sorted(self.numbers), *marks]) if self.words else ""
 
 
@@ -124,10 +124,10 @@ def likeness(one: Name, other: Name) -> float:
     return shared / len(short)
 
 
-def mutual_likeness(one: Name, other: Name) -> float:
-    """How much of the longer wording stands in the shorter, 0 to 1."""
-    longest = max(len(one.words), len(other.words))
-    return likeness(one, other) * min(len(one.words), len(other.words)) / longest if longest else 0.0
+def refines(one: Name, other: Name) -> float:
+    """How much of the longer wording the shorter is, where it only adds to it; else 0: `sub-` is not `supra-`."""
+    short, long = sorted((len(one.words), len(other.words)))
+    return short / long if short and likeness(one, other) >= 1.0 else 0.0
 
 
 def _akin(word: str, words: frozenset[str]) -> bool:

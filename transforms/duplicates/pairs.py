@@ -113,10 +113,12 @@ def _observation(one: Row, other: Row, agreement: Agreement) -> Match | None:
     if agreement <= _FIRM:
         needed = {
             Apart.SAME_DAY: 3,
-            Apart.NEXT_DAY: 3 if "day" in (one.precision, other.precision) or _shifted(one, other) else 99,
+            Apart.NEXT_DAY: 3 if "day" in (one.precision, other.precision) else 99,
             Apart.COARSE: 2,
         }
-        return _matched(agreement, time, between) if reading >= needed.get(time, 0) else None
+        if reading >= needed.get(time, 0):
+            return _matched(agreement, time, between)
+        return _slipped(one, other, agreement, time) if reading > 0 else None
     near = time in {Apart.SAME_MOMENT, Apart.DAY_ONLY, Apart.ZONE} or (time == Apart.SAME_HOUR and reading >= 3)
     if agreement == Agreement.ALIKE and near and reading > 0:
         return _matched(agreement, time, between, weak=True)
@@ -125,10 +127,12 @@ def _observation(one: Row, other: Row, agreement: Agreement) -> Match | None:
     return None
 
 
-def _shifted(one: Row, other: Row) -> bool:
-    """Whether two moments are a day apart to the second, and at no round time: a date was written down wrongly."""
+def _slipped(one: Row, other: Row, agreement: Agreement, time: Apart) -> Match | None:
+    """Two moments a day apart to the second, and at no round time: a date was written down wrongly."""
     start = one.start or 0
-    return abs(start - (other.start or 0)) == DAY and start % 60_000_000 != 0
+    if abs(start - (other.start or 0)) != DAY or start % 60_000_000 == 0:
+        return None
+    return _matched(agreement, time, DAY, weak=True, sole=True)
 
 
 def _vaccination(one: Row, other: Row, agreement: Agreement) -> Match | None:
@@ -161,11 +165,12 @@ def _lots_differ(one: Row, other: Row) -> bool:
 def _medication(one: Row, other: Row, agreement: Agreement) -> Match | None:
     time, between = apart(one, other)
     if agreement <= _FIRM:
-        if time <= Apart.SAME_DAY:
+        if time <= Apart.ZONE:
             return _matched(agreement, time, between)
-        if time == Apart.NEXT_DAY and one.kind == "order" and "day" in (one.precision, other.precision):
+        by_day = time == Apart.NEXT_DAY and one.kind == "order" and "day" in (one.precision, other.precision)
+        if time == Apart.SAME_DAY or by_day:
             return _matched(agreement, time, between, weak=True, sole=True)
-        return None
+        return _slipped(one, other, agreement, time)
     if agreement in {Agreement.ALIKE, Agreement.UNKNOWN} and time == Apart.SAME_MOMENT:
         return _matched(agreement, time, between, weak=True, sole=True)
     return None
@@ -174,7 +179,11 @@ def _medication(one: Row, other: Row, agreement: Agreement) -> Match | None:
 def _procedure(one: Row, other: Row, agreement: Agreement) -> Match | None:
     time, between = apart(one, other)
     if agreement <= _FIRM:
-        return _matched(agreement, time, between) if time <= Apart.SAME_DAY else None
+        if time <= Apart.ZONE:
+            return _matched(agreement, time, between)
+        if time == Apart.SAME_DAY:
+            return _matched(agreement, time, between, weak=True, sole=True)
+        return _slipped(one, other, agreement, time)
     if agreement == Agreement.ALIKE and time <= Apart.ZONE:
         return _matched(agreement, time, between, weak=True)
     if agreement == Agreement.UNKNOWN and time == Apart.SAME_MOMENT:
@@ -242,8 +251,8 @@ def _visit(one: Row, other: Row, agreement: Agreement) -> Match | None:
         return _matched(agreement, time, between)
     if firm and time == Apart.DAY_ONLY and not _differ(one.reason, other.reason):
         return _matched(agreement, time, between)
-    if firm and time == Apart.NEXT_DAY and as_long and _shifted(one, other):
-        return _matched(agreement, time, between, weak=True, sole=True)
+    if firm and as_long and time == Apart.NEXT_DAY:
+        return _slipped(one, other, agreement, time)
     if time == Apart.ZONE and (as_long or same_place):
         return _matched(agreement, time, between, weak=not firm, sole=agreement == Agreement.UNKNOWN)
     if time in {Apart.SAME_MOMENT, Apart.DAY_ONLY} or (time == Apart.SAME_HOUR and (as_long or same_place)):
