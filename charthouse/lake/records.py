@@ -14,12 +14,24 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from charthouse import faults
-from charthouse.lake import marks
+from charthouse.lake import comments, marks, snapshots, views
 from charthouse.lake.session import RECORDS, maintain, more_memory, purge, quoted, transaction
 from charthouse.lake.vault import BUCKETS
 from transforms.auditing import rules_of
 from transforms.duplicates import fingerprint
-from transforms.tables import Helper, Table, all_tables, built_tables, helpers, prepare, tables
+from transforms.tables import (
+    Helper,
+    Table,
+    accounts,
+    all_tables,
+    built_tables,
+    helpers,
+    other_tables,
+    prepare,
+    published_tables,
+    standing_tables,
+    tables,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,12 +43,6 @@ if TYPE_CHECKING:
 
 WIDE_BYTES = 1_500_000_000
 """What DuckDB books to write a table of hundreds of columns into sixteen partitions at once; much stays untouched."""
-_HELPERS = """
-CREATE TABLE IF NOT EXISTS records.built_people (person_key VARCHAR, vault_seq BIGINT, declaration VARCHAR);
-CREATE TABLE IF NOT EXISTS records.withheld_rows (
-    person_key VARCHAR, table_name VARCHAR, row_key VARCHAR, rule VARCHAR
-);
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +59,7 @@ class TableChange:
 @cache
 def declaration() -> str:
     """A fingerprint of how the tables and their rules are declared: when it changes, everyone is due for a rebuild."""
-    said = [f"{table.create_sql(table.name)}\n{table.select_sql()}" for table in all_tables()]
+    said = [f"{table.create_sql(table.name)}\n{table.select_sql()}" for table in (*all_tables(), *other_tables())]
     named = {table.name: table.name for table in tables()}
     said += [f"{helper.create_sql(helper.name)}\n{helper.select_sql(named)}" for helper in helpers()]
     said.append(fingerprint())
@@ -63,17 +69,23 @@ def declaration() -> str:
 
 
 def create(connection: duckdb.DuckDBPyConnection) -> None:
-    """Make the tables where they are missing. One that was lost makes everyone due, for its rows are gone."""
-    connection.execute(_HELPERS)
+    """Make the tables and views where they are missing. A table that was lost makes everyone due: its rows are gone."""
     found = connection.execute("SELECT table_name FROM duckdb_tables() WHERE database_name = ?", [RECORDS]).fetchall()
     standing = {name for (name,) in found}
     missing = [table for table in built_tables() if table.name not in standing]
-    if not missing:
-        return
     with transaction(connection):  # one: after each commit of a declaration, the whole catalog is read anew
-        forget_built(connection)
+        for account in accounts():
+            if account.name not in standing:
+                connection.execute(account.create_sql(f"records.{account.name}"))
+        if missing:
+            forget_built(connection)
         for table in missing:
             _make(connection, table)
+        for told in standing_tables():  # at the end of the next run, whoever is due
+            if told.name not in standing:
+                connection.execute(told.create_sql(f"records.{told.name}"))
+        views.create(connection)
+        comments.write(connection)
 
 
 def built(connection: duckdb.DuckDBPyConnection) -> dict[str, tuple[int, str]]:
@@ -100,6 +112,7 @@ def publish(
     *,
     gone: Sequence[str] = (),
     marks_of: Mapping[str, str] | None = None,
+    run_id: str = "",
 ) -> list[TableChange]:
     """Replace the rows of `people` in all tables with the staged ones, in one transaction. Others' rows stay out.
 
@@ -109,6 +122,7 @@ def publish(
         people: person_key -> the vault sequence that the staged rows were built from.
         gone: links of which nothing is published any more, though rows may be staged.
         marks_of: person_key -> a hash of what else their rows say than the vault does; nobody's, where there is none.
+        run_id: the run by whose id the published snapshot is found again.
     """
     connection.execute("CREATE OR REPLACE TEMP TABLE gone_links AS SELECT unnest(?::VARCHAR[]) AS key", [list(gone)])
     connection.execute("CREATE OR REPLACE TEMP TABLE due (person_key VARCHAR, vault_seq BIGINT, declaration VARCHAR)")
@@ -128,6 +142,9 @@ def publish(
             changes.append(_replace(connection, table, _files(staged, table), kept_out.get(table.name, 0)))
         connection.execute("DELETE FROM records.built_people WHERE person_key IN (SELECT person_key FROM due)")
         connection.execute("INSERT INTO records.built_people SELECT person_key, vault_seq, declaration FROM due")
+        views.create(connection)
+        comments.write(connection)
+        snapshots.name(connection, run_id)
     return changes
 
 
@@ -139,7 +156,7 @@ def remove_links(connection: duckdb.DuckDBPyConnection, people: Sequence[str], l
     create(connection)
     removed = 0
     with transaction(connection):
-        for table in built_tables():
+        for table in published_tables():
             gone = f"DELETE FROM records.{table.name} WHERE link_id IN (SELECT unnest($links))"
             removed += _changed(connection, gone, {"links": list(link_ids)})
             if isinstance(table, Helper) and table.settle:
@@ -182,11 +199,6 @@ def counts(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
 def compact(connection: duckdb.DuckDBPyConnection) -> None:
     """Merge what a night of rebuilds left."""
     maintain(connection, RECORDS)
-
-
-def bare_names(connection: duckdb.DuckDBPyConnection) -> None:
-    """Let the tables answer to their bare names: `SELECT count(*) FROM vaccines`."""
-    connection.execute("USE records")
 
 
 def _files(staged: Path, table: Relation) -> str:
@@ -253,7 +265,9 @@ def _changed(connection: duckdb.DuckDBPyConnection, statement: str, values: Mapp
 
 def _make(connection: duckdb.DuckDBPyConnection, table: Relation) -> None:
     connection.execute(table.create_sql(f"records.{table.name}"))
-    connection.execute(f"ALTER TABLE records.{table.name} SET PARTITIONED BY (bucket({BUCKETS}, person_key))")
+    if table in all_tables():
+        # The others are small: sixteen files each, most of them of a few rows, would cost a night more than all else.
+        connection.execute(f"ALTER TABLE records.{table.name} SET PARTITIONED BY (bucket({BUCKETS}, person_key))")
     connection.execute(f"ALTER TABLE records.{table.name} SET SORTED BY (person_key ASC)")
 
 
