@@ -18,7 +18,7 @@ _WIDE: Final = 8 * DAY
 """Of vaccines, whose lots hold them together."""
 _NARROWER: Final = (3_600_000_000, 60_000_000)
 _CROWD: Final = 200
-"""Where more rows are near one than these, as of a watch that counts each minute, an hour around it counts, or a minute."""
+"""Where more rows are near one than these, as of a watch that counts each minute, an hour counts, or a minute."""
 _CROWDED_DAY: Final = 1_000
 """On a day with more rows left than these, nothing is paired by the day alone."""
 _COARSE: Final = frozenset({"month", "year"})
