@@ -27,7 +27,7 @@ from charthouse.state import current_version, head_version, session
 from charthouse.state.key_sources import KeyFile, source_of
 from charthouse.sync import footing
 from transforms.failures import FAILURES
-from transforms.tables import published_tables
+from transforms.tables import built_tables, standing_tables
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -132,7 +132,8 @@ def _state() -> Iterator[Finding]:
 
 
 def _lakes() -> Iterator[Finding]:
-    names = [f"records.{table.name}" for table in published_tables()]
+    names = [f"records.{table.name}" for table in built_tables()]
+    told = [f"records.{table.name}" for table in standing_tables()]
 
     def held_in(open_lake: Callable[..., Any], counted: Sequence[str], others: Sequence[str] = ()) -> int:
         with open_lake(read_only=True) as connection:
@@ -147,7 +148,7 @@ def _lakes() -> Iterator[Finding]:
 
     def of_records() -> str:
         people = held_in(open_records, ["records.built_people"])
-        return f"{people:,} {'person' if people == 1 else 'people'}, {held_in(open_records, names):,} rows"
+        return f"{people:,} {'person' if people == 1 else 'people'}, {held_in(open_records, names, told):,} rows"
 
     yield _guard("vault", of_vault)
     yield _guard("records", of_records)

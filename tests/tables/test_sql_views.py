@@ -5,14 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+import duckdb
 import pytest
 
-from transforms.tables import built_tables, sql_views, table, tables
+from transforms.tables import accounts, built_tables, published_tables, sql_views, table, tables
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    import duckdb
 
     from transforms.tables import Presence
 
@@ -32,12 +31,17 @@ def show(lake: duckdb.DuckDBPyConnection, stage: Callable[..., Presence]) -> Sho
 
     def rows(query: str, names: list[str], resources: list[Resource]) -> list[dict[str, Any]]:
         present = stage(resources)
-        for each in built_tables():
-            lake.execute(each.create_sql(each.name))
+        for each in (*published_tables(), *accounts()):
+            lake.execute(each.create_sql(each.name).replace("CREATE TABLE", "CREATE OR REPLACE TABLE"))
         for name in names:
             lake.execute(f"INSERT INTO {name} {table(name).select_sql(present)}")
-        for view in sorted(sql_views(), key=lambda view: view.name != "value_sets"):
-            lake.execute(view.create_sql(view.name))
+        waiting = list(sql_views())
+        while waiting:  # a view may stand on others
+            view = waiting.pop(0)
+            try:
+                lake.execute(view.create_sql(view.name))
+            except duckdb.CatalogException:
+                waiting.append(view)
         found = lake.execute(query)
         columns = [column[0] for column in found.description or ()]
         return [dict(zip(columns, row, strict=True)) for row in found.fetchall()]
