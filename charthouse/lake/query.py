@@ -12,7 +12,7 @@ import duckdb
 from charthouse.errors import SetupError
 from charthouse.lake.analyst import analyst, ends, statements
 from charthouse.lake.chart import draw
-from transforms.sql_on_fhir.run import FAILURES
+from transforms.failures import FAILURES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,10 +29,18 @@ LEAVE = frozenset({"exit", "quit", ".exit", ".quit"})
 _NO_NUMBER = re.compile(r'"(?:[^"\\]|\\.)*"|-?\b(?:NaN|Infinity)\b')
 
 
-def ask(query: str, style: str, note: Callable[[str], object] | None = None, *, chart: bool = False) -> None:
+def ask(
+    query: str,
+    style: str,
+    note: Callable[[str], object] | None = None,
+    *,
+    chart: bool = False,
+    as_of: str | None = None,
+) -> None:
     """Run a query and print its rows as `table`, `csv` or `json`; a query of `-` is read from standard input.
 
-    `note` is told the text before it is run. `chart` draws the answer in place of a table.
+    `note` is told the text before it is run. `chart` draws the answer in place of a table. `as_of` is the night after
+    which the records are asked.
 
     Tables are for reading: of several statements each prints its own. CSV and JSON are for programs: UTF-8 whatever the
     locale, all rows, written as they come; values are written as DuckDB writes them.
@@ -47,7 +55,7 @@ def ask(query: str, style: str, note: Callable[[str], object] | None = None, *, 
     text = _text(query)
     if note is not None:
         note(text)
-    with analyst() as connection:
+    with analyst(as_of) as connection:
         try:
             if chart:
                 sys.stdout.write(draw(_only_answer(connection, text)))
@@ -61,14 +69,14 @@ def ask(query: str, style: str, note: Callable[[str], object] | None = None, *, 
             raise KeyboardInterrupt from error
 
 
-def prompt(note: Callable[[str], object] | None = None) -> int:
+def prompt(note: Callable[[str], object] | None = None, *, as_of: str | None = None) -> int:
     """Read queries until the end of input; each ends with a semicolon. Returns the exit code.
 
     `note` is told each text before it is run. On a terminal what goes wrong is said and forgotten; otherwise the exit
     code remembers it.
     """
     interactive = sys.stdin.isatty()
-    with analyst() as connection:
+    with analyst(as_of) as connection:
         if interactive:
             import readline  # noqa: F401 - gives input() its history
 

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from charthouse.errors import CharthouseError, StateError
-from charthouse.linking import consents, links
+from charthouse.linking import consents, links, upload_files
 from charthouse.linking.credentials import credential_lock, read_tokens
 from charthouse.linking.providers import get_provider
 from charthouse.linking.registrations import client_of
 from charthouse.log import get_logger
 from charthouse.partners import smart
+from charthouse.settings import get_settings
 from charthouse.state import session as state_session
 from charthouse.state.locks import exclusive
 
@@ -61,6 +62,7 @@ def disconnect(
         except CharthouseError as error:  # a lost key keeps nobody connected either
             log.warning("tokens were not revoked at the provider", code=error.code, provider=provider.slug)
         links.transition(state, link_id, "disconnected", reason, actor)
+    upload_files.remove_of_link(link_id, settings or get_settings())
     revoked, switch = False, None
     if client is not None:
         revoked, switch = revoke(base, client, access, refresh)

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from charthouse.state.models import Person, Provider, Route
 
 LEAST_ANDROID: Final = 14
+HEALTH_CONNECT: Final = "health-connect"
+"""How the slugs begin that stand for data sources of phones: nobody can sign in there."""
 APP_ROUTES: Final = frozenset({"verified", "phone"})
 """Ways that begin on the phone itself. The direct sign-in may begin in any browser."""
 
@@ -101,5 +103,7 @@ def _check_provider(provider: Provider, route: Route) -> None:
     if not provider.active or provider.retired_at is not None:
         raise LinkError("CH613", where=where)
     partner = region.partner.slug if region.partner is not None else ""
+    if provider.slug.startswith(HEALTH_CONNECT) and route != "phone":
+        raise LinkError("CH614", where=where, what=route)
     if route not in region.routes or (route == "verified" and not registry.serves(partner, route)):
         raise LinkError("CH614", where=where, what=route)

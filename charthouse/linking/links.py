@@ -23,6 +23,7 @@ from charthouse.state.base import now
 from charthouse.state.bulk import BulkSource
 from charthouse.state.linking import SignIn
 from charthouse.state.models import Credential, Link, LinkEvent, Person, Provider, Watermark
+from charthouse.state.phones import PhoneUpload
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -44,6 +45,7 @@ class LinkWork:
     sync_status: SyncStatus
     person_key: str
     provider: str
+    route: Route
     fhir_base_url: str
     patient_id: str = field(repr=False)
     granted_scopes: str | None
@@ -157,6 +159,8 @@ def transition(session: Session, link_id: str, to: Status, reason: str, actor: A
         link.confirmed_at = link.status_at
     if to in ("disconnected", "deleted"):
         session.execute(delete(Credential).where(Credential.link_id == link_id))
+        waiting = delete(PhoneUpload).where(PhoneUpload.link_id == link_id, PhoneUpload.status != "refused")
+        session.execute(waiting)
     if to == "disconnected":  # no sign-in that was begun before brings it back
         over = update(SignIn).where(SignIn.link_id == link_id, SignIn.outcome == "")
         session.execute(over.values(outcome="CH630", sealed_secrets=None))
@@ -256,8 +260,8 @@ def due_links(session: Session, providers: Sequence[str] | None = None, *, waiti
     """The links that a night asks for records, in a stable order; of the named providers, or of all when none is named.
 
     Due is a pending or confirmed link of an active provider, with a known patient and with tokens (or exported by
-    tokens of our own), and matched with the
-    person where the account says who that is. `waiting` are those of them that no night has been asked for since they
+    tokens of our own), and matched with the person where the account says who that is; and of a phone, one with an
+    upload that waits. `waiting` are those of them that no night has been asked for since they
     were linked, and those for which somebody asked.
 
     Raises:
@@ -268,7 +272,13 @@ def due_links(session: Session, providers: Sequence[str] | None = None, *, waiti
     query = (
         _work()
         .where(Link.status.in_(DUE), Provider.active)
-        .where(or_(exists().where(Credential.link_id == Link.id), exists().where(BulkSource.provider == Link.provider)))
+        .where(
+            or_(
+                exists().where(Credential.link_id == Link.id),
+                exists().where(BulkSource.provider == Link.provider) & (Link.route != "phone"),
+                exists().where(PhoneUpload.link_id == Link.id, PhoneUpload.status == "accepted"),
+            )
+        )
         .join(Person, Person.person_key == Link.person_key)
         .where(or_(Person.sealed_identity.is_(None), Link.identity_matched_at.is_not(None)))
         .order_by(Link.provider, Link.created_at, Link.id)
@@ -400,6 +410,7 @@ def _with_watermarks(session: Session, rows: Sequence[tuple[Link, str, str | Non
             sync_status=link.sync_status,
             person_key=link.person_key,
             provider=link.provider,
+            route=link.route,
             fhir_base_url=base,
             patient_id=cast("str", link.patient_id),
             granted_scopes=link.granted_scopes,

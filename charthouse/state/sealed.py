@@ -13,6 +13,7 @@ from charthouse.state.bulk import BulkJob
 from charthouse.state.linking import ClientRegistration, SignIn, SigningKey
 from charthouse.state.models import Credential, Person
 from charthouse.state.notices import Contact, WebhookSecret
+from charthouse.state.phones import PhoneUpload
 from charthouse.state.privacy import ExportPart, PrivacyRequest
 from charthouse.state.requests import IdempotentRequest
 
@@ -55,4 +56,5 @@ SEALED: Final = (
     SealedColumn(PrivacyRequest, "sealed_notes"),
     SealedColumn(ExportPart, "sealed_key"),
     SealedColumn(BulkJob, "sealed_status_url"),
+    SealedColumn(PhoneUpload, "sealed_key"),
 )
