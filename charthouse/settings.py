@@ -151,6 +151,24 @@ class Settings(BaseSettings):
     refresh_time_max: float = Field(
         default=2400.0, gt=0, description="Seconds that a provider's refresh may take; the rest waits an hour."
     )
+    verification_days: int = Field(
+        default=365, ge=0, description="Days for which a verified identity holds; 0 = for good."
+    )
+    verification_level: Line = Field(
+        default="IAL2", description="Identity assurance that a search by a partner needs: IAL1, IAL2 or IAL3."
+    )
+    network_search_days: Count = Field(
+        default=7, description="Days after which a partner searches for a person's providers again."
+    )
+    network_search_hours: float = Field(
+        default=48.0, gt=0, description="Hours that a partner's search may take before it is begun anew."
+    )
+    network_time_max: float = Field(
+        default=14_400.0, gt=0, description="Seconds that one look at a partner's people may take; the rest waits."
+    )
+    network_message_minutes: Count = Field(
+        default=5, description="Minutes by which a partner's message may be old, or ahead, when it comes."
+    )
     max_pages: Count = Field(default=10_000, description="Most pages of one search before it is given up.")
 
     build_group_resources: Count = Field(default=100_000, description="Resource versions built in one mapped task.")

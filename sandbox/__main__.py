@@ -24,6 +24,7 @@ from sandbox.store import Store, StoreError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from sandbox.network import Network
     from sandbox.provider import Provider
 
 
@@ -72,6 +73,9 @@ def _serve_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--clock-file", type=Path, metavar="FILE", help="holds seconds by which the clock is ahead")
     parser.add_argument(
         "--rate", action="append", default=[], metavar="[NAME=]N", help="token requests a second; 429 to more"
+    )
+    parser.add_argument(
+        "--network", type=Path, metavar="FILE", help="JSON: the organisations that a partner network reaches"
     )
     parser.set_defaults(run=_serve)
 
@@ -151,7 +155,7 @@ def _serve(chosen: argparse.Namespace) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))
     config = uvicorn.Config(
-        make_app(providers, frozenset(name.lower() for name in chosen.allow_host)),
+        make_app(providers, frozenset(name.lower() for name in chosen.allow_host), _network(chosen, providers)),
         log_level="warning",
         access_log=False,
         timeout_keep_alive=75,
@@ -182,6 +186,21 @@ def _providers(chosen: argparse.Namespace) -> dict[str, Provider]:
         providers[name] = Provider(name, path, profile, clock=Clock(chosen.clock_file), rate=rate)
         providers[name].clients.register(clients)
     return providers
+
+
+def _network(chosen: argparse.Namespace, providers: dict[str, Provider]) -> Network | None:
+    from sandbox.network import Network, Organization
+
+    if chosen.network is None:
+        return None
+    try:
+        organizations = msgspec.json.decode(chosen.network.read_bytes(), type=list[Organization])
+    except (msgspec.DecodeError, OSError) as error:
+        raise SettingError(f"{chosen.network}: {error}") from None
+    for one in organizations:
+        if one.provider not in providers:
+            raise SettingError(f"{chosen.network}: there is no provider {one.provider!r}")
+    return Network(organizations, providers)
 
 
 def _by_provider(options: Sequence[str], names: Sequence[str]) -> dict[str, str]:

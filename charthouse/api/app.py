@@ -16,6 +16,7 @@ from charthouse.api.routes import (
     consents,
     exports,
     links,
+    network,
     notices,
     people,
     phones,
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
 ROUTERS = (
-    people, consents, providers, links, phones, uploads, requests, exports, notices, preferences, signing_in,
+    people, consents, providers, links, phones, uploads, network, requests, exports, notices, preferences, signing_in,
     unsubscribe, about,
 )  # fmt: skip
 
@@ -57,6 +58,7 @@ def make_app(settings: Settings | None = None) -> ASGIApp:
         app.include_router(module.router)
     app.include_router(about.probes)
     app.include_router(exports.taking)
+    app.include_router(network.messages)
     problems.install(app)
     app.add_exception_handler(HTTPStatus.METHOD_NOT_ALLOWED, _not_allowed)
     _set(app, "openapi", lambda: document.describe(app))

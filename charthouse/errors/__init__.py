@@ -11,12 +11,38 @@ phones from CH970 on.
 
 from __future__ import annotations
 
-from charthouse.errors import api, auditing, bulk, fetching, lakes, linking, notices, phone, privacy, setting_up, state
+from charthouse.errors import (
+    api,
+    auditing,
+    bulk,
+    fetching,
+    lakes,
+    linking,
+    network,
+    notices,
+    phone,
+    privacy,
+    setting_up,
+    state,
+)
 from transforms.errors import ErrorCode
 
 CATALOGUE: dict[str, ErrorCode] = {
     entry.code: entry
-    for room in (setting_up, fetching, bulk, auditing, lakes, state, linking, notices, api, privacy, phone)
+    for room in (
+        setting_up,
+        fetching,
+        bulk,
+        network,
+        auditing,
+        lakes,
+        state,
+        linking,
+        notices,
+        api,
+        privacy,
+        phone,
+    )
     for entry in room.CODES
 }
 

@@ -346,6 +346,15 @@ def ids_of(connection: duckdb.DuckDBPyConnection, resource_type: str, link_ids: 
     return set(connection.execute(query, [resource_type, list(link_ids)]).fetchall())
 
 
+def types_of(connection: duckdb.DuckDBPyConnection, link_ids: Sequence[str]) -> dict[str, set[str]]:
+    """The types of what came by each of these links."""
+    found: dict[str, set[str]] = {}
+    query = "SELECT DISTINCT link_id, resource_type FROM vault.resources WHERE link_id IN (SELECT unnest(?))"
+    for link_id, kind in connection.execute(query, [list(link_ids)]).fetchall():
+        found.setdefault(link_id, set()).add(kind)
+    return found
+
+
 def remove_links(connection: duckdb.DuckDBPyConnection, link_ids: Sequence[str]) -> int:
     """Take away everything that came by these links, so that no file and no snapshot holds it. Returns its versions.
 

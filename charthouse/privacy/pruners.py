@@ -23,6 +23,7 @@ from charthouse.state.ledger import ItemOutcome, SyncRun, SyncStage
 from charthouse.state.linking import OperatorAlarm, Removal, SignIn
 from charthouse.state.locks import exclusive
 from charthouse.state.models import Credential, Link, LinkEvent, Watermark
+from charthouse.state.network import FoundProvider, IdentityVerification, NetworkMessage
 from charthouse.state.notices import Delivery, Notice, WebhookSecret
 from charthouse.state.phones import PhoneUpload
 from charthouse.state.privacy import Download, ExportPart, PrivacyRequest
@@ -270,4 +271,9 @@ PRUNERS: Final[dict[str, tuple[Pruner, ...]]] = {
     "alarms": (Rows(OperatorAlarm, lambda before: OperatorAlarm.closed_at < before),),
     "requests": (Rows(PrivacyRequest, lambda before: PrivacyRequest.done_at < before),),
     "webhook_secrets": (Rows(WebhookSecret, lambda before: WebhookSecret.ends_at < before),),
+    "partner_messages": (Rows(NetworkMessage, lambda before: NetworkMessage.received_at < before),),
+    "verifications": (Rows(IdentityVerification, lambda before: IdentityVerification.verified_at < before),),
+    "found_providers": (
+        Rows(FoundProvider, lambda before: and_(FoundProvider.gone_at < before, FoundProvider.link_id.is_(None))),
+    ),
 }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -36,6 +36,8 @@ class Batch:
     """Whether it is fetched by an export of the provider's."""
     phone: bool = False
     """Whether its links are of phones: what they uploaded is landed, and nobody is asked."""
+    partner: str | None = None
+    """The partner through whom its links are read, all links of a person together; None where providers are asked."""
     whole: frozenset[str] = frozenset()
     """Those of its links that are asked for everything tonight (`charthouse.sync.whole_reads`)."""
 
@@ -78,15 +80,18 @@ def write(
     bulk: bool = False,
     phone: bool = False,
     whole: Collection[str] = (),
+    partner: str | None = None,
 ) -> str:
     """Write down a batch. Returns its name."""
     name = f"{run_id}/batch-{number:04d}"
-    said = {
+    said: dict[str, Any] = {
         "links": list(link_ids),
         "bulk": bulk,
         "phone": phone,
         "whole": [link for link in link_ids if link in whole],
     }
+    if partner is not None:
+        said["partner"] = partner
     write_whole(get_settings().landing / name / "batch.json", orjson.dumps(said))
     return name
 
@@ -129,6 +134,7 @@ def read(name: str) -> Batch:
         bulk=said.get("bulk", False),
         phone=said.get("phone", False),
         whole=frozenset(said.get("whole", ())),
+        partner=said.get("partner"),
     )
 
 

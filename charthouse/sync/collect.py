@@ -26,6 +26,7 @@ from charthouse.sync import batches, holding, phone, runs
 from charthouse.sync.bulk import export_batch, sleep_until
 from charthouse.sync.fetch import fetch_batch
 from charthouse.sync.link_job import LinkJob
+from charthouse.sync.network import stream_batch
 from charthouse.sync.server_memory import StateMemory
 from charthouse.sync.system_tokens import SystemTokenSource
 
@@ -56,6 +57,8 @@ def collect_batch(name: str, *, wait: Wait = sleep_until) -> str:
         export = _export_of(state, batch)
     if export is not None:
         return _collect_export(batch, export, wait)
+    if batch.partner is not None:
+        return _collect_streams(batch, batch.partner)
     work = batches.links_of(batch)
     if batch.phone:
         return _collect_uploads(batch, work)
@@ -145,6 +148,24 @@ def _collect_export(batch: Batch, export: Export, wait: Wait) -> str:
             present=_present,
             hosts=Hosts(StateBook(settings), settings),
             on_link=lambda: progress.tell("fetch", 1, unit="links", provider=export.provider),
+        )
+        counts |= {"links": summary.links, "resources": summary.resources, "requests": summary.requests}
+        counts["left_out"] = summary.left_out
+    return batch.name
+
+
+def _collect_streams(batch: Batch, partner: str) -> str:
+    settings = get_settings()
+    with runs.stage(batch.run_id, "fetch", part=batch.folder.name) as counts:
+        _begin(batch)
+        summary = stream_batch(
+            batch,
+            batches.links_of(batch),
+            partner,
+            settings,
+            present=_present,
+            hosts=Hosts(StateBook(settings), settings),
+            on_link=lambda resources: progress.tell("fetch", 1, unit="links", provider=partner, resources=resources),
         )
         counts |= {"links": summary.links, "resources": summary.resources, "requests": summary.requests}
         counts["left_out"] = summary.left_out

@@ -61,6 +61,11 @@ def plan_run(providers: Sequence[str], *, airflow_run_id: str, waiting: bool = F
                 links.set_sync_statuses(state, dict.fromkeys([link.link_id for link in due], "waiting"))
                 links.requests_met(state, [link.link_id for link in due])
             faults.point("plan.links")
+            direct = [link for link in due if link.partner is None]
+            planned_batches: list[tuple[list[LinkWork], bool, str | None]] = [
+                *((batch, bulk, None) for batch, bulk in _cut(direct, exported, whole)),
+                *((batch, False, partner) for partner, batch in _of_partners(due)),
+            ]
             names = [
                 batches.write(
                     run_id,
@@ -69,8 +74,9 @@ def plan_run(providers: Sequence[str], *, airflow_run_id: str, waiting: bool = F
                     bulk=bulk,
                     phone=batch[0].route == "phone",
                     whole=whole,
+                    partner=partner,
                 )
-                for number, (batch, bulk) in enumerate(_cut(due, exported, whole), start=1)
+                for number, (batch, bulk, partner) in enumerate(planned_batches, start=1)
             ]
         planned = _by_provider(names)
         counts |= {"batches": len(names), "links": planned.total()}
@@ -81,10 +87,13 @@ def plan_run(providers: Sequence[str], *, airflow_run_id: str, waiting: bool = F
 
 
 def _by_provider(names: Sequence[str]) -> Counter[str]:
-    """How many links of each provider are in these batches, each of which is one provider's."""
+    """How many links of each provider are in these batches, each of which is one provider's, or one partner's."""
     with session(read_only=True) as state:
         planned: Counter[str] = Counter()
         for batch in map(batches.read, names):
+            if batch.partner is not None:
+                planned[batch.partner] += len(batch.link_ids)
+                continue
             provider = state.scalar(select(Link.provider).where(Link.id.in_(batch.link_ids)).limit(1))
             if provider is not None:  # else all of them were erased since
                 planned[provider] += len(batch.link_ids)
@@ -106,6 +115,22 @@ def _exported(state: Session, due: Sequence[LinkWork]) -> set[str]:
     return {slug for slug, number in worth.items() if counts[slug] >= number} | {
         link.provider for link in due if link.link_id in without
     }
+
+
+def _of_partners(due: Sequence[LinkWork]) -> Iterator[tuple[str, list[LinkWork]]]:
+    """Batches of the links that are read through partners: all of a person together, for they come in one stream."""
+    settings = get_settings()
+    through = sorted((link for link in due if link.partner is not None), key=lambda one: (one.partner, one.person_key))
+    size = max(settings.batch_links, -(-len(through) // settings.max_batches))
+    for partner, theirs in groupby(through, key=lambda link: str(link.partner)):
+        batch: list[LinkWork] = []
+        for _, person in groupby(theirs, key=lambda link: link.person_key):
+            batch += person
+            if len(batch) >= size:
+                yield partner, batch
+                batch = []
+        if batch:
+            yield partner, batch
 
 
 def _cut(

@@ -13,9 +13,12 @@ from sqlalchemy import select
 
 from charthouse.errors import CATALOGUE
 from charthouse.linking.consents import list_consents
+from charthouse.linking.found_providers import list_found
 from charthouse.linking.identity import identity_of
 from charthouse.linking.people import get_person
 from charthouse.linking.permissions import permitted
+from charthouse.linking.searching import list_searches
+from charthouse.linking.verifications import list_verifications
 from charthouse.notify.contacts import address_of
 from charthouse.notify.preferences import get_preferences
 from charthouse.state.ledger import ItemOutcome, SyncLink, SyncRun, SyncTally
@@ -54,6 +57,9 @@ def account_of(session: Session, person_key: str, scope: Scope, settings: Settin
         "links": [_link(session, link) for link in links],
         "phones": [_row(phone, without=("person_key",)) for phone in _phones(session, person_key)],
         "consents": [asdict(consent) for consent in list_consents(session, person_key)],
+        "verifications": [asdict(one) for one in list_verifications(session, person_key, settings=settings)],
+        "found_providers": [asdict(one) for one in list_found(session, person_key, all_of_them=True)],
+        "searches": [asdict(one) for one in list_searches(session, person_key)],
         "notices": _notices(session, person_key, ids if scope.providers else None),
         "preferences": _preferences(session, person_key),
         "contacts": _contacts(session, person_key, settings),
