@@ -18,7 +18,20 @@ from charthouse.lake import comments, marks, snapshots, views
 from charthouse.lake.session import RECORDS, maintain, more_memory, purge, quoted, transaction
 from charthouse.lake.vault import BUCKETS
 from transforms.auditing import rules_of
-from transforms.tables import Table, accounts, all_tables, built_tables, helpers, prepare, tables
+from transforms.duplicates import fingerprint
+from transforms.tables import (
+    Helper,
+    Table,
+    accounts,
+    all_tables,
+    built_tables,
+    helpers,
+    other_tables,
+    prepare,
+    published_tables,
+    standing_tables,
+    tables,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -46,9 +59,10 @@ class TableChange:
 @cache
 def declaration() -> str:
     """A fingerprint of how the tables and their rules are declared: when it changes, everyone is due for a rebuild."""
-    said = [f"{table.create_sql(table.name)}\n{table.select_sql()}" for table in all_tables()]
+    said = [f"{table.create_sql(table.name)}\n{table.select_sql()}" for table in (*all_tables(), *other_tables())]
     named = {table.name: table.name for table in tables()}
     said += [f"{helper.create_sql(helper.name)}\n{helper.select_sql(named)}" for helper in helpers()]
+    said.append(fingerprint())
     rules = [repr(rules_of(table.name)) for table in tables()]
     text = "\n".join((*prepare("staged"), *said, *rules))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -67,6 +81,9 @@ def create(connection: duckdb.DuckDBPyConnection) -> None:
             forget_built(connection)
         for table in missing:
             _make(connection, table)
+        for told in standing_tables():  # at the end of the next run, whoever is due
+            if told.name not in standing:
+                connection.execute(told.create_sql(f"records.{told.name}"))
         views.create(connection)
         comments.write(connection)
 
@@ -139,9 +156,11 @@ def remove_links(connection: duckdb.DuckDBPyConnection, people: Sequence[str], l
     create(connection)
     removed = 0
     with transaction(connection):
-        for table in built_tables():
+        for table in published_tables():
             gone = f"DELETE FROM records.{table.name} WHERE link_id IN (SELECT unnest($links))"
             removed += _changed(connection, gone, {"links": list(link_ids)})
+            if isinstance(table, Helper) and table.settle:
+                _settle(connection, table, people)
         _changed(
             connection,
             "DELETE FROM records.withheld_rows WHERE split_part(row_key, '/', 1) IN (SELECT unnest($links))",
@@ -218,11 +237,25 @@ def _replace(connection: duckdb.DuckDBPyConnection, table: Relation, files: str,
             kept_out = f"SELECT row_key FROM withheld WHERE table_name = {quoted(owner)}"
             source = f"{marks.select_sql(connection, table, files)} WHERE {key} NOT IN ({kept_out}) AND {permitted}"
         else:
-            source = f"SELECT * FROM read_parquet({files}) WHERE {permitted}"
+            source = f"(SELECT * FROM read_parquet({files}) WHERE {permitted})"
+            if {"table_name", "row_key"} <= {column.name for column in table.columns}:
+                kept_out = "SELECT table_name, row_key FROM withheld"
+                source = f"(FROM {source} WHERE (table_name, row_key) NOT IN ({kept_out}))"
+            source = table.settled_sql(source) if isinstance(table, Helper) else f"FROM {source}"
         with more_memory(connection, WIDE_BYTES):
             inserted = _changed(connection, f"INSERT INTO {name} {source}")
     rows = connection.execute(f"SELECT count(*) FROM {name}").fetchone()
     return TableChange(table.name, rows[0] if rows else 0, removed, inserted, withheld)
+
+
+def _settle(connection: duckdb.DuckDBPyConnection, helper: Helper, people: Sequence[str]) -> None:
+    """Put the rows of these people right, once others that they speak of are gone."""
+    theirs = f"FROM records.{helper.name} WHERE person_key IN (SELECT unnest($people))"
+    values = {"people": list(people)}
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE settled AS {helper.settled_sql(f'({theirs})')}", values)
+    _changed(connection, f"DELETE {theirs}", values)
+    connection.execute(f"INSERT INTO records.{helper.name} FROM settled")
+    connection.execute("DROP TABLE settled")
 
 
 def _changed(connection: duckdb.DuckDBPyConnection, statement: str, values: Mapping[str, object] | None = None) -> int:
@@ -232,7 +265,9 @@ def _changed(connection: duckdb.DuckDBPyConnection, statement: str, values: Mapp
 
 def _make(connection: duckdb.DuckDBPyConnection, table: Relation) -> None:
     connection.execute(table.create_sql(f"records.{table.name}"))
-    connection.execute(f"ALTER TABLE records.{table.name} SET PARTITIONED BY (bucket({BUCKETS}, person_key))")
+    if table in all_tables():
+        # The others are small: sixteen files each, most of them of a few rows, would cost a night more than all else.
+        connection.execute(f"ALTER TABLE records.{table.name} SET PARTITIONED BY (bucket({BUCKETS}, person_key))")
     connection.execute(f"ALTER TABLE records.{table.name} SET SORTED BY (person_key ASC)")
 
 

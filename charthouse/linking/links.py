@@ -23,12 +23,14 @@ from charthouse.state.base import now
 from charthouse.state.bulk import BulkSource
 from charthouse.state.linking import SignIn
 from charthouse.state.models import Credential, Link, LinkEvent, Person, Provider, Watermark
+from charthouse.state.network import FoundProvider
+from charthouse.state.phones import PhoneUpload
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
-    from sqlalchemy import Select
+    from sqlalchemy import ColumnElement, Select
     from sqlalchemy.orm import Session
 
     from charthouse.state.models import Actor, Field, Route, Status, SyncStatus
@@ -37,19 +39,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class LinkWork:
-    """What a night needs of a link. `watermarks` maps a query's label to the provider's own instant."""
+    """What a night needs of a link. `watermarks` maps a query's label to the provider's own instant.
+
+    `partner` is whom a link of the route `verified` is read through.
+    """
 
     link_id: str
     status: Status
     sync_status: SyncStatus
     person_key: str
     provider: str
+    route: Route
     fhir_base_url: str
     patient_id: str = field(repr=False)
     granted_scopes: str | None
     watermarks: Mapping[str, str]
     read_whole_at: datetime | None = None
     page_origins: str | None = None
+    partner: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +164,8 @@ def transition(session: Session, link_id: str, to: Status, reason: str, actor: A
         link.confirmed_at = link.status_at
     if to in ("disconnected", "deleted"):
         session.execute(delete(Credential).where(Credential.link_id == link_id))
+        waiting = delete(PhoneUpload).where(PhoneUpload.link_id == link_id, PhoneUpload.status != "refused")
+        session.execute(waiting)
     if to == "disconnected":  # no sign-in that was begun before brings it back
         over = update(SignIn).where(SignIn.link_id == link_id, SignIn.outcome == "")
         session.execute(over.values(outcome="CH630", sealed_secrets=None))
@@ -256,8 +265,9 @@ def due_links(session: Session, providers: Sequence[str] | None = None, *, waiti
     """The links that a night asks for records, in a stable order; of the named providers, or of all when none is named.
 
     Due is a pending or confirmed link of an active provider, with a known patient and with tokens (or exported by
-    tokens of our own), and matched with the
-    person where the account says who that is. `waiting` are those of them that no night has been asked for since they
+    tokens of our own, or read through a partner that holds its connection), and matched with the person where the
+    account says who that is; and of a phone, one with an upload that waits. `waiting` are those of them that no night
+    has been asked for since they
     were linked, and those for which somebody asked.
 
     Raises:
@@ -268,7 +278,14 @@ def due_links(session: Session, providers: Sequence[str] | None = None, *, waiti
     query = (
         _work()
         .where(Link.status.in_(DUE), Provider.active)
-        .where(or_(exists().where(Credential.link_id == Link.id), exists().where(BulkSource.provider == Link.provider)))
+        .where(
+            or_(
+                exists().where(Credential.link_id == Link.id),
+                exists().where(BulkSource.provider == Link.provider) & (Link.route != "phone"),
+                exists().where(PhoneUpload.link_id == Link.id, PhoneUpload.status == "accepted"),
+                _held_by_partner(),
+            )
+        )
         .join(Person, Person.person_key == Link.person_key)
         .where(or_(Person.sealed_identity.is_(None), Link.identity_matched_at.is_not(None)))
         .order_by(Link.provider, Link.created_at, Link.id)
@@ -280,7 +297,7 @@ def due_links(session: Session, providers: Sequence[str] | None = None, *, waiti
             LinkEvent.link_id == Link.id, LinkEvent.field == "sync_status", LinkEvent.at >= Link.status_at
         )
         query = query.where(or_(Link.sync_requested_at.is_not(None), (Link.status == "pending") & ~planned))
-    return _with_watermarks(session, [(link, base, origins) for link, base, origins in session.execute(query)])
+    return _with_watermarks(session, [(*row,) for row in session.execute(query)])
 
 
 def without_tokens(session: Session, link_ids: Sequence[str]) -> set[str]:
@@ -296,10 +313,10 @@ def work_of(session: Session, link_ids: Sequence[str]) -> list[LinkWork]:
 
     Links that were deleted since, whose patient nobody knows any more, are left out: nothing may be kept for them.
     """
-    rows: dict[str, tuple[Link, str, str | None]] = {}
+    rows: dict[str, tuple[Link, str, str | None, str | None]] = {}
     for ids in _chunks(link_ids):
         found = session.execute(_work().where(Link.id.in_(ids)).execution_options(populate_existing=True))
-        rows |= {link.id: (link, base, origins) for link, base, origins in found}
+        rows |= {row[0].id: (*row,) for row in found}
     return _with_watermarks(session, [rows[link_id] for link_id in link_ids if link_id in rows])
 
 
@@ -383,12 +400,23 @@ def clear_watermarks(session: Session, link_id: str) -> None:
     session.execute(delete(Watermark).where(Watermark.link_id == link_id))
 
 
-def _work() -> Select[Link, str, str | None]:
-    query = select(Link, Provider.fhir_base_url, Provider.page_origins).join(Provider, Provider.slug == Link.provider)
-    return query.where(Link.patient_id.is_not(None))
+def _held_by_partner() -> ColumnElement[bool]:
+    """A link of the route `verified` whose connection its partner lists, and has not deleted the data of."""
+    return exists().where(
+        FoundProvider.link_id == Link.id,
+        Link.route == "verified",
+        FoundProvider.gone_at.is_(None),
+        FoundProvider.way == "connected",
+        FoundProvider.sync_said.not_in(("DELETING", "DATA_DELETED")),
+    )
 
 
-def _with_watermarks(session: Session, rows: Sequence[tuple[Link, str, str | None]]) -> list[LinkWork]:
+def _work() -> Select[Link, str, str | None, str | None]:
+    query = select(Link, Provider.fhir_base_url, Provider.page_origins, Provider.partner)
+    return query.join(Provider, Provider.slug == Link.provider).where(Link.patient_id.is_not(None))
+
+
+def _with_watermarks(session: Session, rows: Sequence[tuple[Link, str, str | None, str | None]]) -> list[LinkWork]:
     marks: dict[str, dict[str, str]] = {}
     for ids in _chunks([link.id for link, *_ in rows]):
         for mark in session.scalars(select(Watermark).where(Watermark.link_id.in_(ids))):
@@ -400,14 +428,16 @@ def _with_watermarks(session: Session, rows: Sequence[tuple[Link, str, str | Non
             sync_status=link.sync_status,
             person_key=link.person_key,
             provider=link.provider,
+            route=link.route,
             fhir_base_url=base,
             patient_id=cast("str", link.patient_id),
             granted_scopes=link.granted_scopes,
             watermarks=marks.get(link.id, {}),
             read_whole_at=link.read_whole_at,
             page_origins=origins,
+            partner=partner if link.route == "verified" else None,
         )
-        for link, base, origins in rows
+        for link, base, origins, partner in rows
     ]
 
 

@@ -1,6 +1,31 @@
 """Every table of the state database, for whoever needs them all: migrations, diagrams, tests."""
 
-from charthouse.state import bulk, hosts, ledger, linking, models, notices, privacy, requests, servers
+from charthouse.state import (
+    bulk,
+    hosts,
+    ledger,
+    linking,
+    models,
+    network,
+    notices,
+    phones,
+    privacy,
+    requests,
+    servers,
+)
 from charthouse.state.base import Base
 
-__all__ = ["Base", "bulk", "hosts", "ledger", "linking", "models", "notices", "privacy", "requests", "servers"]
+__all__ = [
+    "Base",
+    "bulk",
+    "hosts",
+    "ledger",
+    "linking",
+    "models",
+    "network",
+    "notices",
+    "phones",
+    "privacy",
+    "requests",
+    "servers",
+]

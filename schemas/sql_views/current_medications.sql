@@ -12,11 +12,12 @@
 -- rxnorm_code VARCHAR: The RxNorm code, where one was sent.
 -- code VARCHAR: The code, of whatever system.
 -- code_system VARCHAR: The system of that code.
--- started TIMESTAMPTZ: When it was ordered, or since when it is taken, as far as that was said.
--- started_precision VARCHAR: How exact that is.
--- ends TIMESTAMPTZ: When it is to end, where that was said: the statement's period, else the last step of its dosage.
+-- effective_start TIMESTAMPTZ: When it was ordered, or since when it is taken, as far as that was said.
+-- effective_start_precision VARCHAR: How exact that is.
+-- effective_end TIMESTAMPTZ: When it is to end, where that was said: the statement's period, else the last step of
+--   its dosage.
 -- is_reported BOOLEAN: Whether it is told by the person or by others, and not ordered here. NULL: not said.
--- setting VARCHAR: Where it is to be taken (inpatient, outpatient, community, discharge), where that was said.
+-- category VARCHAR: Where it is to be taken (inpatient, outpatient, community, discharge), where that was said.
 -- dosage_text VARCHAR: How it is taken, in words: the first step.
 -- dose DOUBLE: How much at a time: of the first step.
 -- dose_unit VARCHAR: The unit of that, in the sender's words.
@@ -63,8 +64,8 @@ active AS (
 )
 SELECT
     row_key, person_key, link_id, provider, record_type, coalesce(display, text) AS drug, rxnorm_code, code, code_system,
-    effective_start AS started, effective_start_precision AS started_precision, ends,
-    reported_boolean OR reported_key IS NOT NULL AS is_reported, coalesce(category_code, category_text) AS setting,
+    effective_start, effective_start_precision, ends,
+    reported_boolean OR reported_key IS NOT NULL AS is_reported, coalesce(category_code, category_text) AS category,
     dosage_text, dose, dose_unit, coalesce(reason_display, reason_text) AS reason, remarks
 FROM active
 WHERE coalesce(effective_start, begins, now()) <= now() AND coalesce(begins, effective_start, now()) <= now()

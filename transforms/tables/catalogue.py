@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from transforms.tables.accounts import accounts
 from transforms.tables.declaration import TableError
-from transforms.tables.helpers import built_tables
+from transforms.tables.helpers import published_tables
 from transforms.tables.sql_views import SqlView, sql_views
 from transforms.tables.table import Table
 
@@ -27,7 +27,7 @@ def published() -> tuple[Relation, ...]:
     Raises:
         TableError: where a table, a view or a column does not say what it is.
     """
-    found: tuple[Relation, ...] = (*built_tables(), *accounts(), *sql_views())
+    found: tuple[Relation, ...] = (*published_tables(), *accounts(), *sql_views())
     for each in found:
         silent = [column.name for column in each.columns if not column.description.strip()]
         if silent or not each.description.strip():

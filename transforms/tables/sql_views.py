@@ -16,7 +16,9 @@ from importlib.resources import files
 from transforms.tables.declaration import TableError
 from transforms.tables.relation import Column, Relation
 from transforms.tables.text import quoted
+from transforms.tables.value_sets import COLUMNS, value_sets_sql
 
+VALUE_SETS = "Which codes mean the same to an analyst, a row a code: join it by system and code, or by code alone."
 _COLUMN = re.compile(r"([a-z][a-z0-9_]{0,62}) ([A-Z].*?): (.*)")
 _HEAD = re.compile(r"(?:--.*\n)+")
 
@@ -70,7 +72,9 @@ def read_sql_view(name: str, text: str) -> SqlView:
 
 @cache
 def sql_views() -> tuple[SqlView, ...]:
-    """All views, by name."""
+    """All views, by name: those of files, and the value sets."""
     found = files("schemas").joinpath("sql_views").iterdir()
     texts = {entry.name.removesuffix(".sql"): entry.read_text(encoding="utf-8") for entry in found}
-    return tuple(read_sql_view(name, text) for name, text in sorted(texts.items()))
+    of_files = (read_sql_view(name, text) for name, text in texts.items())
+    codes = SqlView("value_sets", "Value sets", VALUE_SETS, COLUMNS, value_sets_sql())
+    return tuple(sorted((*of_files, codes), key=lambda view: view.name))

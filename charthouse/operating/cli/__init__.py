@@ -129,6 +129,7 @@ def status(as_json: AsJson = False) -> None:
 def sql(
     query: Annotated[str, typer.Argument(help="The query, or - to read it from standard input.")],
     style: Annotated[str, typer.Option("--format", help="table, csv or json.")] = "table",
+    chart: Annotated[bool, typer.Option("--chart", help="Draw an answer that has a date and a number.")] = False,
     as_of: AsOf = None,
     as_json: AsJson = False,
 ) -> None:
@@ -136,7 +137,8 @@ def sql(
     from charthouse.lake.query import ask
     from charthouse.privacy.reads import note_reads
 
-    ask(query, "json" if as_json else style, partial(note_reads, action="records.read"), as_of=as_of)
+    note = partial(note_reads, action="records.read")
+    ask(query, "json" if as_json else style, note, chart=chart, as_of=as_of)
 
 
 @app.command()

@@ -35,6 +35,7 @@ ROOMS = {
     "consents": "consents:app",
     "links": "links:app",
     "keys": "keys:app",
+    "network": "network:app",
     "notices": "notices:app",
     "providers": "providers:app",
     "sandbox": "sandbox:app",
