@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
-from charthouse.errors import FetchError
+from charthouse.errors import FetchError, LinkError
 from charthouse.linking.bulk_sources import bulk_source
 from charthouse.linking.links import get_link
 from charthouse.linking.providers import get_provider
@@ -50,11 +50,14 @@ def plan_of(link_id: str) -> LinkPlanTold:
 
     Raises:
         StateError: CH602 when there is no such link.
+        LinkError: CH614 for a link of a phone, whose app uploads: nobody is asked.
         FetchError: the server's `/metadata` cannot be had, and was never read.
     """
     settings = get_settings()
     with session(read_only=True) as state:
         link = get_link(state, link_id)
+        if link.route == "phone":
+            raise LinkError("CH614", where=f"link {link_id}", what="the phone uploads what it has")
         provider = get_provider(state, link.provider)
         rows = list(state.scalars(select(Watermark).where(Watermark.link_id == link_id)))
         marks, owed = {row.label: row.value for row in rows}, {row.label for row in rows if row.owed}
