@@ -166,10 +166,9 @@ def look(person_key: str, *, network: Network, partner: str, settings: Settings)
     What goes wrong is noted with the person, who is looked at again later; nothing of it raises.
     """
     try:
-        with exclusive(f"look {person_key}", settings, wait=1.0):
-            return _looked(person_key, network, partner, settings)
+        return _looked(person_key, network, partner, settings)
     except StateError as error:
-        return Look("failed", code=error.code)  # somebody else looks, or they are gone
+        return Look("failed", code=error.code)  # they are gone meanwhile
     except CharthouseError as error:
         log.info("a look at a partner's person failed", code=error.code, where=error.where)
         _note_failure(person_key, partner, error.code, settings)
