@@ -81,7 +81,7 @@ def stream() -> dict[str, Any]:
         began = time.perf_counter()
         size, lines = bare(url, token)
         seconds["bare"].append(time.perf_counter() - began)
-        for file in [*(batch.folder / link.link_id).glob("*")]:
+        for file in (batch.folder / link.link_id).glob("*"):
             file.unlink()
         began = time.perf_counter()
         collect_batch(name)
