@@ -224,6 +224,8 @@ class Settings(BaseSettings):
     )
     terms_url: WebUrl = Field(default="", description="The terms that the page before a sign-in leads to.")
 
+    phone_upload_bytes: Count = Field(default=500_000_000, description="Most bytes of one upload of a phone.")
+
     export_part_bytes: int = Field(
         default=2_000_000_000, ge=1_000_000, description="Size at which an export goes on in another ZIP."
     )
@@ -313,6 +315,11 @@ class Settings(BaseSettings):
     def sandbox_address(self) -> Path:
         """The port of the sandbox that this home runs, on loopback; there while it runs."""
         return self.home / "sandbox" / "port"
+
+    @property
+    def uploads(self) -> Path:
+        """Where what phones upload waits for a night, encrypted; a folder a link."""
+        return self.home / "uploads"
 
     @property
     def landing(self) -> Path:

@@ -1,4 +1,4 @@
-"""The sandbox's command line: `python -m sandbox serve|load|generate|people`."""
+"""The sandbox's command line: `python -m sandbox serve|load|generate|people|phone`."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import orjson
 
+from sandbox import phone_people
 from sandbox.clients import ClientsError
 from sandbox.loader import SourceError, load_folder
 from sandbox.profiles import ProfileError
@@ -38,6 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _serve_arguments(commands.add_parser("serve", help="serve stores as providers"))
     _load_arguments(commands.add_parser("load", help="make a store hold what a folder of FHIR files holds"))
     _generate_arguments(commands.add_parser("generate", help="make people up"))
+    phone_people.arguments(commands.add_parser("phone", help="act as the app on a made-up person's phone"))
     _people_arguments(commands.add_parser("people", help="print as JSON who can sign in at a store"))
     chosen = parser.parse_args(arguments)
     try:

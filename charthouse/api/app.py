@@ -19,11 +19,13 @@ from charthouse.api.routes import (
     network,
     notices,
     people,
+    phones,
     preferences,
     providers,
     requests,
     signing_in,
     unsubscribe,
+    uploads,
 )
 from charthouse.api.shields import BodyLimit, Shield, once_only
 from charthouse.errors import ApiError
@@ -35,8 +37,8 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
 ROUTERS = (
-    people, consents, providers, links, network, requests, exports, notices, preferences, signing_in, unsubscribe,
-    about,
+    people, consents, providers, links, phones, uploads, network, requests, exports, notices, preferences, signing_in,
+    unsubscribe, about,
 )  # fmt: skip
 
 

@@ -79,6 +79,22 @@ STATUSES: dict[str, int] = {
     "CH941": 416,
     "CH704": 404,
     "CH902": 422,
+    "CH970": 404,
+    "CH971": 409,
+    "CH972": 409,
+    "CH973": 409,
+    "CH974": 422,
+    "CH975": 409,
+    "CH976": 422,
+    "CH977": 429,
+    "CH978": 413,
+    "CH979": 409,
+    "CH980": 400,
+    "CH981": 400,
+    "CH983": 409,
+    "CH987": 409,
+    "CH988": 409,
+    "CH989": 400,
 }
 LINKING = range(610, 660)
 """Refusals of a person, a provider or a sign-in: the request was understood, and what it asks for cannot be (409)."""

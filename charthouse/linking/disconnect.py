@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from charthouse.errors import CharthouseError, StateError
-from charthouse.linking import consents, found_providers, links, network_ends
+from charthouse.linking import consents, found_providers, links, network_ends, upload_files
 from charthouse.linking.credentials import credential_lock, read_tokens
 from charthouse.linking.providers import get_provider
 from charthouse.linking.registrations import client_of
 from charthouse.log import get_logger
 from charthouse.partners import smart
+from charthouse.settings import get_settings
 from charthouse.state import session as state_session
 from charthouse.state.locks import exclusive
 
@@ -66,6 +67,7 @@ def disconnect(
         by_partner = link.route == "verified"
         if by_partner:
             found_providers.note_ending(state, link_id)
+    upload_files.remove_of_link(link_id, settings or get_settings())
     if by_partner:
         return Disconnected(link_id, network_ends.tell_disconnected(link_id, settings), portal_url)
     revoked, switch = False, None

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from charthouse.state.models import Person, Provider, Route
 
 LEAST_ANDROID: Final = 14
+HEALTH_CONNECT: Final = "health-connect"
+"""How the slugs begin that stand for data sources of phones: nobody can sign in there."""
 APP_ROUTES: Final = frozenset({"verified", "phone"})
 """Ways that begin on the phone itself. The direct sign-in may begin in any browser."""
 
@@ -119,7 +121,9 @@ def _check_provider(provider: Provider, route: Route) -> None:
         raise LinkError("CH613", where=where)
     partner = region.partner.slug if region.partner is not None else ""
     by_partner = provider.partner is not None and provider.slug.startswith(f"{provider.partner}-")
-    if by_partner is not (route == "verified"):  # what a partner found is linked through it, and nothing else is
+    by_phone = provider.slug.startswith(HEALTH_CONNECT)
+    # What a partner found, or a phone shares, is linked that way and no other, and nothing else is.
+    if by_partner is not (route == "verified") or (by_phone and route != "phone"):
         raise LinkError("CH614", where=where, what=route)
     if route not in region.routes or (route == "verified" and not registry.serves(partner, route)):
         raise LinkError("CH614", where=where, what=route)

@@ -24,6 +24,7 @@ from charthouse.state.bulk import BulkSource
 from charthouse.state.linking import SignIn
 from charthouse.state.models import Credential, Link, LinkEvent, Person, Provider, Watermark
 from charthouse.state.network import FoundProvider
+from charthouse.state.phones import PhoneUpload
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -48,13 +49,13 @@ class LinkWork:
     sync_status: SyncStatus
     person_key: str
     provider: str
+    route: Route
     fhir_base_url: str
     patient_id: str = field(repr=False)
     granted_scopes: str | None
     watermarks: Mapping[str, str]
     read_whole_at: datetime | None = None
     page_origins: str | None = None
-    route: Route = "direct"
     partner: str | None = None
 
 
@@ -163,6 +164,8 @@ def transition(session: Session, link_id: str, to: Status, reason: str, actor: A
         link.confirmed_at = link.status_at
     if to in ("disconnected", "deleted"):
         session.execute(delete(Credential).where(Credential.link_id == link_id))
+        waiting = delete(PhoneUpload).where(PhoneUpload.link_id == link_id, PhoneUpload.status != "refused")
+        session.execute(waiting)
     if to == "disconnected":  # no sign-in that was begun before brings it back
         over = update(SignIn).where(SignIn.link_id == link_id, SignIn.outcome == "")
         session.execute(over.values(outcome="CH630", sealed_secrets=None))
@@ -262,8 +265,9 @@ def due_links(session: Session, providers: Sequence[str] | None = None, *, waiti
     """The links that a night asks for records, in a stable order; of the named providers, or of all when none is named.
 
     Due is a pending or confirmed link of an active provider, with a known patient and with tokens (or exported by
-    tokens of our own, or read through a partner that holds its connection), and matched with the
-    person where the account says who that is. `waiting` are those of them that no night has been asked for since they
+    tokens of our own, or read through a partner that holds its connection), and matched with the person where the
+    account says who that is; and of a phone, one with an upload that waits. `waiting` are those of them that no night
+    has been asked for since they
     were linked, and those for which somebody asked.
 
     Raises:
@@ -277,7 +281,8 @@ def due_links(session: Session, providers: Sequence[str] | None = None, *, waiti
         .where(
             or_(
                 exists().where(Credential.link_id == Link.id),
-                exists().where(BulkSource.provider == Link.provider),
+                exists().where(BulkSource.provider == Link.provider) & (Link.route != "phone"),
+                exists().where(PhoneUpload.link_id == Link.id, PhoneUpload.status == "accepted"),
                 _held_by_partner(),
             )
         )
@@ -423,13 +428,13 @@ def _with_watermarks(session: Session, rows: Sequence[tuple[Link, str, str | Non
             sync_status=link.sync_status,
             person_key=link.person_key,
             provider=link.provider,
+            route=link.route,
             fhir_base_url=base,
             patient_id=cast("str", link.patient_id),
             granted_scopes=link.granted_scopes,
             watermarks=marks.get(link.id, {}),
             read_whole_at=link.read_whole_at,
             page_origins=origins,
-            route=link.route,
             partner=partner if link.route == "verified" else None,
         )
         for link, base, origins, partner in rows

@@ -25,8 +25,8 @@ from charthouse.settings import PROJECT_ROOT, get_settings
 from charthouse.state import current_version, head_version, session
 from charthouse.state.key_sources import KeyFile, source_of
 from charthouse.sync import footing
-from transforms.sql_on_fhir.run import FAILURES
-from transforms.tables import built_tables
+from transforms.failures import FAILURES
+from transforms.tables import published_tables
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -131,7 +131,7 @@ def _state() -> Iterator[Finding]:
 
 
 def _lakes() -> Iterator[Finding]:
-    names = [f"records.{table.name}" for table in built_tables()]
+    names = [f"records.{table.name}" for table in published_tables()]
 
     def held_in(open_lake: Callable[..., Any], counted: Sequence[str], others: Sequence[str] = ()) -> int:
         with open_lake(read_only=True) as connection:

@@ -34,7 +34,7 @@ from charthouse.state.base import now
 from charthouse.state.locks import exclusive
 from charthouse.state.models import Link, Person
 from charthouse.state.notices import Delivery, Notice
-from transforms.sql_on_fhir.run import FAILURES
+from transforms.failures import FAILURES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -165,6 +165,7 @@ def _erased(begun: list[Subject], ended: dict[str, Erased], settings: Settings) 
         ("staging", lambda: runs.erase_staging(begun, settings)),
         ("exports", lambda: files.erase_exports(begun, settings)),
         ("state", lambda: state_rows.erase(begun, settings)),
+        ("uploads", lambda: files.erase_uploads(begun, settings)),  # once no row lets anybody append
         ("mails", lambda: files.erase_mails(begun, settings)),
         ("logs", lambda: files.mask_logs(Matcher(_needles(begun), _words(begun)), settings)),
         ("airflow", lambda: airflow.erase(Matcher(_needles(begun), _words(begun)), settings)),

@@ -11,11 +11,23 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Final, Literal
 
-from transforms.tables import built_tables
+from transforms.tables import published_tables
 
 Store = Literal["state", "vault", "records", "catalogs", "airflow", "files", "elsewhere"]
 Eraser = Literal[
-    "delete", "empty", "lake", "statistics", "landing", "staging", "mails", "exports", "mask", "sweep", "rewrite", ""
+    "delete",
+    "empty",
+    "lake",
+    "statistics",
+    "landing",
+    "uploads",
+    "staging",
+    "mails",
+    "exports",
+    "mask",
+    "sweep",
+    "rewrite",
+    "",
 ]
 
 
@@ -68,6 +80,9 @@ STATE: Final = (
     _state("credential", "link_id", "link_id"),
     _state("sign_in", "link_id", "link_id"),
     _state("watermark", "link_id", "link_id"),
+    _state("phone_upload", "link_id", "link_id"),
+    _state("phone_source", "link_id", "link_id"),
+    _state("phone_device", "person_key"),
     _state("gone_resource", "link_id", "link_id"),
     _state("removal", "person_key", "link_id"),
     _state("identity_verification", "person_key"),
@@ -103,7 +118,7 @@ LAKES: Final = (
     *_nothing("vault", "random ids of appends", "deposits"),
     *(
         Place(f"records.{table.name}", "records", (table.name,), "person_key", "link_id", "lake")
-        for table in built_tables()
+        for table in published_tables()
     ),
     Place("records.withheld_rows", "records", ("withheld_rows",), "person_key", "row_key", "lake"),
     Place("records.built_people", "records", ("built_people",), "person_key", "", "lake"),
@@ -177,6 +192,7 @@ FILES: Final = (
     # A path is of the first place that covers it.
     Place("sandbox", "files", ("sandbox/*",), why="a made-up provider's own store: a counterparty's, not ours"),
     Place("landing", "files", ("landing/*",), "folder of the link, rows", "folder of the link, rows", "landing"),
+    Place("uploads", "files", ("uploads/*",), "folder of the link", "folder of the link", "uploads"),
     Place("staging", "files", ("staging/*",), "rows", "rows", "staging"),
     Place("mails", "files", ("mail/*",), "name of the delivery, address", "", "mails"),
     Place("exports", "files", ("exports/*",), "folder of the request", "folder of the request", "exports"),
@@ -198,6 +214,10 @@ FILES: Final = (
 ELSEWHERE: Final = (
     Place(
         "backups", "elsewhere", (), why="out of the home: a restored one is erased again before its first run",
+    ),
+    Place(
+        "exported tables", "elsewhere", (),
+        why="copies of the tables in the clear are the operator's to delete; the audit trail says when they were made",
     ),
     Place("mail on its way", "elsewhere", (), why="what was sent is at its receiver, who is told by a notice"),
     Place("quality results", "elsewhere", (), why="counts and row keys, in staging until the run ends"),

@@ -29,6 +29,7 @@ from charthouse.state.base import new_key
 from charthouse.state.models import Credential, Link, Person
 from charthouse.state.network import FoundProvider, IdentityVerification, NetworkPerson
 from charthouse.state.notices import Contact, Delivery, Notice
+from charthouse.state.phones import PhoneSource
 from charthouse.state.privacy import PrivacyRequest
 from charthouse.state.seals import sealer_of
 from charthouse.sync import landing
@@ -177,6 +178,8 @@ def _of_state(state: Session, request: PrivacyRequest, settings: Settings) -> Su
     for link in found:
         needles.key(link.id)
         needles.id(link.patient_id)
+        for patient_id in _of_phone(state, link):
+            needles.id(patient_id)
         if request.kind == "delete_link" and (row := found_of_link(state, link.id)) is not None:
             subject.grants.append({"partner": row.partner, "person": person_key, "organization": row.organization})
         if link.patient_id is not None and not _is_shared(state, link):
@@ -193,6 +196,12 @@ def _of_state(state: Session, request: PrivacyRequest, settings: Settings) -> Su
     exports = select(PrivacyRequest.id).where(PrivacyRequest.person_key == person_key, PrivacyRequest.kind == "export")
     subject.exports = list(state.scalars(exports))
     return subject
+
+
+def _of_phone(state: Session, link: Link) -> list[str]:
+    """The ids of the person's own Patients that a phone showed."""
+    source = state.get(PhoneSource, link.id)
+    return list(source.patient_ids) if source is not None else []
 
 
 def _is_shared(state: Session, link: Link) -> bool:

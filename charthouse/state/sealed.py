@@ -14,6 +14,7 @@ from charthouse.state.linking import ClientRegistration, SignIn, SigningKey
 from charthouse.state.models import Credential, Person
 from charthouse.state.network import NetworkAccount
 from charthouse.state.notices import Contact, WebhookSecret
+from charthouse.state.phones import PhoneUpload
 from charthouse.state.privacy import ExportPart, PrivacyRequest
 from charthouse.state.requests import IdempotentRequest
 
@@ -59,4 +60,5 @@ SEALED: Final = (
     SealedColumn(NetworkAccount, "sealed_secret"),
     SealedColumn(NetworkAccount, "sealed_webhook_secret"),
     SealedColumn(NetworkAccount, "sealed_old_webhook_secret"),
+    SealedColumn(PhoneUpload, "sealed_key"),
 )

@@ -1,6 +1,18 @@
 """Every table of the state database, for whoever needs them all: migrations, diagrams, tests."""
 
-from charthouse.state import bulk, hosts, ledger, linking, models, network, notices, privacy, requests, servers
+from charthouse.state import (
+    bulk,
+    hosts,
+    ledger,
+    linking,
+    models,
+    network,
+    notices,
+    phones,
+    privacy,
+    requests,
+    servers,
+)
 from charthouse.state.base import Base
 
 __all__ = [
@@ -12,6 +24,7 @@ __all__ = [
     "models",
     "network",
     "notices",
+    "phones",
     "privacy",
     "requests",
     "servers",

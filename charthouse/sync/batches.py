@@ -34,6 +34,8 @@ class Batch:
     link_ids: tuple[str, ...]
     bulk: bool = False
     """Whether it is fetched by an export of the provider's."""
+    phone: bool = False
+    """Whether its links are of phones: what they uploaded is landed, and nobody is asked."""
     partner: str | None = None
     """The partner through whom its links are read, all links of a person together; None where providers are asked."""
     whole: frozenset[str] = frozenset()
@@ -76,6 +78,7 @@ def write(
     link_ids: Sequence[str],
     *,
     bulk: bool = False,
+    phone: bool = False,
     whole: Collection[str] = (),
     partner: str | None = None,
 ) -> str:
@@ -84,6 +87,7 @@ def write(
     said: dict[str, Any] = {
         "links": list(link_ids),
         "bulk": bulk,
+        "phone": phone,
         "whole": [link for link in link_ids if link in whole],
     }
     if partner is not None:
@@ -128,6 +132,7 @@ def read(name: str) -> Batch:
         folder=folder,
         link_ids=tuple(said["links"]),
         bulk=said.get("bulk", False),
+        phone=said.get("phone", False),
         whole=frozenset(said.get("whole", ())),
         partner=said.get("partner"),
     )

@@ -22,7 +22,7 @@ from charthouse.partners.host_book import StateBook
 from charthouse.partners.hosts import Hosts
 from charthouse.settings import get_settings
 from charthouse.state import session
-from charthouse.sync import batches, holding, runs
+from charthouse.sync import batches, holding, phone, runs
 from charthouse.sync.bulk import export_batch, sleep_until
 from charthouse.sync.fetch import fetch_batch
 from charthouse.sync.link_job import LinkJob
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from charthouse.linking.bulk_sources import Export
+    from charthouse.linking.links import LinkWork
     from charthouse.partners.token_endpoint import TokenSet
     from charthouse.sync.batches import Batch
     from charthouse.sync.bulk import Wait
@@ -59,6 +60,8 @@ def collect_batch(name: str, *, wait: Wait = sleep_until) -> str:
     if batch.partner is not None:
         return _collect_streams(batch, batch.partner)
     work = batches.links_of(batch)
+    if batch.phone:
+        return _collect_uploads(batch, work)
     places = {link.link_id: (link.provider, link.fhir_base_url) for link in work}
     tokens = Tokens(settings)
     system = SystemTokenSource(work[0].provider if work else "", settings)
@@ -111,6 +114,19 @@ def collect_batch(name: str, *, wait: Wait = sleep_until) -> str:
         )
         counts |= {"links": summary.links, "resources": summary.resources, "requests": summary.requests}
     return name
+
+
+def _collect_uploads(batch: Batch, work: Sequence[LinkWork]) -> str:
+    providers = {link.link_id: link.provider for link in work}
+
+    def landed(manifest: Manifest) -> None:
+        provider = providers[manifest.link_id]
+        progress.tell("fetch", 1, unit="links", provider=provider, resources=manifest.resources)
+
+    with runs.stage(batch.run_id, "fetch", part=batch.folder.name) as counts:
+        _begin(batch)
+        counts |= phone.land_batch(batch, work, _present, landed)
+    return batch.name
 
 
 def _export_of(state: Session, batch: Batch) -> Export | None:

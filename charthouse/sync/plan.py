@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select
 
 from charthouse import faults, progress
-from charthouse.linking import links
+from charthouse.linking import judging, links
 from charthouse.linking.bulk_sources import worth_from
 from charthouse.linking.providers import get_provider
 from charthouse.settings import get_settings
@@ -52,6 +52,7 @@ def plan_run(providers: Sequence[str], *, airflow_run_id: str, waiting: bool = F
     with runs.stage(run_id, "plan") as counts:
         names = batches.of_run(run_id)
         if not batches.any_planned(run_id):
+            judging.judge_waiting()
             with session() as state:
                 due = links.due_links(state, providers, waiting=waiting)
                 exported = _exported(state, due)
@@ -66,7 +67,15 @@ def plan_run(providers: Sequence[str], *, airflow_run_id: str, waiting: bool = F
                 *((batch, False, partner) for partner, batch in _of_partners(due)),
             ]
             names = [
-                batches.write(run_id, number, [one.link_id for one in batch], bulk=bulk, whole=whole, partner=partner)
+                batches.write(
+                    run_id,
+                    number,
+                    [link.link_id for link in batch],
+                    bulk=bulk,
+                    phone=batch[0].route == "phone",
+                    whole=whole,
+                    partner=partner,
+                )
                 for number, (batch, bulk, partner) in enumerate(planned_batches, start=1)
             ]
         planned = _by_provider(names)
@@ -100,6 +109,7 @@ def any_waiting() -> bool:
 def _exported(state: Session, due: Sequence[LinkWork]) -> set[str]:
     """The providers that export tonight: where it is worth it, and where a link has no tokens to be searched with."""
     worth = worth_from(state)
+    due = [link for link in due if link.route != "phone"]
     counts = Counter(link.provider for link in due)
     without = links.without_tokens(state, [link.link_id for link in due if link.provider in worth])
     return {slug for slug, number in worth.items() if counts[slug] >= number} | {
@@ -135,9 +145,11 @@ def _cut(
     settings = get_settings()
     size = max(settings.batch_links, -(-len(due) // settings.max_batches))
     by_provider = []
-    for provider, group in groupby(due, key=lambda link: link.provider):
+    # A provider's links from phones go apart from the others: what they uploaded is here, and nobody is asked.
+    ordered = sorted(due, key=lambda link: (link.provider, link.route == "phone"))
+    for (provider, by_phone), group in groupby(ordered, key=lambda link: (link.provider, link.route == "phone")):
         found = list(group)
-        if provider in exported:
+        if provider in exported and not by_phone:
             behind = {link.link_id for link in found if ALL not in link.watermarks} | set(whole)
             halves = [[link for link in found if (link.link_id in behind) is one] for one in (False, True)]
             by_provider.append([(half, True) for half in halves if half])

@@ -15,6 +15,8 @@ import orjson
 from charthouse.files import write_whole
 from charthouse.lake import vault
 from charthouse.sync.landing import is_reference
+from charthouse.sync.phone import MEDICAL
+from transforms.health_connect import medical_type
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -96,13 +98,13 @@ def _read_whole(queries: Iterable[QueryRecord]) -> dict[str, set[str]]:
 
 
 def _parts_of(text: str) -> set[str]:
-    """The parts that a resource is of, by its categories and its intent."""
+    """The parts that a resource is of, by its categories, its intent and its medical type."""
     try:
         resource = orjson.loads(text)
     except orjson.JSONDecodeError:
         return set()
     concepts = resource.get("category")
-    found = {f"intent={resource.get('intent')}"}
+    found = {f"intent={resource.get('intent')}", f"{MEDICAL}{medical_type(resource)}"}
     for concept in concepts if isinstance(concepts, list) else [concepts]:
         codings = concept.get("coding") if isinstance(concept, dict) else None
         for coding in codings if isinstance(codings, list) else ():
