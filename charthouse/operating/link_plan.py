@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from charthouse.errors import FetchError, LinkError
 from charthouse.linking.bulk_sources import bulk_source
-from charthouse.linking.links import get_link
+from charthouse.linking.links import get_link, list_links, work_of
 from charthouse.linking.providers import get_provider
 from charthouse.partners.capability import parse_capability
 from charthouse.partners.http import HttpClient
@@ -21,6 +21,7 @@ from charthouse.partners.vendors import vendor_of
 from charthouse.settings import get_settings
 from charthouse.state import session
 from charthouse.state.models import Watermark
+from charthouse.sync import network_marks
 from charthouse.sync.server_memory import StateMemory
 from charthouse.sync.servers import Servers
 
@@ -43,6 +44,33 @@ class LinkPlanTold:
     as_before: str
     exported_from: int | None
     plan: Told
+
+
+@dataclass(frozen=True, slots=True)
+class StreamTold:
+    """A link that is read through a partner: all links of its person in one stream, of what changed `since`, or all."""
+
+    link_id: str
+    provider: str
+    partner: str
+    since: str | None
+
+
+def stream_of(link_id: str) -> StreamTold | None:
+    """How the next night reads a link through a partner; None for one that is read at its provider.
+
+    Raises:
+        StateError: CH602 when there is no such link.
+    """
+    settings = get_settings()
+    with session(read_only=True) as state:
+        link = get_link(state, link_id)
+        partner = get_provider(state, link.provider).partner
+        mine = [one.link_id for one in list_links(state, person_key=link.person_key) if one.route == "verified"]
+        marks = [work.watermarks for work in work_of(state, mine) if work.partner == partner]
+    if link.route != "verified" or partner is None:
+        return None
+    return StreamTold(link_id, link.provider, partner, network_marks.since(marks, settings.overlap_seconds))
 
 
 def plan_of(link_id: str) -> LinkPlanTold:
