@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from charthouse.errors import FetchError
+from sqlalchemy import select
+
+from charthouse.errors import FetchError, LinkError
 from charthouse.linking.bulk_sources import bulk_source
 from charthouse.linking.links import get_link, list_links, work_of
 from charthouse.linking.providers import get_provider
@@ -76,20 +78,23 @@ def plan_of(link_id: str) -> LinkPlanTold:
 
     Raises:
         StateError: CH602 when there is no such link.
+        LinkError: CH614 for a link of a phone, whose app uploads: nobody is asked.
         FetchError: the server's `/metadata` cannot be had, and was never read.
     """
     settings = get_settings()
     with session(read_only=True) as state:
         link = get_link(state, link_id)
+        if link.route == "phone":
+            raise LinkError("CH614", where=f"link {link_id}", what="the phone uploads what it has")
         provider = get_provider(state, link.provider)
-        marks = {row.label: row.value for row in state.query(Watermark).where(Watermark.link_id == link_id)}
+        rows = list(state.scalars(select(Watermark).where(Watermark.link_id == link_id)))
+        marks, owed = {row.label: row.value for row in rows}, {row.label for row in rows if row.owed}
         base, patient, granted = provider.fhir_base_url, link.patient_id or "-", link.granted_scopes or ""
         slug = provider.slug
         export = bulk_source(state, slug)
     offer, knowledge, code = _server(base)
-    plan = plan_link(
-        offer, patient, parse_scopes(granted), marks, settings.page_size, knowledge, settings.overlap_seconds
-    )
+    overlap = settings.overlap_seconds
+    plan = plan_link(offer, patient, parse_scopes(granted), marks, settings.page_size, knowledge, overlap, owed)
     exported_from = export.from_links if export is not None else None
     return LinkPlanTold(link_id, slug, base, code, exported_from, tell(offer, knowledge, plan))
 
