@@ -14,6 +14,7 @@ from sqlalchemy import text
 from charthouse.errors import CharthouseError, LakeError, catalogue
 from charthouse.lake.session import EXTENSIONS, connect, open_records, open_vault
 from charthouse.linking.alarms import open_alarms
+from charthouse.linking.eligibility import HEALTH_CONNECT
 from charthouse.linking.finding import OURS
 from charthouse.linking.keys import check_key, key_is_needed
 from charthouse.linking.network_accounts import list_accounts
@@ -200,7 +201,8 @@ def _providers() -> Iterator[Finding]:
         with session() as state:
             accounts = {account.partner for account in list_accounts(state)}
             listed = [one for one in list_providers(state) if one.partner not in accounts or not _is_found(one)]
-            known = [(provider.slug, provider.fhir_base_url) for provider in listed]
+            # What phones hold is at no server.
+            known = [(one.slug, one.fhir_base_url) for one in listed if not one.slug.startswith(HEALTH_CONNECT)]
     except Exception as error:  # the state database has its own finding
         told = f"they cannot be listed ({type(error).__name__})"
         yield Finding("providers", False, told, "Mend the state database first.")

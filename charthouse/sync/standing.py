@@ -48,7 +48,7 @@ def tell_standing(run_id: str) -> int:
             for person, link, granted, _ in links
             for name, permission in _permissions(granted).items()
         ]
-        return standing.replace(connection, {LINKS: [each.row for each in links], GRANTED: told})
+        return standing.replace(connection, {LINKS: [each.row for each in links], GRANTED: told}, run_id=run_id)
 
 
 class _Told(NamedTuple):
