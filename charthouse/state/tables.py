@@ -2,6 +2,7 @@
 
 from charthouse.state import (
     bulk,
+    documents,
     hosts,
     ledger,
     linking,
@@ -18,6 +19,7 @@ from charthouse.state.base import Base
 __all__ = [
     "Base",
     "bulk",
+    "documents",
     "hosts",
     "ledger",
     "linking",

@@ -37,11 +37,16 @@ def prepared(connection: duckdb.DuckDBPyConnection, **relations: str) -> Presenc
 
 def helped(connection: duckdb.DuckDBPyConnection, name: str, rows: Mapping[str, str]) -> list[dict[str, Any]]:
     """The rows of a helper, over what was prepared and the relations in which the tables' rows stand."""
-    (helper,) = (each for each in helpers() if each.name == name)
-    found = connection.execute(helper.select_sql(rows))
+    found = connection.execute(helped_sql(name, rows))
     names = [entry[0] for entry in found.description or ()]
-    assert names == [column.name for column in helper.columns]
     return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+
+
+def helped_sql(name: str, rows: Mapping[str, str] | None = None) -> str:
+    """The SELECT of a helper."""
+    (helper,) = (each for each in helpers() if each.name == name)
+    listed = ", ".join(column.name for column in helper.columns)
+    return f"SELECT {listed} FROM ({helper.select_sql(rows or {})})"
 
 
 def with_views(connection: duckdb.DuckDBPyConnection) -> None:
