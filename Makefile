@@ -52,10 +52,11 @@ test: check  ## lint, types, import arrows, then every test
 airflow: $(STAMP)  ## Airflow with its web page, the sandbox beside it, and a printed login
 	@$(BIN)/charthouse airflow
 
-check: $(STAMP)  ## lint, format, types and import arrows only
+check: $(STAMP)  ## lint, format, types, generated files, schema changes and import arrows only
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --quiet --check .
 	@$(BIN)/mypy
+	@$(BIN)/python -m transforms.tables --check
 	@$(BIN)/lint-imports --no-cache --no-logo 2>/dev/null || $(BIN)/lint-imports --no-cache
 
 lock: $(STAMP)  ## recompile requirements.txt from pyproject.toml

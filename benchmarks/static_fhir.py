@@ -4,7 +4,8 @@
 
 It holds made-up people whose records have the sizes and references of a record as Synthea writes it (about a kilobyte a
 resource), answers searches by `patient` with `_count`, `_lastUpdated` and `next` links, and packs with gzip who asks
-for it. `--makers` pages are made at once, `--seconds-per-page` each 1,000 resources take: a server with a database.
+for it. `--makers` pages are made at once; `--seconds-per-page` each 1,000 resources take, `--seconds-per-request` each
+search beside that: a server with a database.
 Prints its address as a line of JSON, then serves until its input ends.
 """
 
@@ -21,6 +22,8 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 STAMP = "2024-05-01T10:00:00.000+00:00"
+LATEST = "2024-06-01T10:00:00.000+00:00"
+"""When the last resource of each type was changed: what a night with nothing new is shown again."""
 TYPES = {
     "AllergyIntolerance": 6,
     "Claim": 180,
@@ -52,7 +55,7 @@ def resource(kind: str, person: int, number: int) -> dict[str, Any]:
         "id": name(kind, person, number),
         "meta": {
             "versionId": "1",
-            "lastUpdated": STAMP,
+            "lastUpdated": LATEST if number + 1 == TYPES[kind] else STAMP,
             "source": f"#{name('source', person, number)[:16]}",
             "profile": [f"http://hl7.org/fhir/us/core/StructureDefinition/us-core-{kind.lower()}"],
         },
@@ -95,9 +98,10 @@ def entries(kind: str, person: int, base: str) -> list[bytes]:
 class Server:
     """The answers, each made once."""
 
-    def __init__(self, seconds_per_page: float, makers: int) -> None:
+    def __init__(self, seconds_per_page: float, seconds_per_request: float, makers: int) -> None:
         self.base = ""
         self.seconds = seconds_per_page
+        self.least = seconds_per_request
         self.makers = asyncio.Semaphore(makers)
         self.ready: dict[tuple[str, bool], tuple[bytes, int]] = {}
         self.asked: dict[str, int] = {}
@@ -109,7 +113,9 @@ class Server:
             return json.dumps({"resourceType": "Bundle", "type": "searchset", "entry": found}).encode(), len(found)
         person = int(query["patient"][0].removeprefix("p"))
         since = query.get("_lastUpdated", [""])[0]
-        known = [] if since.startswith("gt") or since > f"ge{STAMP}" else entries(kind, person, self.base)
+        known = entries(kind, person, self.base)
+        if since > f"ge{STAMP}":
+            known = known[-1:] if since <= f"ge{LATEST}" else []
         start, count = int(query.get("start", ["0"])[0]), int(query.get("_count", ["20"])[0])
         chosen = known[start : start + count]
         more = f"{self.base}/{kind}?patient=p{person}&_count={count}&start={start + count}"
@@ -157,9 +163,10 @@ class Server:
                 else:
                     self.asked[urlsplit(target).path] = self.asked.get(urlsplit(target).path, 0) + 1
                     body, number = self.body(target, packed)
-                if self.seconds and number:
+                taken = self.least + self.seconds * number / 1000
+                if taken:
                     async with self.makers:
-                        await asyncio.sleep(self.seconds * number / 1000)
+                        await asyncio.sleep(taken)
                 coded = b"Content-Encoding: gzip\r\n" if packed else b""
                 writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/fhir+json\r\n" + coded)
                 writer.write(b"Content-Length: %d\r\n\r\n" % len(body) + body)
@@ -170,7 +177,7 @@ class Server:
 
 async def main(options: argparse.Namespace) -> None:
     """Serve until the input ends."""
-    server = Server(options.seconds_per_page, options.makers)
+    server = Server(options.seconds_per_page, options.seconds_per_request, options.makers)
     listening = await asyncio.start_server(server.serve, "127.0.0.1", 0, limit=2**20)
     server.base = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/fhir"
     for person in range(options.people):
@@ -187,5 +194,6 @@ if __name__ == "__main__":
     parser.add_argument("--people", type=int, default=25)
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--seconds-per-page", type=float, default=0.0)
+    parser.add_argument("--seconds-per-request", type=float, default=0.0)
     parser.add_argument("--makers", type=int, default=2)
     asyncio.run(main(parser.parse_args()))

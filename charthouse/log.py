@@ -12,21 +12,22 @@ import re
 import sys
 import traceback
 from datetime import UTC, date, datetime
+from functools import cache, partial
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-import structlog
-from rich.console import Console
-
 from charthouse.clock import now
 from charthouse.errors import CharthouseError
+from charthouse.later import later
 from charthouse.settings import get_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, MutableMapping
+    from collections.abc import Callable, Mapping, MutableMapping
     from io import TextIOWrapper
     from typing import TextIO
+
+    import structlog
 
     from charthouse.settings import Settings
 
@@ -112,7 +113,16 @@ def name_exception(_logger: Any, _method: str, event: MutableMapping[str, Any]) 
 
 
 def get_logger(name: str) -> structlog.stdlib.BoundLogger:
-    """A logger: `get_logger(__name__).info("batch stored", batch=name, resources=17)`."""
+    """A logger: `get_logger(__name__).info("batch stored", batch=name, resources=17)`.
+
+    structlog brings rich and asyncio along: it is imported by whoever has something to say.
+    """
+    return later(partial(_logger, name))
+
+
+def _logger(name: str) -> structlog.stdlib.BoundLogger:
+    import structlog
+
     wrapped: structlog.stdlib.BoundLogger = structlog.wrap_logger(
         logging.getLogger(name),
         processors=[
@@ -146,20 +156,30 @@ def configure_logging(stream: TextIO | None = None, *, console: bool | None = No
     stream = stream or sys.stderr
     if console is None:
         console = stream.isatty()
-    renderer: Any = structlog.processors.JSONRenderer(sort_keys=True)
-    if console:  # rich knows of NO_COLOR and of terminals without colour
-        renderer = structlog.dev.ConsoleRenderer(colors=Console(file=stream).color_system is not None)
     handler: logging.Handler = logging.StreamHandler(stream)
-    handler.setFormatter(_Formatter(renderer))
+    handler.setFormatter(_Formatter(partial(_for_terminals, stream) if console else _for_programs))
     if file is not None:
         handler = _File(file, handler)
-        handler.setFormatter(_Formatter(structlog.processors.JSONRenderer(sort_keys=True)))
+        handler.setFormatter(_Formatter(_for_programs))
     root = logging.getLogger()
     for old in [known for known in root.handlers if isinstance(known.formatter, _Formatter)]:
         root.removeHandler(old)
     root.addHandler(handler)
     root.setLevel(logging.WARNING)
     logging.getLogger("charthouse").setLevel(get_settings().log_level.upper())
+
+
+def _for_programs() -> Any:
+    import structlog
+
+    return structlog.processors.JSONRenderer(sort_keys=True)
+
+
+def _for_terminals(stream: TextIO) -> Any:
+    import structlog
+    from rich.console import Console  # it knows of NO_COLOR and of terminals without colour
+
+    return structlog.dev.ConsoleRenderer(colors=Console(file=stream).color_system is not None)
 
 
 class _File(logging.FileHandler):
@@ -190,9 +210,9 @@ class _File(logging.FileHandler):
 class _Formatter(logging.Formatter):
     """One record as one line. Records of libraries are redacted here; ours were before they became records."""
 
-    def __init__(self, renderer: Any) -> None:
+    def __init__(self, make_renderer: Callable[[], Any]) -> None:
         super().__init__()
-        self._renderer = renderer
+        self._renderer = cache(make_renderer)
 
     def format(self, record: logging.LogRecord) -> str:
         event: dict[str, Any] = dict(getattr(record, "charthouse_event", {}))
@@ -201,7 +221,7 @@ class _Formatter(logging.Formatter):
             event = dict(redact(None, "", dict(foreign)))
         at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         event |= {"level": record.levelname.lower(), "logger": record.name, "timestamp": at}
-        return str(self._renderer(None, record.levelname.lower(), event))
+        return str(self._renderer()(None, record.levelname.lower(), event))
 
 
 def _message(record: logging.LogRecord) -> str:

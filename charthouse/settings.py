@@ -151,6 +151,24 @@ class Settings(BaseSettings):
     refresh_time_max: float = Field(
         default=2400.0, gt=0, description="Seconds that a provider's refresh may take; the rest waits an hour."
     )
+    verification_days: int = Field(
+        default=365, ge=0, description="Days for which a verified identity holds; 0 = for good."
+    )
+    verification_level: Line = Field(
+        default="IAL2", description="Identity assurance that a search by a partner needs: IAL1, IAL2 or IAL3."
+    )
+    network_search_days: Count = Field(
+        default=7, description="Days after which a partner searches for a person's providers again."
+    )
+    network_search_hours: float = Field(
+        default=48.0, gt=0, description="Hours that a partner's search may take before it is begun anew."
+    )
+    network_time_max: float = Field(
+        default=14_400.0, gt=0, description="Seconds that one look at a partner's people may take; the rest waits."
+    )
+    network_message_minutes: Count = Field(
+        default=5, description="Minutes by which a partner's message may be old, or ahead, when it comes."
+    )
     max_pages: Count = Field(default=10_000, description="Most pages of one search before it is given up.")
 
     build_group_resources: Count = Field(default=100_000, description="Resource versions built in one mapped task.")
@@ -205,6 +223,8 @@ class Settings(BaseSettings):
         description="Where people may be sent back to: origins (https://app.example) and schemes (myapp:), by commas.",
     )
     terms_url: WebUrl = Field(default="", description="The terms that the page before a sign-in leads to.")
+
+    phone_upload_bytes: Count = Field(default=500_000_000, description="Most bytes of one upload of a phone.")
 
     export_part_bytes: int = Field(
         default=2_000_000_000, ge=1_000_000, description="Size at which an export goes on in another ZIP."
@@ -295,6 +315,11 @@ class Settings(BaseSettings):
     def sandbox_address(self) -> Path:
         """The port of the sandbox that this home runs, on loopback; there while it runs."""
         return self.home / "sandbox" / "port"
+
+    @property
+    def uploads(self) -> Path:
+        """Where what phones upload waits for a night, encrypted; a folder a link."""
+        return self.home / "uploads"
 
     @property
     def landing(self) -> Path:

@@ -1,4 +1,4 @@
-"""The sandbox's command line: `python -m sandbox serve|load|generate|people`."""
+"""The sandbox's command line: `python -m sandbox serve|load|generate|people|phone`."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import orjson
 
+from sandbox import phone_people
 from sandbox.clients import ClientsError
 from sandbox.loader import SourceError, load_folder
 from sandbox.profiles import ProfileError
@@ -23,6 +24,7 @@ from sandbox.store import Store, StoreError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from sandbox.network import Network
     from sandbox.provider import Provider
 
 
@@ -37,6 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _serve_arguments(commands.add_parser("serve", help="serve stores as providers"))
     _load_arguments(commands.add_parser("load", help="make a store hold what a folder of FHIR files holds"))
     _generate_arguments(commands.add_parser("generate", help="make people up"))
+    phone_people.arguments(commands.add_parser("phone", help="act as the app on a made-up person's phone"))
     _people_arguments(commands.add_parser("people", help="print as JSON who can sign in at a store"))
     chosen = parser.parse_args(arguments)
     try:
@@ -70,6 +73,9 @@ def _serve_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--clock-file", type=Path, metavar="FILE", help="holds seconds by which the clock is ahead")
     parser.add_argument(
         "--rate", action="append", default=[], metavar="[NAME=]N", help="token requests a second; 429 to more"
+    )
+    parser.add_argument(
+        "--network", type=Path, metavar="FILE", help="JSON: the organisations that a partner network reaches"
     )
     parser.set_defaults(run=_serve)
 
@@ -149,7 +155,7 @@ def _serve(chosen: argparse.Namespace) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))
     config = uvicorn.Config(
-        make_app(providers, frozenset(name.lower() for name in chosen.allow_host)),
+        make_app(providers, frozenset(name.lower() for name in chosen.allow_host), _network(chosen, providers)),
         log_level="warning",
         access_log=False,
         timeout_keep_alive=75,
@@ -180,6 +186,21 @@ def _providers(chosen: argparse.Namespace) -> dict[str, Provider]:
         providers[name] = Provider(name, path, profile, clock=Clock(chosen.clock_file), rate=rate)
         providers[name].clients.register(clients)
     return providers
+
+
+def _network(chosen: argparse.Namespace, providers: dict[str, Provider]) -> Network | None:
+    from sandbox.network import Network, Organization
+
+    if chosen.network is None:
+        return None
+    try:
+        organizations = msgspec.json.decode(chosen.network.read_bytes(), type=list[Organization])
+    except (msgspec.DecodeError, OSError) as error:
+        raise SettingError(f"{chosen.network}: {error}") from None
+    for one in organizations:
+        if one.provider not in providers:
+            raise SettingError(f"{chosen.network}: there is no provider {one.provider!r}")
+    return Network(organizations, providers)
 
 
 def _by_provider(options: Sequence[str], names: Sequence[str]) -> dict[str, str]:

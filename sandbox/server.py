@@ -4,6 +4,7 @@
 /<provider>/oauth/…       authorize, decide, token, revoke, introspect, manage, jwks
 /<provider>/brands.json   the provider's Brands Bundle; `/brands.json` is a vendor's list of all
 /<provider>/sandbox/…     for the operator, on loopback only
+/network/…                a partner network that reaches these providers (`sandbox/network_web.py`), where one is served
 """
 
 from __future__ import annotations
@@ -21,12 +22,14 @@ from starlette.exceptions import HTTPException
 
 from sandbox.brands import brands_bundle, etag, vendor_bundle, written
 from sandbox.control import control_routes
+from sandbox.network_web import NetworkWeb, network_routes
 from sandbox.oauth import oauth_routes
 from sandbox.web import asked_of, json_answer, origin_of, send
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 
+    from sandbox.network import Network
     from sandbox.provider import Answer, Asked, Provider
 
     Scope = MutableMapping[str, Any]
@@ -38,7 +41,7 @@ _WORTH_PACKING: Final = 1_000
 
 
 def make_app(
-    providers: Mapping[str, Provider], hosts: frozenset[str] = frozenset()
+    providers: Mapping[str, Provider], hosts: frozenset[str] = frozenset(), network: Network | None = None
 ) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
     """The ASGI application that serves these providers.
 
@@ -46,6 +49,9 @@ def make_app(
     was made to lead here (DNS rebinding) gets nothing.
     """
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, title="Charthouse sandbox")
+
+    if network is not None:
+        app.include_router(network_routes(NetworkWeb(network)))
 
     def chosen(name: str) -> Provider:
         if name not in providers:

@@ -13,8 +13,9 @@ import json
 from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib.resources import files
+from threading import Lock
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -75,6 +76,9 @@ class TypeDefinition:
     base: str | None
     abstract: bool
     elements: Mapping[str, Element]
+
+
+_READING: Final = Lock()
 
 
 class Definitions:
@@ -165,8 +169,13 @@ def _definition(name: str, entry: Mapping[str, Any]) -> TypeDefinition:
     return TypeDefinition(name, entry["kind"], entry["base"], entry["abstract"], MappingProxyType(elements))
 
 
-@cache
 def r4() -> Definitions:
-    """The definitions of FHIR R4, read on the first call."""
+    """The definitions of FHIR R4, read on the first call, and once however many threads call."""
+    with _READING:  # `cache` lets every thread read that comes before the first is done, a tenth of a second each
+        return _read()
+
+
+@cache
+def _read() -> Definitions:
     packed = files("schemas").joinpath("fhir_r4.json.gz").read_bytes()
     return Definitions(json.loads(gzip.decompress(packed)))

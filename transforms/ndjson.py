@@ -70,6 +70,20 @@ def owners(line: bytes, patients: Collection[str], bases: Sequence[str]) -> set[
     return candidates & patients_at(resource, compartment(kind).subject, bases)
 
 
+def is_about_somebody(line: bytes, bases: Sequence[str]) -> bool:
+    """Whether a resource is a Patient, or names one as its subject, whoever that is."""
+    kind = resource_stub(line)[0]
+    if kind == "Patient":
+        return True
+    try:
+        resource = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return False
+    if not isinstance(resource, dict) or kind not in r4().resources:
+        return False
+    return bool(patients_at(resource, compartment(kind).subject, bases))
+
+
 def targets(line: bytes, bases: Sequence[str]) -> set[str]:
     """What a Provenance is about, as `Type/id`: it is whose that is. Empty for what cannot be read."""
     try:

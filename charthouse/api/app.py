@@ -16,13 +16,16 @@ from charthouse.api.routes import (
     consents,
     exports,
     links,
+    network,
     notices,
     people,
+    phones,
     preferences,
     providers,
     requests,
     signing_in,
     unsubscribe,
+    uploads,
 )
 from charthouse.api.shields import BodyLimit, Shield, once_only
 from charthouse.errors import ApiError
@@ -34,7 +37,8 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
 ROUTERS = (
-    people, consents, providers, links, requests, exports, notices, preferences, signing_in, unsubscribe, about,
+    people, consents, providers, links, phones, uploads, network, requests, exports, notices, preferences, signing_in,
+    unsubscribe, about,
 )  # fmt: skip
 
 
@@ -54,6 +58,7 @@ def make_app(settings: Settings | None = None) -> ASGIApp:
         app.include_router(module.router)
     app.include_router(about.probes)
     app.include_router(exports.taking)
+    app.include_router(network.messages)
     problems.install(app)
     app.add_exception_handler(HTTPStatus.METHOD_NOT_ALLOWED, _not_allowed)
     _set(app, "openapi", lambda: document.describe(app))

@@ -19,6 +19,7 @@ _TAGS = {
     "consents": "What they agreed to.",
     "providers": "Who holds records.",
     "links": "One person at one provider: the sign-in, its states, its end.",
+    "phones": "What Health Connect on a person's phone holds: uploaded in chunks that can be gone on with.",
     "notices": "What people were told.",
     "exports": "Everything that is held about a person, to be taken away.",
     "preferences": "How and where they want to be told.",

@@ -1,7 +1,8 @@
 """The routes' gatekeepers: what is asked of a request before the framework reads anything of it.
 
 `Guarded` is a route of the service: a token, the caller's limit, the form of the body, the Idempotency-Key, in this
-order. `Open` is one that anybody may ask, within an address's limit. `Shown` is such a one that answers with pages.
+order. `Open` is one that anybody may ask, within an address's limit; `Signed` one whose requests are signed. `Shown` is
+one that answers with pages.
 """
 
 from __future__ import annotations
@@ -95,6 +96,25 @@ class Probed(APIRoute):
             return await _answered(request, handle)
 
         return probed
+
+
+class Signed(APIRoute):
+    """A route whose requests prove themselves by a signature: only those that are refused count for their address."""
+
+    def get_route_handler(self) -> Handler:
+        handle = super().get_route_handler()
+
+        async def signed(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except Exception as error:  # whatever it was, it becomes a problem here
+                try:
+                    await context_of(request).limits.use("address", address_of(request))
+                except ApiError as limit:
+                    return problems.of_exception(request, limit)
+                return problems.of_exception(request, error)
+
+        return signed
 
 
 class Shown(Open):

@@ -16,8 +16,9 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 
 from charthouse.api import MOUNT, problems
-from charthouse.errors import ApiError
+from charthouse.errors import ApiError, PhoneError
 from charthouse.log import get_logger
+from transforms.health_connect import LIMITS
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -28,6 +29,7 @@ BODY_SECONDS = 30.0
 _LOG = get_logger(__name__)
 # What an address holds that may sign somebody in, or off.
 _SECRET_PATHS = re.compile(r"^(.*/(?:start|unsubscribe|downloads))/.+$")
+_CHUNKS = re.compile(r"/links/[^/]+/uploads/[^/]+$")
 
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -101,8 +103,9 @@ class BodyLimit:
             await self.app(scope, receive, send)
             return
         declared = Headers(scope=scope).get("content-length", "0")
-        if not declared.isdecimal() or int(declared[:20]) > BODY_BYTES:
-            await problems.answer(Request(scope), ApiError("CH808"))(scope, receive, send)
+        most, error = _most(scope)
+        if not declared.isdecimal() or int(declared[:20]) > most:
+            await problems.answer(Request(scope), error)(scope, receive, send)
             return
         taken, started = 0, False
 
@@ -113,8 +116,8 @@ class BodyLimit:
             except TimeoutError:
                 raise ApiError("CH820") from None
             taken += len(message.get("body", b""))
-            if taken > BODY_BYTES:
-                raise ApiError("CH808")
+            if taken > most:
+                raise error
             return message
 
         async def say(message: Message) -> None:
@@ -124,10 +127,17 @@ class BodyLimit:
 
         try:
             await self.app(scope, take, say)
-        except ApiError as error:
+        except (ApiError, PhoneError) as refused:
             if started:
                 raise
-            await problems.answer(Request(scope), error)(scope, receive, send)
+            await problems.answer(Request(scope), refused)(scope, receive, send)
+
+
+def _most(scope: Scope) -> tuple[int, ApiError | PhoneError]:
+    """How large a body may be, and what is said of a larger one: chunks of uploads are as large as Health Connect's."""
+    if scope["method"] == "PATCH" and _CHUNKS.search(scope["path"]):
+        return LIMITS.chunk_bytes, PhoneError("CH978")
+    return BODY_BYTES, ApiError("CH808")
 
 
 def once_only(path: str) -> bool:

@@ -5,17 +5,44 @@ resource type or an id of ours; `what` is a fixed sentence or a library's messag
 
 Ranges: CH0xx setting up · CH1xx fetching · CH2xx checking (declared in `transforms.checking.rules`) · CH3xx views
 (declared in `transforms.sql_on_fhir.errors`) · CH4xx auditing · CH5xx the lakes · CH6xx state and links · CH7xx
-notices · CH8xx the REST API · CH9xx privacy.
+notices · CH8xx the REST API · CH9xx privacy,
+phones from CH970 on.
 """
 
 from __future__ import annotations
 
-from charthouse.errors import api, auditing, bulk, fetching, lakes, linking, notices, privacy, setting_up, state
+from charthouse.errors import (
+    api,
+    auditing,
+    bulk,
+    fetching,
+    lakes,
+    linking,
+    network,
+    notices,
+    phone,
+    privacy,
+    setting_up,
+    state,
+)
 from transforms.errors import ErrorCode
 
 CATALOGUE: dict[str, ErrorCode] = {
     entry.code: entry
-    for room in (setting_up, fetching, bulk, auditing, lakes, state, linking, notices, api, privacy)
+    for room in (
+        setting_up,
+        fetching,
+        bulk,
+        network,
+        auditing,
+        lakes,
+        state,
+        linking,
+        notices,
+        api,
+        privacy,
+        phone,
+    )
     for entry in room.CODES
 }
 
@@ -42,7 +69,7 @@ Every error and every outcome has a number, which is never used for anything els
 (`charthouse errors --markdown`); a test compares it.
 
 CH0xx setting up · CH1xx fetching · CH2xx checking · CH3xx views · CH4xx auditing · CH5xx the lakes · CH6xx state
-and links · CH7xx notices · CH8xx the REST API · CH9xx privacy
+and links · CH7xx notices · CH8xx the REST API · CH9xx privacy, phones (CH970 on)
 
 | code | what it means | what to do |
 |---|---|---|
@@ -97,6 +124,10 @@ class NoticeError(CharthouseError):
 
 class PrivacyError(CharthouseError):
     """A request about somebody's own data cannot go on like this (CH9xx)."""
+
+
+class PhoneError(CharthouseError):
+    """A phone, its data sources or an upload cannot go on like this (CH97x, CH98x)."""
 
 
 class ApiError(CharthouseError):

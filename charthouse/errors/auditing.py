@@ -1,4 +1,4 @@
-"""CH4xx: auditing."""
+"""CH4xx: auditing, and what is shown of the records."""
 
 from transforms.errors import ErrorCode
 
@@ -24,5 +24,10 @@ CODES = (
         "CH405",
         "A row breaks a row rule: it is published, and its remarks name the rule",
         "Nothing to do: expectations/README.md says what each rule asks.",
+    ),
+    ErrorCode(
+        "CH415",
+        "The answer cannot be drawn",
+        "Ask for a date and a number, or leave out --chart.",
     ),
 )

@@ -37,4 +37,22 @@ CODES = (
         "The vault has no such resource",
         "Name it as its row does (resource_key): LINK/TYPE/ID, of a link that has not been deleted.",
     ),
+    ErrorCode(
+        "CH510",
+        "The tables cannot be exported to there",
+        "Name a folder outside of the home that is absent or empty.",
+    ),
+    ErrorCode(
+        "CH511",
+        "The records do not go back to that night",
+        "Name a later one: they are kept for a week, and an erasure takes all before it. "
+        "`charthouse sql \"FROM ducklake_snapshots('records')\"` lists them.",
+        final=True,
+    ),
+    ErrorCode(
+        "CH512",
+        "There is no such night",
+        "Name a run that `charthouse syncs list` shows, a day (2026-11-28) or an instant (2026-11-28T06:00).",
+        final=True,
+    ),
 )

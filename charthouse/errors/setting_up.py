@@ -60,4 +60,10 @@ CODES = (
         "It plays `generated` after: make nightly, or: make airflow",
         final=True,
     ),
+    ErrorCode(
+        "CH017",
+        "The records have no such table",
+        "Name one that `charthouse dictionary` lists.",
+        final=True,
+    ),
 )

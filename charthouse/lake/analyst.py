@@ -15,7 +15,7 @@ import duckdb
 from duckdb import StatementType, token_type
 
 from charthouse.errors import SetupError
-from charthouse.lake.records import bare_names
+from charthouse.lake import snapshots
 from charthouse.lake.session import SPILL, data_of, open_records, quoted
 from charthouse.settings import get_settings
 
@@ -49,16 +49,20 @@ _NOT_EXPLAINED = frozenset({"call", "copy", "execute", "import", "install", "loa
 
 
 @contextmanager
-def analyst() -> Iterator[duckdb.DuckDBPyConnection]:
+def analyst(as_of: str | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection as an analyst has it: the records read-only under their bare names, and no way out of them.
 
     Pass every text through `statements` before it is run.
+
+    Args:
+        as_of: The night after which the records are shown: see `charthouse.lake.snapshots.find`.
     """
     settings = get_settings()
+    snapshot = None if as_of is None else snapshots.find(as_of, settings).number
     readable = ", ".join(quoted(str(folder)) for folder in (data_of("records", settings), settings.home / SPILL))
-    with open_records(read_only=True) as connection:
-        bare_names(connection)
+    with open_records(read_only=True, trusting=True, snapshot=snapshot) as connection:
         connection.execute(
+            "USE records;"  # the tables answer to their bare names
             f"SET python_enable_replacements = false; SET allowed_directories = [{readable}];"
             "SET enable_external_access = false; SET lock_configuration = true"
         )

@@ -11,7 +11,8 @@ import duckdb
 
 from charthouse.errors import SetupError
 from charthouse.lake.analyst import analyst, ends, statements
-from transforms.sql_on_fhir.run import FAILURES
+from charthouse.lake.chart import draw
+from transforms.failures import FAILURES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,25 +29,37 @@ LEAVE = frozenset({"exit", "quit", ".exit", ".quit"})
 _NO_NUMBER = re.compile(r'"(?:[^"\\]|\\.)*"|-?\b(?:NaN|Infinity)\b')
 
 
-def ask(query: str, style: str, note: Callable[[str], object] | None = None) -> None:
+def ask(
+    query: str,
+    style: str,
+    note: Callable[[str], object] | None = None,
+    *,
+    chart: bool = False,
+    as_of: str | None = None,
+) -> None:
     """Run a query and print its rows as `table`, `csv` or `json`; a query of `-` is read from standard input.
 
-    `note` is told the text before it is run.
+    `note` is told the text before it is run. `chart` draws the answer in place of a table. `as_of` is the night after
+    which the records are asked.
 
     Tables are for reading: of several statements each prints its own. CSV and JSON are for programs: UTF-8 whatever the
     locale, all rows, written as they come; values are written as DuckDB writes them.
 
     Raises:
-        SetupError: CH010 when it is refused, with DuckDB's words about the query.
+        SetupError: CH010 when it is refused, with DuckDB's words about the query; CH415 when it cannot be drawn.
     """
+    if chart and style != "table":
+        raise SetupError("CH415", what="a chart is for reading: it stands in place of a table")
     if style not in STYLES:
         raise SetupError("CH010", where="--format", what=f"it is one of {', '.join(STYLES)}")
     text = _text(query)
     if note is not None:
         note(text)
-    with analyst() as connection:
+    with analyst(as_of) as connection:
         try:
-            if style == "table":
+            if chart:
+                sys.stdout.write(draw(_only_answer(connection, text)))
+            elif style == "table":
                 _show(connection, text)
             else:
                 _write(_only_answer(connection, text), style)
@@ -56,14 +69,14 @@ def ask(query: str, style: str, note: Callable[[str], object] | None = None) -> 
             raise KeyboardInterrupt from error
 
 
-def prompt(note: Callable[[str], object] | None = None) -> int:
+def prompt(note: Callable[[str], object] | None = None, *, as_of: str | None = None) -> int:
     """Read queries until the end of input; each ends with a semicolon. Returns the exit code.
 
     `note` is told each text before it is run. On a terminal what goes wrong is said and forgotten; otherwise the exit
     code remembers it.
     """
     interactive = sys.stdin.isatty()
-    with analyst() as connection:
+    with analyst(as_of) as connection:
         if interactive:
             import readline  # noqa: F401 - gives input() its history
 
@@ -133,7 +146,7 @@ def _only_answer(connection: duckdb.DuckDBPyConnection, text: str) -> duckdb.Duc
     *before, last = statements(text)
     for statement in before:
         if _relation(connection, statement) is not None:
-            raise SetupError("CH010", what="CSV and JSON hold the answer of one query; there are several")
+            raise SetupError("CH010", what="CSV, JSON and a chart hold the answer of one query; there are several")
     relation = _relation(connection, last)
     if relation is None:
         raise SetupError("CH010", what="it gives no rows")

@@ -14,11 +14,24 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from charthouse import faults
-from charthouse.lake import marks
+from charthouse.lake import comments, marks, snapshots, views
 from charthouse.lake.session import RECORDS, maintain, more_memory, purge, quoted, transaction
 from charthouse.lake.vault import BUCKETS
 from transforms.auditing import rules_of
-from transforms.tables import Table, all_tables, built_tables, helpers, prepare, tables
+from transforms.duplicates import fingerprint
+from transforms.tables import (
+    Helper,
+    Table,
+    accounts,
+    all_tables,
+    built_tables,
+    helpers,
+    other_tables,
+    prepare,
+    published_tables,
+    standing_tables,
+    tables,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,12 +43,6 @@ if TYPE_CHECKING:
 
 WIDE_BYTES = 1_500_000_000
 """What DuckDB books to write a table of hundreds of columns into sixteen partitions at once; much stays untouched."""
-_HELPERS = """
-CREATE TABLE IF NOT EXISTS records.built_people (person_key VARCHAR, vault_seq BIGINT, declaration VARCHAR);
-CREATE TABLE IF NOT EXISTS records.withheld_rows (
-    person_key VARCHAR, table_name VARCHAR, row_key VARCHAR, rule VARCHAR
-);
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,26 +59,33 @@ class TableChange:
 @cache
 def declaration() -> str:
     """A fingerprint of how the tables and their rules are declared: when it changes, everyone is due for a rebuild."""
-    said = [f"{table.create_sql(table.name)}\n{table.select_sql()}" for table in all_tables()]
+    said = [f"{table.create_sql(table.name)}\n{table.select_sql()}" for table in (*all_tables(), *other_tables())]
     named = {table.name: table.name for table in tables()}
     said += [f"{helper.create_sql(helper.name)}\n{helper.select_sql(named)}" for helper in helpers()]
+    said.append(fingerprint())
     rules = [repr(rules_of(table.name)) for table in tables()]
     text = "\n".join((*prepare("staged"), *said, *rules))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def create(connection: duckdb.DuckDBPyConnection) -> None:
-    """Make the tables where they are missing. One that was lost makes everyone due, for its rows are gone."""
-    connection.execute(_HELPERS)
+    """Make the tables and views where they are missing. A table that was lost makes everyone due: its rows are gone."""
     found = connection.execute("SELECT table_name FROM duckdb_tables() WHERE database_name = ?", [RECORDS]).fetchall()
     standing = {name for (name,) in found}
     missing = [table for table in built_tables() if table.name not in standing]
-    if not missing:
-        return
     with transaction(connection):  # one: after each commit of a declaration, the whole catalog is read anew
-        forget_built(connection)
+        for account in accounts():
+            if account.name not in standing:
+                connection.execute(account.create_sql(f"records.{account.name}"))
+        if missing:
+            forget_built(connection)
         for table in missing:
             _make(connection, table)
+        for told in standing_tables():  # at the end of the next run, whoever is due
+            if told.name not in standing:
+                connection.execute(told.create_sql(f"records.{told.name}"))
+        views.create(connection)
+        comments.write(connection)
 
 
 def built(connection: duckdb.DuckDBPyConnection) -> dict[str, tuple[int, str]]:
@@ -98,6 +112,7 @@ def publish(
     *,
     gone: Sequence[str] = (),
     marks_of: Mapping[str, str] | None = None,
+    run_id: str = "",
 ) -> list[TableChange]:
     """Replace the rows of `people` in all tables with the staged ones, in one transaction. Others' rows stay out.
 
@@ -107,6 +122,7 @@ def publish(
         people: person_key -> the vault sequence that the staged rows were built from.
         gone: links of which nothing is published any more, though rows may be staged.
         marks_of: person_key -> a hash of what else their rows say than the vault does; nobody's, where there is none.
+        run_id: the run by whose id the published snapshot is found again.
     """
     connection.execute("CREATE OR REPLACE TEMP TABLE gone_links AS SELECT unnest(?::VARCHAR[]) AS key", [list(gone)])
     connection.execute("CREATE OR REPLACE TEMP TABLE due (person_key VARCHAR, vault_seq BIGINT, declaration VARCHAR)")
@@ -126,6 +142,9 @@ def publish(
             changes.append(_replace(connection, table, _files(staged, table), kept_out.get(table.name, 0)))
         connection.execute("DELETE FROM records.built_people WHERE person_key IN (SELECT person_key FROM due)")
         connection.execute("INSERT INTO records.built_people SELECT person_key, vault_seq, declaration FROM due")
+        views.create(connection)
+        comments.write(connection)
+        snapshots.name(connection, run_id)
     return changes
 
 
@@ -137,9 +156,11 @@ def remove_links(connection: duckdb.DuckDBPyConnection, people: Sequence[str], l
     create(connection)
     removed = 0
     with transaction(connection):
-        for table in built_tables():
+        for table in published_tables():
             gone = f"DELETE FROM records.{table.name} WHERE link_id IN (SELECT unnest($links))"
             removed += _changed(connection, gone, {"links": list(link_ids)})
+            if isinstance(table, Helper) and table.settle:
+                _settle(connection, table, people)
         _changed(
             connection,
             "DELETE FROM records.withheld_rows WHERE split_part(row_key, '/', 1) IN (SELECT unnest($links))",
@@ -180,11 +201,6 @@ def compact(connection: duckdb.DuckDBPyConnection) -> None:
     maintain(connection, RECORDS)
 
 
-def bare_names(connection: duckdb.DuckDBPyConnection) -> None:
-    """Let the tables answer to their bare names: `SELECT count(*) FROM vaccines`."""
-    connection.execute("USE records")
-
-
 def _files(staged: Path, table: Relation) -> str:
     """The staged files of a table as an SQL list; empty when there are none."""
     listed = ", ".join(quoted(str(file)) for file in sorted((staged / table.name).glob("*.parquet")))
@@ -221,11 +237,25 @@ def _replace(connection: duckdb.DuckDBPyConnection, table: Relation, files: str,
             kept_out = f"SELECT row_key FROM withheld WHERE table_name = {quoted(owner)}"
             source = f"{marks.select_sql(connection, table, files)} WHERE {key} NOT IN ({kept_out}) AND {permitted}"
         else:
-            source = f"SELECT * FROM read_parquet({files}) WHERE {permitted}"
+            source = f"(SELECT * FROM read_parquet({files}) WHERE {permitted})"
+            if {"table_name", "row_key"} <= {column.name for column in table.columns}:
+                kept_out = "SELECT table_name, row_key FROM withheld"
+                source = f"(FROM {source} WHERE (table_name, row_key) NOT IN ({kept_out}))"
+            source = table.settled_sql(source) if isinstance(table, Helper) else f"FROM {source}"
         with more_memory(connection, WIDE_BYTES):
             inserted = _changed(connection, f"INSERT INTO {name} {source}")
     rows = connection.execute(f"SELECT count(*) FROM {name}").fetchone()
     return TableChange(table.name, rows[0] if rows else 0, removed, inserted, withheld)
+
+
+def _settle(connection: duckdb.DuckDBPyConnection, helper: Helper, people: Sequence[str]) -> None:
+    """Put the rows of these people right, once others that they speak of are gone."""
+    theirs = f"FROM records.{helper.name} WHERE person_key IN (SELECT unnest($people))"
+    values = {"people": list(people)}
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE settled AS {helper.settled_sql(f'({theirs})')}", values)
+    _changed(connection, f"DELETE {theirs}", values)
+    connection.execute(f"INSERT INTO records.{helper.name} FROM settled")
+    connection.execute("DROP TABLE settled")
 
 
 def _changed(connection: duckdb.DuckDBPyConnection, statement: str, values: Mapping[str, object] | None = None) -> int:
@@ -235,7 +265,9 @@ def _changed(connection: duckdb.DuckDBPyConnection, statement: str, values: Mapp
 
 def _make(connection: duckdb.DuckDBPyConnection, table: Relation) -> None:
     connection.execute(table.create_sql(f"records.{table.name}"))
-    connection.execute(f"ALTER TABLE records.{table.name} SET PARTITIONED BY (bucket({BUCKETS}, person_key))")
+    if table in all_tables():
+        # The others are small: sixteen files each, most of them of a few rows, would cost a night more than all else.
+        connection.execute(f"ALTER TABLE records.{table.name} SET PARTITIONED BY (bucket({BUCKETS}, person_key))")
     connection.execute(f"ALTER TABLE records.{table.name} SET SORTED BY (person_key ASC)")
 
 

@@ -14,16 +14,14 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 import duckdb
-import psutil
 
 from charthouse.errors import LakeError
 from charthouse.log import get_logger
 from charthouse.settings import Settings, get_settings
-from charthouse.state.locks import exclusive
-from transforms.sql_on_fhir.run import FAILURES
+from transforms.failures import FAILURES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from importlib.resources.abc import Traversable
 
 log = get_logger(__name__)
@@ -48,10 +46,14 @@ def quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def connect(settings: Settings | None = None) -> duckdb.DuckDBPyConnection:
-    """A DuckDB connection with the lake extensions loaded and the task's limits set.
+def connect(
+    settings: Settings | None = None, *, extensions: Sequence[str] = EXTENSIONS, trusting: bool = False
+) -> duckdb.DuckDBPyConnection:
+    """A DuckDB connection with extensions loaded and the task's limits set.
 
-    The extensions are read from their packages, so nothing is downloaded or copied; DuckDB checks their signatures.
+    Extensions are read from their packages, so nothing is downloaded or copied. DuckDB checks their signatures, which
+    means hashing 20 to 40 MB each: 0.2 s for a lake, twice what a small question takes. A `trusting` connection leaves
+    that to others. They stand beside DuckDB's own library, from the same hashed lock, and every night checks them.
     """
     settings = settings or get_settings()
     # A folder of its own: DuckDB refuses to encrypt into one in which another process spills, or left something.
@@ -68,14 +70,20 @@ def connect(settings: Settings | None = None) -> duckdb.DuckDBPyConnection:
             "allocator_bulk_deallocation_flush_threshold": "1MB",
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": False,
+            "allow_unsigned_extensions": trusting,
         }
     )
-    for name in EXTENSIONS:
-        connection.execute(f"LOAD {quoted(str(_extension_file(name)))}")
+    load(connection, *extensions)
     # httpfs brings the OpenSSL that encrypted Parquet and encrypted spill files need.
     connection.execute("SET temp_file_encryption = true; SET TimeZone = 'UTC'; SET preserve_insertion_order = false")
     connection.execute("SET enable_progress_bar = false")
     return connection
+
+
+def load(connection: duckdb.DuckDBPyConnection, *extensions: str) -> None:
+    """Load some of `EXTENSIONS`. What is loaded already costs nothing."""
+    for name in extensions:
+        connection.execute(f"LOAD {quoted(str(_extension_file(name)))}")
 
 
 def data_of(lake: str, settings: Settings) -> str:
@@ -97,10 +105,13 @@ def _catalog_of(lake: str, settings: Settings, *, read_only: bool) -> str:
 
 
 @contextmanager
-def _opened(lake: str, settings: Settings | None, *, read_only: bool) -> Iterator[duckdb.DuckDBPyConnection]:
+def _opened(
+    lake: str, settings: Settings | None, *, read_only: bool, trusting: bool = False, snapshot: int | None = None
+) -> Iterator[duckdb.DuckDBPyConnection]:
     _catalog_of(lake, settings or get_settings(), read_only=read_only)  # whoever only looks makes nothing
-    with connect(settings) as connection:
-        attach(connection, lake, read_only=read_only, settings=settings)
+    # The others are loaded by the catalog that is attached.
+    with connect(settings, extensions=["httpfs"], trusting=trusting) as connection:
+        attach(connection, lake, read_only=read_only, snapshot=snapshot, settings=settings)
         try:
             yield connection
         except FAILURES as error:
@@ -122,15 +133,22 @@ def _extension_file(name: str) -> Traversable:
 
 def sweep_spilled(settings: Settings | None = None) -> None:
     """Remove what connections of killed processes have spilled (encrypted, with keys that died with them)."""
+    import psutil
+
     for folder in ((settings or get_settings()).home / SPILL).glob("*-*"):
         if not psutil.pid_exists(int(folder.name.partition("-")[0])):
             shutil.rmtree(folder, ignore_errors=True)
 
 
 def attach(
-    connection: duckdb.DuckDBPyConnection, lake: str, *, read_only: bool, settings: Settings | None = None
+    connection: duckdb.DuckDBPyConnection,
+    lake: str,
+    *,
+    read_only: bool,
+    snapshot: int | None = None,
+    settings: Settings | None = None,
 ) -> None:
-    """Attach the lake `vault` or `records` under its own name.
+    """Attach the lake `vault` or `records` under its own name, as it is or as a snapshot shows it.
 
     Raises:
         LakeError: CH501 when its catalog cannot be opened; CH502 when another process is writing to it.
@@ -141,7 +159,11 @@ def attach(
     options = ["READ_ONLY"] if read_only else ["ENCRYPTED", "DATA_INLINING_ROW_LIMIT 0"]
     # A home may have been moved or restored elsewhere: where its files are is said here, not in the catalog.
     options += [f"DATA_PATH {quoted(data_of(lake, settings))}", "OVERRIDE_DATA_PATH true"]
+    if snapshot is not None:
+        options.append(f"SNAPSHOT_VERSION {int(snapshot)}")
+    scanner = "postgres_scanner" if catalog.startswith("postgres:") else "sqlite_scanner"
     try:
+        load(connection, scanner, "ducklake")
         connection.execute(f"ATTACH {quoted('ducklake:' + catalog)} AS {lake} ({', '.join(options)})")
     except FAILURES as error:
         # DuckDB repeats the catalog's address, which may hold a password: only the kind of fault is passed on.
@@ -160,13 +182,24 @@ def open_vault(*, read_only: bool = False, settings: Settings | None = None) -> 
 
 
 @contextmanager
-def open_records(*, read_only: bool = False, settings: Settings | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+def open_records(
+    *,
+    read_only: bool = False,
+    trusting: bool = False,
+    snapshot: int | None = None,
+    settings: Settings | None = None,
+) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection with the records attached as `records` (tables: see `charthouse.lake.records`).
+
+    Args:
+        read_only: Nothing is written, and a catalog that is missing is not made.
+        trusting: Extensions are not checked anew: see `connect`.
+        snapshot: What is shown is what this one did (`charthouse.lake.snapshots`).
 
     Raises:
         LakeError: as `open_vault`.
     """
-    with _opened(RECORDS, settings, read_only=read_only) as connection:
+    with _opened(RECORDS, settings, read_only=read_only, trusting=trusting, snapshot=snapshot) as connection:
         yield connection
 
 
@@ -180,6 +213,8 @@ def writing(lake: str, settings: Settings | None = None) -> Iterator[None]:
     Raises:
         StateError: CH608 when it is not free in time.
     """
+    from charthouse.state.locks import exclusive  # SQLAlchemy: whoever only reads does without it
+
     with exclusive(f"lake {lake}", settings, wait=WRITING_SECONDS):
         yield
 
@@ -206,7 +241,8 @@ def maintain(connection: duckdb.DuckDBPyConnection, lake: str, *, keep_days: int
         f"CALL ducklake_merge_adjacent_files({quoted(lake)})",
         f"CALL ducklake_rewrite_data_files({quoted(lake)})",
         f"CALL ducklake_expire_snapshots({quoted(lake)}, older_than => now() - INTERVAL {int(keep_days)} DAY)",
-        f"CALL ducklake_cleanup_old_files({quoted(lake)}, cleanup_all => true)",
+        # What a merge left over is still read by whoever asked before it: analysts do while a night publishes.
+        f"CALL ducklake_cleanup_old_files({quoted(lake)}, older_than => now() - INTERVAL 1 DAY)",
     )
     for statement in statements:
         _compacted(connection, statement)
@@ -248,7 +284,8 @@ def _compacted(connection: duckdb.DuckDBPyConnection, statement: str) -> None:
 def more_memory(connection: duckdb.DuckDBPyConnection, needed: int) -> Iterator[None]:
     """Let a connection use `needed` bytes, if that is more than a task may, until the block ends."""
     usual = get_settings().duckdb_memory
-    if connection.execute("SELECT ? > parse_formatted_bytes(?)", [needed, usual]).fetchone() != (True,):
+    # Literals: values given as parameters would make DuckDB import pandas (50 MB).
+    if connection.execute(f"SELECT {int(needed)} > parse_formatted_bytes({quoted(usual)})").fetchone() != (True,):
         yield
         return
     connection.execute(f"SET memory_limit = '{needed}B'")

@@ -18,6 +18,7 @@ from charthouse import faults
 from charthouse.errors import LakeError
 from charthouse.lake import rewritten
 from charthouse.lake.session import VAULT, maintain, more_memory, purge, quoted, transaction
+from transforms.tables.additional import ABOUT, about_sql
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -33,6 +34,11 @@ ROW_GROUP_BYTES = "8MB"
 """What a file is written and merged by, so that memory depends on neither the vault's size nor that of its texts."""
 INSERT_BYTES = 32_000_000
 """Text that one insert brings: it writes up to sixteen partitions side by side."""
+CARRIERS = ("DiagnosticReport", "DocumentReference")
+"""The types that a build reads and that carry documents, base64."""
+SHORT = 4096
+"""A text that is not longer is read as it stands."""
+_CONTENTS = r'("data"\s*:\s*")[A-Za-z0-9+/=_\-\s]{64,}"'
 LARGE_FACTOR = 13
 """Memory that a slice needs that is larger because one resource is: times its size, as measured."""
 
@@ -295,10 +301,16 @@ def newest(connection: duckdb.DuckDBPyConnection, link_id: str, resource_type: s
 def stage_current(connection: duckdb.DuckDBPyConnection, people: Sequence[str], types: Sequence[str]) -> None:
     """Make of the current versions of `people` the in-memory tables that a build reads.
 
-    `staged` are those of `types`, with their texts; `others` are the rest, by their keys alone. Every cursor of the
-    connection sees them. Which versions are current is decided on the keys: a window over the texts would hold them
-    all in memory.
+    `staged` are those of `types`, with their texts; `others` are the rest, by their keys and what they are about. Every
+    cursor of the connection sees them. Which versions are current is decided on the keys: a window over the texts would
+    hold them all in memory. The contents of documents are left out (`"data": "-"`): they may be most of the bytes, and
+    no row shows them.
     """
+    holding = ", ".join(map(quoted, CARRIERS))
+    told = (
+        f"CASE WHEN resource_type IN ({holding}) AND strlen(resource) > {SHORT}"
+        f" THEN regexp_replace(resource, '{_CONTENTS}', '\\1-\"', 'g') ELSE resource END"
+    )
     connection.execute(
         """
         CREATE OR REPLACE TEMP TABLE current_versions AS
@@ -309,17 +321,22 @@ def stage_current(connection: duckdb.DuckDBPyConnection, people: Sequence[str], 
         [list(people)],
     )
     connection.execute(
-        """
+        f"""
         CREATE OR REPLACE TABLE others AS
-        SELECT person_key, link_id, resource_type, resource_id, stored_at FROM current_versions
-        WHERE resource_type NOT IN (SELECT unnest(?))
+        SELECT person_key, link_id, resource_type, resource_id, stored_at, about FROM current_versions
+        LEFT JOIN (
+            SELECT link_id, resource_type, resource_id, stored_seq, {about_sql("resource_type", "resource")} AS about
+            FROM vault.resources
+            WHERE person_key IN (SELECT unnest($people)) AND resource_type IN (SELECT unnest($told))
+        ) USING (link_id, resource_type, resource_id, stored_seq)
+        WHERE resource_type NOT IN (SELECT unnest($types))
         """,
-        [list(types)],
+        {"people": list(people), "types": list(types), "told": sorted(set(ABOUT) - set(types))},
     )
     connection.execute(
-        """
+        f"""
         CREATE OR REPLACE TABLE staged AS
-        SELECT person_key, link_id, resource_type, resource_id, last_updated, stored_at, remarks, resource
+        SELECT person_key, link_id, resource_type, resource_id, last_updated, stored_at, remarks, {told} AS resource
         FROM vault.resources
         SEMI JOIN (FROM current_versions WHERE resource_type IN (SELECT unnest($types)))
             USING (link_id, resource_type, resource_id, stored_seq)
@@ -336,6 +353,15 @@ def ids_of(connection: duckdb.DuckDBPyConnection, resource_type: str, link_ids: 
         WHERE resource_type = ? AND link_id IN (SELECT unnest(?))
     """
     return set(connection.execute(query, [resource_type, list(link_ids)]).fetchall())
+
+
+def types_of(connection: duckdb.DuckDBPyConnection, link_ids: Sequence[str]) -> dict[str, set[str]]:
+    """The types of what came by each of these links."""
+    found: dict[str, set[str]] = {}
+    query = "SELECT DISTINCT link_id, resource_type FROM vault.resources WHERE link_id IN (SELECT unnest(?))"
+    for link_id, kind in connection.execute(query, [list(link_ids)]).fetchall():
+        found.setdefault(link_id, set()).add(kind)
+    return found
 
 
 def remove_links(connection: duckdb.DuckDBPyConnection, link_ids: Sequence[str]) -> int:

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 SYNC = "sync"
 """The consent that links rest on: whoever takes it back is disconnected everywhere (`linking.disconnect`)."""
+IMPORT = "import-records"
+"""The consent to the search by a partner (`linking.searching`); whoever takes it back is searched for no more, and what
+was found is disconnected, here and at the partner."""
 _WORD = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 

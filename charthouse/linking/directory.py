@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import exists, select
 
 from charthouse.errors import StateError
+from charthouse.linking.eligibility import HEALTH_CONNECT
 from charthouse.linking.places import shown, words_of, words_of_place
 from charthouse.linking.regions import region_of
 from charthouse.state.linking import Brand, BrandBundle, BrandEndpoint
@@ -182,7 +183,9 @@ def _hit(brand: Brand, way: BrandEndpoint | None, provider: Provider | None, fit
 def _bare(session: Session, words: Sequence[str], region: str | None) -> list[_Hit]:
     """Providers that no list names, by the name that an operator gave them."""
     query = select(Provider).where(
-        ~exists().where(BrandEndpoint.provider == Provider.slug), Provider.retired_at.is_(None)
+        ~exists().where(BrandEndpoint.provider == Provider.slug),
+        Provider.retired_at.is_(None),
+        ~Provider.slug.startswith(HEALTH_CONNECT),
     )
     if region is not None:
         query = query.where(Provider.region == region)

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from charthouse.errors import CharthouseError, StateError
-from charthouse.linking import consents, links
+from charthouse.linking import consents, found_providers, links, network_ends, upload_files
 from charthouse.linking.credentials import credential_lock, read_tokens
 from charthouse.linking.providers import get_provider
 from charthouse.linking.registrations import client_of
 from charthouse.log import get_logger
 from charthouse.partners import smart
+from charthouse.settings import get_settings
 from charthouse.state import session as state_session
 from charthouse.state.locks import exclusive
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from charthouse.state.models import Actor
 
 RENEWAL_SECONDS: Final = 5.0
+ENDING: Final = frozenset({consents.SYNC, consents.IMPORT})
+"""Consents on which links rest."""
 log = get_logger(__name__)
 
 
@@ -61,6 +64,12 @@ def disconnect(
         except CharthouseError as error:  # a lost key keeps nobody connected either
             log.warning("tokens were not revoked at the provider", code=error.code, provider=provider.slug)
         links.transition(state, link_id, "disconnected", reason, actor)
+        by_partner = link.route == "verified"
+        if by_partner:
+            found_providers.note_ending(state, link_id)
+    upload_files.remove_of_link(link_id, settings or get_settings())
+    if by_partner:
+        return Disconnected(link_id, network_ends.tell_disconnected(link_id, settings), portal_url)
     revoked, switch = False, None
     if client is not None:
         revoked, switch = revoke(base, client, access, refresh)
@@ -70,6 +79,9 @@ def disconnect(
 def withdraw_consent(person_key: str, kind: str, *, actor: Actor = "person", settings: Settings | None = None) -> int:
     """Note that a person takes a consent back; with that to syncing, all their links end. Returns how many did.
 
+    With that to importing records, those links end that a partner found; the partner is told at once, or as soon as it
+    answers, and searches for nobody who took it back. Who takes the one to syncing back takes this one back, too.
+
     Safe to repeat: a run that was cut off between two links goes on with the others.
 
     Raises:
@@ -77,7 +89,10 @@ def withdraw_consent(person_key: str, kind: str, *, actor: Actor = "person", set
     """
     with state_session(settings) as state:
         consents.withdraw(state, person_key, kind, actor=actor)
-        standing = links.list_links(state, person_key=person_key) if kind == consents.SYNC else []
+        standing = links.list_links(state, person_key=person_key) if kind in ENDING else []
+        if kind == consents.IMPORT:
+            standing = [link for link in standing if link.route == "verified"]
+        told = kind in ENDING and network_ends.end(state, person_key, actor=actor)
     ended = 0
     for link in standing:
         if link.status in ("disconnected", "deleted"):
@@ -85,6 +100,8 @@ def withdraw_consent(person_key: str, kind: str, *, actor: Actor = "person", set
         with suppress(StateError):  # it ended by itself meanwhile
             disconnect(link.link_id, actor=actor, reason="consent_withdrawn", settings=settings)
             ended += 1
+    if told:
+        network_ends.tell_withdrawn(person_key, settings)
     return ended
 
 

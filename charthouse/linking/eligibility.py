@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from charthouse.state.models import Person, Provider, Route
 
 LEAST_ANDROID: Final = 14
+HEALTH_CONNECT: Final = "health-connect"
+"""How the slugs begin that stand for data sources of phones: nobody can sign in there."""
 APP_ROUTES: Final = frozenset({"verified", "phone"})
 """Ways that begin on the phone itself. The direct sign-in may begin in any browser."""
 
@@ -51,7 +53,7 @@ def check_may_link(
     """
     person = get_person(session, person_key)
     provider = get_provider(session, provider_slug)
-    _check_person(session, person, today, settings)
+    check_person(session, person, today=today, settings=settings)
     _check_provider(provider, route)
     needs_phone = route in APP_ROUTES if from_app is None else from_app or route in APP_ROUTES
     if needs_phone and (person.android_version or 0) < LEAST_ANDROID:
@@ -79,7 +81,14 @@ def is_minor(patient: Mapping[str, Any], country: str, *, today: date | None = N
     return born is not None and not is_of_age(born, country, today=today)
 
 
-def _check_person(session: Session, person: Person, today: date | None, settings: Settings | None) -> None:
+def check_person(
+    session: Session, person: Person, *, today: date | None = None, settings: Settings | None = None
+) -> None:
+    """Pass if this person may link anything, by whatever way.
+
+    Raises:
+        LinkError: CH610, CH611, CH616, CH617.
+    """
     where = f"person {person.person_key}"
     identity = identity_of(person, settings)
     if identity is None:
@@ -101,5 +110,10 @@ def _check_provider(provider: Provider, route: Route) -> None:
     if not provider.active or provider.retired_at is not None:
         raise LinkError("CH613", where=where)
     partner = region.partner.slug if region.partner is not None else ""
+    by_partner = provider.partner is not None and provider.slug.startswith(f"{provider.partner}-")
+    by_phone = provider.slug.startswith(HEALTH_CONNECT)
+    # What a partner found, or a phone shares, is linked that way and no other, and nothing else is.
+    if by_partner is not (route == "verified") or (by_phone and route != "phone"):
+        raise LinkError("CH614", where=where, what=route)
     if route not in region.routes or (route == "verified" and not registry.serves(partner, route)):
         raise LinkError("CH614", where=where, what=route)

@@ -23,12 +23,14 @@ from charthouse.state.base import now
 from charthouse.state.bulk import BulkSource
 from charthouse.state.linking import SignIn
 from charthouse.state.models import Credential, Link, LinkEvent, Person, Provider, Watermark
+from charthouse.state.network import FoundProvider
+from charthouse.state.phones import PhoneUpload
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
     from datetime import datetime
 
-    from sqlalchemy import Select
+    from sqlalchemy import ColumnElement, Select
     from sqlalchemy.orm import Session
 
     from charthouse.state.models import Actor, Field, Route, Status, SyncStatus
@@ -40,6 +42,7 @@ class LinkWork:
     """What a night needs of a link. `watermarks` maps a query's label to the provider's own instant.
 
     `owed` are labels of which everything was asked for and did not come: they are asked for everything again.
+    `partner` is whom a link of the route `verified` is read through.
     """
 
     link_id: str
@@ -47,6 +50,7 @@ class LinkWork:
     sync_status: SyncStatus
     person_key: str
     provider: str
+    route: Route
     fhir_base_url: str
     patient_id: str = field(repr=False)
     granted_scopes: str | None
@@ -54,6 +58,7 @@ class LinkWork:
     read_whole_at: datetime | None = None
     page_origins: str | None = None
     owed: frozenset[str] = frozenset()
+    partner: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +166,8 @@ def transition(session: Session, link_id: str, to: Status, reason: str, actor: A
         link.confirmed_at = link.status_at
     if to in ("disconnected", "deleted"):
         session.execute(delete(Credential).where(Credential.link_id == link_id))
+        waiting = delete(PhoneUpload).where(PhoneUpload.link_id == link_id, PhoneUpload.status != "refused")
+        session.execute(waiting)
     if to == "disconnected":  # no sign-in that was begun before brings it back
         over = update(SignIn).where(SignIn.link_id == link_id, SignIn.outcome == "")
         session.execute(over.values(outcome="CH630", sealed_secrets=None))
@@ -260,8 +267,9 @@ def due_links(session: Session, providers: Sequence[str] | None = None, *, waiti
     """The links that a night asks for records, in a stable order; of the named providers, or of all when none is named.
 
     Due is a pending or confirmed link of an active provider, with a known patient and with tokens (or exported by
-    tokens of our own), and matched with the
-    person where the account says who that is. `waiting` are those of them that no night has been asked for since they
+    tokens of our own, or read through a partner that holds its connection), and matched with the person where the
+    account says who that is; and of a phone, one with an upload that waits. `waiting` are those of them that no night
+    has been asked for since they
     were linked, and those for which somebody asked.
 
     Raises:
@@ -272,7 +280,14 @@ def due_links(session: Session, providers: Sequence[str] | None = None, *, waiti
     query = (
         _work()
         .where(Link.status.in_(DUE), Provider.active)
-        .where(or_(exists().where(Credential.link_id == Link.id), exists().where(BulkSource.provider == Link.provider)))
+        .where(
+            or_(
+                exists().where(Credential.link_id == Link.id),
+                exists().where(BulkSource.provider == Link.provider) & (Link.route != "phone"),
+                exists().where(PhoneUpload.link_id == Link.id, PhoneUpload.status == "accepted"),
+                _held_by_partner(),
+            )
+        )
         .join(Person, Person.person_key == Link.person_key)
         .where(or_(Person.sealed_identity.is_(None), Link.identity_matched_at.is_not(None)))
         .order_by(Link.provider, Link.created_at, Link.id)
@@ -284,7 +299,7 @@ def due_links(session: Session, providers: Sequence[str] | None = None, *, waiti
             LinkEvent.link_id == Link.id, LinkEvent.field == "sync_status", LinkEvent.at >= Link.status_at
         )
         query = query.where(or_(Link.sync_requested_at.is_not(None), (Link.status == "pending") & ~planned))
-    return _with_watermarks(session, [(link, base, origins) for link, base, origins in session.execute(query)])
+    return _with_watermarks(session, [(*row,) for row in session.execute(query)])
 
 
 def without_tokens(session: Session, link_ids: Sequence[str]) -> set[str]:
@@ -300,10 +315,10 @@ def work_of(session: Session, link_ids: Sequence[str]) -> list[LinkWork]:
 
     Links that were deleted since, whose patient nobody knows any more, are left out: nothing may be kept for them.
     """
-    rows: dict[str, tuple[Link, str, str | None]] = {}
+    rows: dict[str, tuple[Link, str, str | None, str | None]] = {}
     for ids in _chunks(link_ids):
         found = session.execute(_work().where(Link.id.in_(ids)).execution_options(populate_existing=True))
-        rows |= {link.id: (link, base, origins) for link, base, origins in found}
+        rows |= {row[0].id: (*row,) for row in found}
     return _with_watermarks(session, [rows[link_id] for link_id in link_ids if link_id in rows])
 
 
@@ -402,12 +417,23 @@ def clear_watermarks(session: Session, link_id: str) -> None:
     session.execute(delete(Watermark).where(Watermark.link_id == link_id))
 
 
-def _work() -> Select[Link, str, str | None]:
-    query = select(Link, Provider.fhir_base_url, Provider.page_origins).join(Provider, Provider.slug == Link.provider)
-    return query.where(Link.patient_id.is_not(None))
+def _held_by_partner() -> ColumnElement[bool]:
+    """A link of the route `verified` whose connection its partner lists, and has not deleted the data of."""
+    return exists().where(
+        FoundProvider.link_id == Link.id,
+        Link.route == "verified",
+        FoundProvider.gone_at.is_(None),
+        FoundProvider.way == "connected",
+        FoundProvider.sync_said.not_in(("DELETING", "DATA_DELETED")),
+    )
 
 
-def _with_watermarks(session: Session, rows: Sequence[tuple[Link, str, str | None]]) -> list[LinkWork]:
+def _work() -> Select[Link, str, str | None, str | None]:
+    query = select(Link, Provider.fhir_base_url, Provider.page_origins, Provider.partner)
+    return query.join(Provider, Provider.slug == Link.provider).where(Link.patient_id.is_not(None))
+
+
+def _with_watermarks(session: Session, rows: Sequence[tuple[Link, str, str | None, str | None]]) -> list[LinkWork]:
     marks: dict[str, dict[str, str]] = {}
     owed: dict[str, set[str]] = {}
     for ids in _chunks([link.id for link, *_ in rows]):
@@ -422,6 +448,7 @@ def _with_watermarks(session: Session, rows: Sequence[tuple[Link, str, str | Non
             sync_status=link.sync_status,
             person_key=link.person_key,
             provider=link.provider,
+            route=link.route,
             fhir_base_url=base,
             patient_id=cast("str", link.patient_id),
             granted_scopes=link.granted_scopes,
@@ -429,8 +456,9 @@ def _with_watermarks(session: Session, rows: Sequence[tuple[Link, str, str | Non
             read_whole_at=link.read_whole_at,
             page_origins=origins,
             owed=frozenset(owed.get(link.id, ())),
+            partner=partner if link.route == "verified" else None,
         )
-        for link, base, origins in rows
+        for link, base, origins, partner in rows
     ]
 
 

@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from charthouse.partners.scopes import Access, Scopes, parse_scopes
 from charthouse.partners.search import CATEGORIES, REFERENCED_TYPES, compartment_types
+from transforms.health_connect import CATEGORIES as OF_PHONE
+from transforms.health_connect import fhir_types, permission_of, type_of_permission
 from transforms.tables import tables
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
+_WHOLE: Final = Access(search=True, read=True)
 Permission = Literal["permitted", "partly", "not_permitted"]
 
 NARROWED: Final[Mapping[str, tuple[str, ...]]] = {
@@ -28,6 +31,8 @@ NARROWED: Final[Mapping[str, tuple[str, ...]]] = {
     "conditions": CATEGORIES["Condition"],
 }
 """Tables that show a part of their type: the categories that hold all of it. Others need their type whole."""
+PHONE: Final = permission_of("")
+"""How the permissions of a phone begin."""
 WORDS: Final[Mapping[Permission, str]] = {
     "permitted": "permitted",
     "partly": "permitted in part",
@@ -76,6 +81,8 @@ def permitted(granted_scopes: str | None) -> Permissions:
     An empty text, and one without a single scope of a resource, grants nothing: a provider that gives other scopes than
     were asked for has to say which (RFC 6749 §3.3).
     """
+    if granted_scopes is not None and granted_scopes.startswith(PHONE):
+        return _permitted_by_phone(granted_scopes)
     scopes = parse_scopes(granted_scopes or "")
     nothing = granted_scopes is not None and not any(grant.read or grant.search for grant in scopes.grants)
     if nothing:
@@ -87,6 +94,23 @@ def permitted(granted_scopes: str | None) -> Permissions:
         categories={name: _permission(name, types, scopes) for name, types in _tables().items()},
         patient_readable=access["Patient"].read,
         grants_nothing=False,
+    )
+
+
+def scopes_of_phone(medical_types: Iterable[str]) -> str:
+    """What a phone lets us read, as a link keeps it: the permissions by Android's names, by blanks."""
+    return " ".join(permission_of(name) for name in sorted(medical_types))
+
+
+def _permitted_by_phone(granted: str) -> Permissions:
+    given = {name for name in map(type_of_permission, granted.split()) if name is not None}
+    return Permissions(
+        types={kind: _WHOLE for name in given for kind in fhir_types(name)},
+        categories={
+            table: "permitted" if OF_PHONE.get(table) in given else "not_permitted" for table in sorted(_tables())
+        },
+        patient_readable="PERSONAL_DETAILS" in given,
+        grants_nothing=not given,
     )
 
 

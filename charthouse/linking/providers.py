@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from sqlalchemy import func, select
+from sqlalchemy import func, or_, select
 
 from charthouse.errors import LinkError, StateError
 from charthouse.linking import alarms
@@ -248,7 +248,9 @@ def _close_alarms(session: Session, provider: Provider) -> None:
 def provider_at(session: Session, fhir_base_url: str) -> Provider | None:
     """The provider at a FHIR base, however its address is written; None where there is none."""
     key = address_key(fhir_base_url)
-    rows = session.execute(select(Provider.slug, Provider.fhir_base_url).order_by(Provider.slug))
+    found = Provider.slug.startswith(Provider.partner + "-")  # those that a partner found all stand at its base
+    own = select(Provider.slug, Provider.fhir_base_url).where(or_(Provider.partner.is_(None), ~found))
+    rows = session.execute(own.order_by(Provider.slug))
     slug = next((slug for slug, base in rows if address_key(base) == key), None)
     return None if slug is None else session.get(Provider, slug)
 

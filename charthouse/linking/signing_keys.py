@@ -1,4 +1,4 @@
-"""Key pairs of ours, sealed: they sign client assertions, the service tokens of our own REST API, and receipts.
+"""Key pairs of ours, sealed: they sign client assertions, service tokens of our REST API, receipts, identity tokens.
 
 Public halves are published as a JWK set (RFC 7517). A new pair is published before it signs, and an old one after it
 has signed last: those who verify keep the set for a while.
@@ -38,15 +38,22 @@ ALGORITHMS: Final[dict[str, tuple[str, ...]]] = {
     "client_assertion": ("ES384", "RS384"),
     "service_token": ("ES256",),
     "receipt": ("Ed25519",),
+    "identity_token": ("RS256",),
 }
 """What each purpose signs with, the first where nobody asks for another. SMART App Launch 2.2 (client authentication:
-asymmetric) has servers know RS384 or ES384, so there is a pair of each."""
-AHEAD: Final = {"client_assertion": timedelta(days=1), "service_token": timedelta(0), "receipt": timedelta(0)}
+asymmetric) has servers know RS384 or ES384, so there is a pair of each; OpenID Connect has everybody know RS256."""
+AHEAD: Final = {
+    "client_assertion": timedelta(days=1),
+    "service_token": timedelta(0),
+    "receipt": timedelta(0),
+    "identity_token": timedelta(days=1),
+}
 """How long a new pair is published before it signs: providers may keep our set for a day; our own API keeps none."""
 AFTER: Final = {
     "client_assertion": timedelta(days=1),
     "service_token": timedelta(hours=1),
     "receipt": timedelta(days=36_500),
+    "identity_token": timedelta(days=1),
 }
 """How long an old pair stays published after it has signed last. What it signs lives for minutes, receipts for good."""
 _RSA_BITS: Final = 3072

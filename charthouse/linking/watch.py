@@ -144,7 +144,9 @@ def _abandon() -> int:
         .limit(1)
         .scalar_subquery()
     )
-    left = _pending_since(ABANDONED_AFTER).where(~under_way, ~granted, began.in_(("started", "signed_in_again")))
+    left = _pending_since(ABANDONED_AFTER).where(
+        Link.route == "direct", ~under_way, ~granted, began.in_(("started", "signed_in_again"))
+    )
 
     def close(state: Session, link: Link) -> bool:
         if state.get(Credential, link.id) is None:
@@ -161,7 +163,8 @@ def _unconfirmed() -> Select[str]:
         LinkEvent.to_state == "unconfirmed",
         LinkEvent.at >= Link.status_at,
     )
-    return _pending_since(CONFIRMED_WITHIN).where(~told, exists().where(Credential.link_id == Link.id))
+    granted = or_(Link.route == "verified", exists().where(Credential.link_id == Link.id))
+    return _pending_since(CONFIRMED_WITHIN).where(~told, granted)
 
 
 def _tell_why(state: Session, link: Link) -> bool:

@@ -57,10 +57,15 @@ class Account:
     gone: int = 0
 
 
-def account(sandbox: Sandbox, provider: str, left_out: Sequence[str] = ()) -> list[Account]:
-    """The account of a provider that the sandbox plays, by type. Nobody asks for patients who are `left_out`."""
+def account(
+    sandbox: Sandbox, provider: str, left_out: Sequence[str] = (), linked_as: str | None = None
+) -> list[Account]:
+    """The account of a provider that the sandbox plays, by type. Nobody asks for patients who are `left_out`.
+
+    `linked_as` is the provider that its links are of, where a partner stands between.
+    """
     with session(read_only=True) as state:
-        mine = [link.link_id for link in links.list_links(state, provider=provider)]
+        mine = [link.link_id for link in links.list_links(state, provider=linked_as or provider)]
     resources = sandbox.ask(provider, "resources", list(left_out) or None)
     served = pa.table(
         {
@@ -77,6 +82,17 @@ def account(sandbox: Sandbox, provider: str, left_out: Sequence[str] = ()) -> li
     for kind, place, number in rows:
         places.setdefault(kind, {})[place] = number
     return [_of(kind, inventory.get(kind), found) for kind, found in sorted(places.items())]
+
+
+def merged(*accounts: Sequence[Account]) -> list[Account]:
+    """The accounts of several providers as one."""
+    found: dict[str, dict[str, int]] = {}
+    for row in (row for rows in accounts for row in rows):
+        sums = found.setdefault(row.resource_type, {})
+        for name, number in asdict(row).items():
+            if isinstance(number, int):
+                sums[name] = sums.get(name, 0) + number
+    return [Account(kind, **sums) for kind, sums in sorted(found.items())]
 
 
 def _of(kind: str, counts: dict[str, int] | None, places: dict[str, int]) -> Account:

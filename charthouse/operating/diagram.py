@@ -70,6 +70,7 @@ _EMPTIED: dict[registry.Eraser, str] = {
     "lake": "rows are deleted, files rewritten, snapshots expired",
     "statistics": "computed anew, and the catalog rewritten",
     "landing": "folders are deleted, files of a run under way rewritten",
+    "uploads": "their links' folders deleted once no row names their key",
     "staging": "files are rewritten without the rows",
     "mails": "files are deleted",
     "exports": "files are deleted, their keys before them",

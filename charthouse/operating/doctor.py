@@ -14,16 +14,19 @@ from sqlalchemy import text
 from charthouse.errors import CharthouseError, LakeError, catalogue
 from charthouse.lake.session import EXTENSIONS, connect, open_records, open_vault
 from charthouse.linking.alarms import open_alarms
+from charthouse.linking.finding import OURS
 from charthouse.linking.keys import check_key, key_is_needed
-from charthouse.linking.providers import list_providers
+from charthouse.linking.network_accounts import list_accounts
+from charthouse.linking.providers import ProviderView, list_providers
+from charthouse.linking.searching import list_searches
 from charthouse.operating.sandbox_process import known_providers
 from charthouse.privacy import databases, deadlines
 from charthouse.settings import PROJECT_ROOT, get_settings
 from charthouse.state import current_version, head_version, session
 from charthouse.state.key_sources import KeyFile, source_of
 from charthouse.sync import footing
-from transforms.sql_on_fhir.run import FAILURES
-from transforms.tables import built_tables
+from transforms.failures import FAILURES
+from transforms.tables import published_tables
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -128,7 +131,7 @@ def _state() -> Iterator[Finding]:
 
 
 def _lakes() -> Iterator[Finding]:
-    names = [f"records.{table.name}" for table in built_tables()]
+    names = [f"records.{table.name}" for table in published_tables()]
 
     def held_in(open_lake: Callable[..., Any], counted: Sequence[str], others: Sequence[str] = ()) -> int:
         with open_lake(read_only=True) as connection:
@@ -170,10 +173,33 @@ def _footing() -> Iterator[Finding]:
         yield Finding(what, True, "what has been read is in the vault")
 
 
+def _is_found(provider: ProviderView) -> bool:
+    """Whether a partner found the provider, and stands for it."""
+    return provider.slug.startswith(f"{provider.partner}-")
+
+
+def _partners() -> Iterator[Finding]:
+    """The partner networks that are set up: whom they search for, and what was in the way last."""
+    try:
+        with session(read_only=True) as state:
+            accounts, searches = list_accounts(state), list_searches(state)
+    except CharthouseError:
+        return  # told of the state database already
+    for account in accounts:
+        mine = [search for search in searches if search.partner == account.partner]
+        ours = sorted({str(search.code) for search in mine if search.code in OURS})
+        owed = sum(search.ending for search in mine)
+        detail = f"searches for {len(mine):,} people" + (f", {owed:,} of whom have ended it" if owed else "")
+        mend = "Compare the account with the partner's: charthouse network list." if ours else ""
+        yield Finding(f"partner {account.partner}", not ours, ", ".join([detail, *ours]), mend)
+
+
 def _providers() -> Iterator[Finding]:
     try:
         with session() as state:
-            known = [(provider.slug, provider.fhir_base_url) for provider in list_providers(state)]
+            accounts = {account.partner for account in list_accounts(state)}
+            listed = [one for one in list_providers(state) if one.partner not in accounts or not _is_found(one)]
+            known = [(provider.slug, provider.fhir_base_url) for provider in listed]
     except Exception as error:  # the state database has its own finding
         told = f"they cannot be listed ({type(error).__name__})"
         yield Finding("providers", False, told, "Mend the state database first.")
@@ -252,6 +278,7 @@ _LOOKS = (
     _footing,
     _backups,
     _providers,
+    _partners,
     _requests,
     _alarms,
 )

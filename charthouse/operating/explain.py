@@ -13,7 +13,7 @@ import orjson
 from charthouse.errors import LakeError, SetupError
 from charthouse.lake.session import open_vault
 from charthouse.lake.vault import newest
-from charthouse.privacy.audit_trail import note_reads
+from charthouse.privacy.reads import note_reads
 from charthouse.state import session
 from charthouse.state.bulk import GoneResource
 from charthouse.state.models import Link

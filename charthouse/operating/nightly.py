@@ -21,7 +21,16 @@ from charthouse import progress
 from charthouse.clock import now
 from charthouse.errors import SetupError
 from charthouse.linking import links
-from charthouse.operating import accounting, airflow_process, home, mailroom, report, sandbox_process
+from charthouse.operating import (
+    accounting,
+    airflow_process,
+    home,
+    mailroom,
+    report,
+    routes,
+    sandbox_network,
+    sandbox_process,
+)
 from charthouse.operating.own_server import link_own_server, look_at
 from charthouse.operating.terminal import console, page, step, stop_as_by_ctrl_c
 from charthouse.operating.watching import watch
@@ -30,12 +39,13 @@ from charthouse.state import session
 from charthouse.sync import auditor, footing, runs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from concurrent.futures import Future
 
     from rich.console import Console
 
     from charthouse.operating.own_server import OwnServer
+    from charthouse.operating.sandbox_process import Sandbox
     from charthouse.sync.auditor import Auditor
 
 DEFAULT_PEOPLE, DEFAULT_SEED = 25, 1
@@ -55,22 +65,31 @@ def run_night(source: Path | None, people: int, seed: int) -> int:
         out = night.out
         provider = sandbox_process.provider_of(source) if source else sandbox_process.GENERATED
         reads = f"reading {escape(sandbox_process.printable(source))}" if source else f"{people} people"
+        searched_for = 0 if source else sandbox_network.share_of(people)
         with step(out, f"Sandbox provider: {reads}"):
             if source:
                 sandbox_process.load(source, provider)
             else:
-                sandbox_process.generate(people, seed, provider)
-        with sandbox_process.serving([provider]) as sandbox:
+                sandbox_process.generate(people - searched_for, seed, provider)
+            if searched_for:
+                sandbox_process.generate_into(sandbox_network.store(), searched_for, seed + people, broken=False)
+        with sandbox_process.serving([provider], network=bool(searched_for)) as sandbox:
             out.print(f"Sandbox provider at {sandbox.bases[provider]}", highlight=False)
             with step(out, "People: signing in at the provider"):
                 linked = sandbox_process.link_everyone(sandbox, provider)
             _say_of_links(out, linked.new, len(linked.left_out))
+            left_out = _search(out, sandbox) if searched_for else ()
             inventory = sandbox.ask(provider, "inventory")
             if not linked.left_out and not sandbox_process.anybody_linked(provider):
                 _say_of_the_source(out, inventory)
                 raise SetupError("CH012", where=provider)
-            night.run(provider)
-            page().print(accounting.render(accounting.account(sandbox, provider, linked.left_out)))
+            night.run(provider, *([sandbox_network.provider()] if searched_for else []))
+            accounts = accounting.account(sandbox, provider, linked.left_out)
+            if searched_for:
+                clinic = sandbox_network.CLINIC, left_out, sandbox_network.provider()
+                accounts = accounting.merged(accounts, accounting.account(sandbox, *clinic))
+            page().print(accounting.render(accounts))
+            page().print(routes.render(routes.by_route()))
             night.tell_people()
             _say_of_the_source(out, inventory)
     return night.close()
@@ -104,12 +123,12 @@ class _Night:
         self._code = 0
         self._status = ""
 
-    def run(self, provider: str) -> None:
-        """Run the DAG for a provider and print the report of what it did."""
+    def run(self, *providers: str) -> None:
+        """Run the DAG for some providers and print the report of what it did."""
         with step(self.out, "Airflow: getting ready"):
             self._ready.result()
         before, self._began = _last_run(), now()
-        self._code = _run_dag(provider, self._log, self.out, self._warm)
+        self._code = _run_dag(providers, self._log, self.out, self._warm)
         if self._code and _last_run() == before:  # the report at hand is of an earlier night
             raise SetupError("CH011", where=str(self._log), what="it ended before the night began")
         said = report.latest()
@@ -148,6 +167,15 @@ def _night(first: Callable[[], object] = lambda: None) -> Iterator[_Night]:
         yield _Night(out, folder, log, warm, aside.submit(airflow_process.make_ready, log))
 
 
+def _search(out: Console, sandbox: Sandbox) -> tuple[str, ...]:
+    """Let the partner network search for its people. Returns the patients who were left out."""
+    with step(out, "People: verified, and searched for by the partner network"):
+        sandbox_network.set_up(sandbox)
+        searched = sandbox_network.search_for(sandbox_process.people_in(sandbox_network.store()))
+    out.print(f"Found by the partner: {searched.found:,} for {searched.people:,} people", highlight=False)
+    return searched.left_out
+
+
 def _say_of_links(out: Console, new: int, left_out: int) -> None:
     left = f"; {left_out:,} left out, who were erased here" if left_out else ""
     out.print(f"Links: {new:,} new{left}", highlight=False)
@@ -159,10 +187,10 @@ def _last_run() -> tuple[str, int] | None:
         return None if run is None else (run.id, run.resumed)
 
 
-def _run_dag(provider: str, log: Path, out: Console, warm: Auditor) -> int:
+def _run_dag(providers: Sequence[str], log: Path, out: Console, warm: Auditor) -> int:
     progress.progress_file().unlink(missing_ok=True)
     with log.open("ab") as noise:
-        process = airflow_process.dag_test("sync_records", {"providers": [provider]}, noise, warm)
+        process = airflow_process.dag_test("sync_records", {"providers": list(providers)}, noise, warm)
         try:
             watch(lambda: process.poll() is not None, out)
         except KeyboardInterrupt:

@@ -21,7 +21,7 @@ import requests
 from charthouse.errors import SetupError
 from charthouse.files import write_whole
 from charthouse.linking import credentials, links, people, providers
-from charthouse.operating import mailroom
+from charthouse.operating import mailroom, sandbox_network
 from charthouse.operating.tether import tethered
 from charthouse.partners import smart
 from charthouse.partners.client import Client
@@ -96,8 +96,18 @@ def load(source: Path, provider: str) -> None:
 
 def generate(count: int, seed: int, provider: str) -> None:
     """Let the sandbox make `count` people up."""
-    arguments = ["generate", "--people", str(count), "--seed", str(seed), "--store", str(store_of(provider))]
-    _command(arguments, where="sandbox generate")
+    generate_into(store_of(provider), count, seed)
+
+
+def generate_into(store: Path, count: int, seed: int, *, broken: bool = True) -> None:
+    """Let the sandbox make `count` people up, in a store; some of their records broken on purpose, or none."""
+    arguments = ["generate", "--people", str(count), "--seed", str(seed), "--store", str(store)]
+    _command([*arguments, *([] if broken else ["--broken-share", "0"])], where="sandbox generate")
+
+
+def people_in(store: Path) -> list[dict[str, Any]]:
+    """Who is in a store: `patient` (its id), `name` and `birthDate` as in FHIR."""
+    return list(orjson.loads(_command(["people", "--store", str(store)], where="sandbox people")))
 
 
 def people_of(provider: str) -> list[dict[str, Any]]:
@@ -108,7 +118,7 @@ def people_of(provider: str) -> list[dict[str, Any]]:
     """
     if provider not in known_providers():
         raise SetupError("CH016", where=provider)
-    return list(orjson.loads(_command(["people", "--store", str(store_of(provider))], where="sandbox people")))
+    return people_in(store_of(provider))
 
 
 def refuse_while_down(provider: str) -> None:
@@ -127,8 +137,8 @@ def known_providers() -> list[str]:
 
 
 @contextmanager
-def serving(names: list[str]) -> Iterator[Sandbox]:
-    """The sandbox, serving `names` on loopback until the block ends.
+def serving(names: list[str], *, network: bool = False) -> Iterator[Sandbox]:
+    """The sandbox, serving `names` on loopback until the block ends; with `network`, its partner network and clinic.
 
     Raises:
         SetupError: CH004 when the port is in use, CH008 when it does not start.
@@ -136,6 +146,9 @@ def serving(names: list[str]) -> Iterator[Sandbox]:
     settings = get_settings()
     log = settings.home / "logs" / "sandbox.log"
     chosen = [part for name in names for part in ("--provider", f"{name}={store_of(name)}")]
+    if network:
+        clinic = f"{sandbox_network.CLINIC}={sandbox_network.store()}"
+        chosen += ["--provider", clinic, "--network", str(sandbox_network.plan())]
     with log.open("ab") as noise:
         process = subprocess.Popen(  # noqa: S603
             tethered([sys.executable, "-m", "sandbox", "serve", "--port", str(settings.sandbox_port or 0), *chosen]),

@@ -7,10 +7,10 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from rich.console import Console
 
 PIPE_WIDTH = 200
 """Columns for prose and pages in a pipe or a log, and for tables on a narrow terminal, which folds them."""
@@ -23,12 +23,16 @@ def console() -> Console:
 
     rich itself obeys NO_COLOR and leaves colours out of pipes.
     """
+    from rich.console import Console
+
     out = Console()
     return out if out.is_terminal else Console(width=PIPE_WIDTH)
 
 
 def page() -> Console:
     """A console for tables. A terminal folds a line that is too long; rich would leave columns out."""
+    from rich.console import Console
+
     out = Console()
     if not out.is_terminal:
         return Console(width=WHOLE)

@@ -6,28 +6,23 @@ A class says by which ways it links and is declared with `@partner`. Which partn
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from functools import cache
+from importlib import import_module
+from typing import TYPE_CHECKING, TypeVar
 
 from charthouse.errors import LinkError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from charthouse.settings import Settings
+    from charthouse.partners.network import Network
 
+MODULES = ("charthouse.partners.bwell",)
+"""Where the classes are: the next partner is a module here, and a row of the regions."""
 
-class PartnerClient(Protocol):
-    """What linking asks of a partner."""
+Made = TypeVar("Made", bound="type[Network]")
 
-    routes: frozenset[str]
-    """The ways of linking that it serves: `verified`, `phone`."""
-
-    def __init__(self, settings: Settings) -> None: ...
-
-
-Made = TypeVar("Made", bound=type[PartnerClient])
-
-_CLASSES: dict[str, type[PartnerClient]] = {}
+_CLASSES: dict[str, type[Network]] = {}
 
 
 def partner(slug: str) -> Callable[[Made], Made]:
@@ -42,17 +37,25 @@ def partner(slug: str) -> Callable[[Made], Made]:
 
 def serves(slug: str, route: str) -> bool:
     """Whether there is a class for the partner that links by this way."""
+    _load()
     made = _CLASSES.get(slug)
     return made is not None and route in made.routes
 
 
-def class_of(slug: str) -> type[PartnerClient]:
+def class_of(slug: str) -> type[Network]:
     """The class that speaks to a partner.
 
     Raises:
         LinkError: CH624 where nobody has written one.
     """
+    _load()
     made = _CLASSES.get(slug)
     if made is None:
         raise LinkError("CH624", where=f"partner {slug}")
     return made
+
+
+@cache
+def _load() -> None:
+    for module in MODULES:
+        import_module(module)

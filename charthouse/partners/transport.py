@@ -145,7 +145,8 @@ class _Clocked(io.RawIOBase):
             left = self._ends - time.monotonic()
             if left <= 0:
                 raise TimeoutError
-            self._sock.settimeout(min(self._pause, left))
+            if left < self._pause:  # a call a read, which most answers never need
+                self._sock.settimeout(left)
         return self._raw.readinto(buffer)
 
     def close(self) -> None:
@@ -250,7 +251,10 @@ def bounded_pool(
 
 def target_in(url: str, *, proxied: bool) -> str:
     """What to ask a connection for: a proxy is asked for the whole URL (RFC 9112 §3.2.2)."""
-    return url if proxied and url.startswith("http:") else urllib3.util.parse_url(url).request_uri
+    if proxied and url.startswith("http:"):
+        return url
+    place, mark, query = url.partition("#")[0].partition("?")
+    return f"{urllib3.util.parse_url(place).request_uri}{mark}{query}"  # the pool escapes what the query may not hold
 
 
 class ReadOnlyLines:

@@ -1,11 +1,10 @@
-"""The audit trail as a whole: whether it holds, what it says, and the reads of operators that it has to know of.
+"""The audit trail as a whole: whether it holds, and what it says.
 
 The trail is walked once, in the order of its numbers, whatever its length: memory does not grow with it.
 """
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -13,8 +12,8 @@ from sqlalchemy import or_, select
 
 from charthouse.errors import PrivacyError
 from charthouse.settings import Settings, get_settings
-from charthouse.state import anchors, audit, current_version, session
-from charthouse.state.models import AuditEvent, Link, Person
+from charthouse.state import anchors, audit, session
+from charthouse.state.models import AuditEvent, Link
 from charthouse.state.privacy import PrivacyRequest
 
 if TYPE_CHECKING:
@@ -34,7 +33,6 @@ FAR: Final = 1000
 MOST: Final = 50
 """Faults that are told one by one; the others are counted."""
 _COLUMNS: Final = AuditEvent.__table__.columns
-_KEY: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,27 +231,6 @@ def events(
     with session(settings, read_only=True) as state:
         for row in _rows(state, query):
             yield {name: row[name] for name in shown}
-
-
-def note_reads(text: str, action: str, *, settings: Settings | None = None) -> int:
-    """Note that an operator reads about the people whose keys, or links', are in a text. Returns how many.
-
-    The text itself is not kept. A home without a state database has nobody whose key this could be.
-
-    Raises:
-        StateError: CH605 when it cannot be noted: then it must not be read, either.
-    """
-    named = sorted({key.lower() for key in _KEY.findall(text)})
-    if not named or current_version(settings) is None:
-        return 0
-    with session(settings) as state:
-        people = state.scalars(select(Person.person_key).where(Person.person_key.in_(named))).all()
-        links = state.scalars(select(Link.id).where(Link.id.in_(named))).all()
-        for key in people:
-            audit.record(state, "operator", action, "person", key)
-        for key in links:
-            audit.record(state, "operator", action, "link", key)
-    return len(people) + len(links)
 
 
 def _rows(state: Session, query: Select[Any]) -> Iterator[Mapping[str, Any]]:

@@ -11,13 +11,10 @@ from __future__ import annotations
 import json
 import secrets
 import shutil
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
-
-from filelock import FileLock, Timeout
 
 from charthouse import faults
 from charthouse.errors import LakeError, PrivacyError
@@ -25,7 +22,7 @@ from charthouse.files import sync
 from charthouse.lake import vault
 from charthouse.lake.session import RECORDS, VAULT, attach, connect, data_of
 from charthouse.log import get_logger
-from charthouse.privacy import manifests
+from charthouse.privacy import folders, manifests
 from charthouse.privacy.databases import STATE, Database, copied, database_of
 from charthouse.settings import Settings, get_settings
 from charthouse.state import audit, head_version, session
@@ -33,10 +30,10 @@ from charthouse.state.base import now
 from charthouse.state.key_sources import KeyFile, source_of
 from charthouse.state.locks import exclusive
 from charthouse.state.seals import sealer_of
-from transforms.sql_on_fhir.run import FAILURES
+from transforms.failures import FAILURES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Collection
 
     import duckdb
 
@@ -91,7 +88,7 @@ def make(folder: Path, keys: Path | None = None, settings: Settings | None = Non
     keys = keys.expanduser().absolute() if keys is not None else None
     _refuse(folder, keys, settings)
     made = Backup(f"{now():%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}")
-    with _whole(folder) as scratch:
+    with folders.whole(folder, _refused) as scratch:
         moments = _copy(scratch, settings)
         made.rows = {lake: moment.rows for lake, moment in moments.items() if lake in LAKES}
         faults.point("backup.copied")
@@ -129,6 +126,10 @@ class _Moment:
     snapshot: int = 0
 
 
+def _refused(folder: Path, why: str) -> PrivacyError:
+    return PrivacyError("CH952", where=str(folder), what=why)
+
+
 def _refuse(folder: Path, keys: Path | None, settings: Settings) -> None:
     for place in (folder, *([keys] if keys is not None else [])):
         if place.resolve().is_relative_to(settings.home.resolve()):
@@ -138,38 +139,10 @@ def _refuse(folder: Path, keys: Path | None, settings: Settings) -> None:
                 raise PrivacyError("CH958", where=str(place), what=f"{above} is one")
     if keys is not None and (keys.resolve().is_relative_to(folder.resolve()) or folder.is_relative_to(keys)):
         raise PrivacyError("CH952", where=str(keys), what="keys are kept apart from what they open")
-    if folder.is_symlink() or (folder.exists() and (not folder.is_dir() or any(folder.iterdir()))):
-        raise PrivacyError("CH952", where=str(folder), what="it is there already, and not empty")
+    folders.refuse(folder, settings, _refused)
     for lake in LAKES:
         if "://" in data_of(lake, settings):
             raise PrivacyError("CH955", where=lake, what="its files are in an object store, which versions them itself")
-
-
-@contextmanager
-def _whole(folder: Path) -> Iterator[Path]:
-    """A folder beside `folder`, which takes its name at the end. What a killed backup left there goes first."""
-    scratch = folder.with_name(f"{folder.name}.part")
-    lock = FileLock(folder.with_name(f".{folder.name}.lock"))
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise PrivacyError("CH952", where=str(folder), what="another process is at work on it") from None
-    except OSError as error:
-        raise PrivacyError("CH952", where=str(error.filename), what=error.strerror or "") from None
-    try:
-        shutil.rmtree(scratch, ignore_errors=True)
-        scratch.mkdir(mode=0o700)
-        yield scratch
-        sync(scratch)
-        scratch.rename(folder)  # an empty folder of that name is replaced
-        sync(folder.parent)
-    except OSError as error:
-        raise PrivacyError("CH952", where=str(error.filename or folder), what=error.strerror or "") from None
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-        lock.release()
-        Path(lock.lock_file).unlink(missing_ok=True)
 
 
 def _copy(scratch: Path, settings: Settings) -> dict[str, _Moment]:
@@ -279,7 +252,7 @@ def _put_keys(keys: Path | None, backup_id: str, settings: Settings) -> str:
     source = source_of(settings)
     if keys is None:
         return f"left out; what is sealed opens with those of {source.where} alone"
-    with _whole(keys / backup_id) as scratch:
+    with folders.whole(keys / backup_id, _refused) as scratch:
         if isinstance(source, KeyFile):
             _copy_one(source.file, scratch / "credentials.key")
         for file in (settings.home / "keys").glob("airflow-*"):

@@ -17,6 +17,8 @@ from charthouse.errors import CharthouseError, PrivacyError
 from charthouse.lake.session import RECORDS, VAULT
 from charthouse.linking import links
 from charthouse.linking.disconnect import revoke
+from charthouse.linking.identity import identity_of
+from charthouse.linking.network_accounts import network_of, who_is
 from charthouse.linking.registrations import client_of
 from charthouse.log import get_logger
 from charthouse.privacy import overtaking, receipts, requests, subjects, telling
@@ -32,10 +34,10 @@ from charthouse.state.base import now
 from charthouse.state.locks import exclusive
 from charthouse.state.models import Link, Person
 from charthouse.state.notices import Delivery, Notice
-from transforms.sql_on_fhir.run import FAILURES
+from transforms.failures import FAILURES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from charthouse.privacy.subjects import Subject
@@ -163,6 +165,7 @@ def _erased(begun: list[Subject], ended: dict[str, Erased], settings: Settings) 
         ("staging", lambda: runs.erase_staging(begun, settings)),
         ("exports", lambda: files.erase_exports(begun, settings)),
         ("state", lambda: state_rows.erase(begun, settings)),
+        ("uploads", lambda: files.erase_uploads(begun, settings)),  # once no row lets anybody append
         ("mails", lambda: files.erase_mails(begun, settings)),
         ("logs", lambda: files.mask_logs(Matcher(_needles(begun), _words(begun)), settings)),
         ("airflow", lambda: airflow.erase(Matcher(_needles(begun), _words(begun)), settings)),
@@ -253,9 +256,12 @@ def _revoke(begun: Sequence[Subject], settings: Settings) -> None:
     for subject in begun:
         for grant in list(subject.grants):
             try:
-                with state_session(settings, read_only=True) as state:
-                    client = client_of(state, str(grant["provider"]), settings)
-                revoked, _ = revoke(str(grant["base"]), client, grant["access"], grant["refresh"])
+                if "partner" in grant:
+                    revoked = _tell_partner(grant, settings)
+                else:
+                    with state_session(settings, read_only=True) as state:
+                        client = client_of(state, str(grant["provider"]), settings)
+                    revoked, _ = revoke(str(grant["base"]), client, grant["access"], grant["refresh"])
             except CharthouseError as error:
                 log.warning("tokens were not revoked at the provider", code=error.code)
                 revoked = False
@@ -264,6 +270,23 @@ def _revoke(begun: Sequence[Subject], settings: Settings) -> None:
                 subject.count("grants revoked at the provider", 1)
         with state_session(settings) as state:
             subjects.save(state, subject, settings)
+
+
+def _tell_partner(grant: Mapping[str, str | None], settings: Settings) -> bool:
+    """Have a partner delete a person, or one connection of theirs. Whether it was told."""
+    network = network_of(str(grant["partner"]), settings)
+    try:
+        if grant["organization"] is None:
+            return network.forget(str(grant["person"]))
+        with state_session(settings, read_only=True) as state:
+            person = state.get(Person, str(grant["person"]))
+            identity = None if person is None else identity_of(person, settings)
+        if identity is None:
+            return False
+        network.delete(who_is(str(grant["person"]), identity), grant["organization"])
+        return True
+    finally:
+        network.close()
 
 
 def _close(subject: Subject, proof: Proof | None, settings: Settings) -> Erased:

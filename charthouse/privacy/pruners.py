@@ -16,13 +16,16 @@ from sqlalchemy import and_, delete, exists, func, select
 from sqlalchemy.orm import aliased
 
 from charthouse.lake.session import VAULT, open_vault, purge
+from charthouse.linking import upload_files
 from charthouse.privacy import requests
 from charthouse.state import session
 from charthouse.state.ledger import ItemOutcome, SyncRun, SyncStage
 from charthouse.state.linking import OperatorAlarm, Removal, SignIn
 from charthouse.state.locks import exclusive
 from charthouse.state.models import Credential, Link, LinkEvent, Watermark
+from charthouse.state.network import FoundProvider, IdentityVerification, NetworkMessage
 from charthouse.state.notices import Delivery, Notice, WebhookSecret
+from charthouse.state.phones import PhoneUpload
 from charthouse.state.privacy import Download, ExportPart, PrivacyRequest
 from charthouse.state.requests import IdempotentRequest
 
@@ -148,6 +151,29 @@ class Exports:
         return Rows(ExportPart, lambda before: ExportPart.expires_at < before)
 
 
+class Uploads:
+    """Uploads of phones that nobody went on with, or that are over; then the bytes that no upload stands for."""
+
+    def due(self, settings: Settings, before: datetime) -> int:
+        """How many uploads there are."""
+        return self._rows().due(settings, before)
+
+    def prune(self, settings: Settings, before: datetime) -> int:
+        """Remove them. One that was accepted waits for its night, however long that takes."""
+        removed = self._rows().prune(settings, before)
+        standing = list(settings.uploads.glob("*/*.sealed"))  # before the rows: an upload is there before its file
+        with session(settings, read_only=True) as state:
+            kept = set(state.scalars(select(PhoneUpload.id).where(PhoneUpload.status.not_in(("refused", "stored")))))
+        for file in standing:
+            if file.stem not in kept:
+                upload_files.remove(file)
+        return removed
+
+    def _rows(self) -> Rows:
+        over = PhoneUpload.status.in_(("open", "refused", "stored"))
+        return Rows(PhoneUpload, lambda before: and_(over, PhoneUpload.changed_at < before))
+
+
 @dataclass(frozen=True, slots=True)
 class OfVault:
     """Rows of a table of the vault. `kept` asks, in SQL with `$deposits`, which of them stay whatever their age."""
@@ -220,6 +246,7 @@ def _notices(before: datetime) -> ColumnElement[bool]:
 
 PRUNERS: Final[dict[str, tuple[Pruner, ...]]] = {
     "landing": (Runs("landing"),),
+    "uploads": (Uploads(),),
     "staging": (Runs("staging"),),
     "exports": (Exports(),),
     "downloads": (Rows(Download, lambda before: Download.expires_at < before),),
@@ -244,4 +271,9 @@ PRUNERS: Final[dict[str, tuple[Pruner, ...]]] = {
     "alarms": (Rows(OperatorAlarm, lambda before: OperatorAlarm.closed_at < before),),
     "requests": (Rows(PrivacyRequest, lambda before: PrivacyRequest.done_at < before),),
     "webhook_secrets": (Rows(WebhookSecret, lambda before: WebhookSecret.ends_at < before),),
+    "partner_messages": (Rows(NetworkMessage, lambda before: NetworkMessage.received_at < before),),
+    "verifications": (Rows(IdentityVerification, lambda before: IdentityVerification.verified_at < before),),
+    "found_providers": (
+        Rows(FoundProvider, lambda before: and_(FoundProvider.gone_at < before, FoundProvider.link_id.is_(None))),
+    ),
 }

@@ -11,11 +11,23 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Final, Literal
 
-from transforms.tables import built_tables
+from transforms.tables import published_tables
 
 Store = Literal["state", "vault", "records", "catalogs", "airflow", "files", "elsewhere"]
 Eraser = Literal[
-    "delete", "empty", "lake", "statistics", "landing", "staging", "mails", "exports", "mask", "sweep", "rewrite", ""
+    "delete",
+    "empty",
+    "lake",
+    "statistics",
+    "landing",
+    "uploads",
+    "staging",
+    "mails",
+    "exports",
+    "mask",
+    "sweep",
+    "rewrite",
+    "",
 ]
 
 
@@ -68,9 +80,15 @@ STATE: Final = (
     _state("credential", "link_id", "link_id"),
     _state("sign_in", "link_id", "link_id"),
     _state("watermark", "link_id", "link_id"),
+    _state("phone_upload", "link_id", "link_id"),
+    _state("phone_source", "link_id", "link_id"),
+    _state("phone_device", "person_key"),
     _state("gone_resource", "link_id", "link_id"),
     _state("missing_document", "link_id", "link_id"),
     _state("removal", "person_key", "link_id"),
+    _state("identity_verification", "person_key"),
+    _state("found_provider", "person_key", "link_id"),
+    _state("network_person", "person_key"),
     _state("item_outcome", "link_id", "link_id"),
     _state("sync_tally", "link_id", "link_id"),
     _state("sync_link", "link_id", "link_id"),
@@ -80,6 +98,8 @@ STATE: Final = (
     _state("privacy_request", "person_key", eraser="empty"),
     _state("audit_event", "subject_id", eraser="empty"),
     *_nothing("state", "who provides, not who is cared for", "partner", "provider", "client_registration"),
+    *_nothing("state", "how partners are reached, sealed secrets", "network_account"),
+    *_nothing("state", "digests of messages' random ids", "network_message"),
     *_nothing("state", "published lists of providers", "brand_bundle", "brand", "brand_endpoint"),
     *_nothing("state", "ages of grants by provider, tied to nobody", "grant_end"),
     *_nothing("state", "counts and codes of a run", "sync_run", "sync_stage", "table_tally"),
@@ -99,7 +119,7 @@ LAKES: Final = (
     *_nothing("vault", "random ids of appends", "deposits"),
     *(
         Place(f"records.{table.name}", "records", (table.name,), "person_key", "link_id", "lake")
-        for table in built_tables()
+        for table in published_tables()
     ),
     Place("records.withheld_rows", "records", ("withheld_rows",), "person_key", "row_key", "lake"),
     Place("records.built_people", "records", ("built_people",), "person_key", "", "lake"),
@@ -173,6 +193,7 @@ FILES: Final = (
     # A path is of the first place that covers it.
     Place("sandbox", "files", ("sandbox/*",), why="a made-up provider's own store: a counterparty's, not ours"),
     Place("landing", "files", ("landing/*",), "folder of the link, rows", "folder of the link, rows", "landing"),
+    Place("uploads", "files", ("uploads/*",), "folder of the link", "folder of the link", "uploads"),
     Place("staging", "files", ("staging/*",), "rows", "rows", "staging"),
     Place("mails", "files", ("mail/*",), "name of the delivery, address", "", "mails"),
     Place("exports", "files", ("exports/*",), "folder of the request", "folder of the request", "exports"),
@@ -194,6 +215,10 @@ FILES: Final = (
 ELSEWHERE: Final = (
     Place(
         "backups", "elsewhere", (), why="out of the home: a restored one is erased again before its first run",
+    ),
+    Place(
+        "exported tables", "elsewhere", (),
+        why="copies of the tables in the clear are the operator's to delete; the audit trail says when they were made",
     ),
     Place("mail on its way", "elsewhere", (), why="what was sent is at its receiver, who is told by a notice"),
     Place("quality results", "elsewhere", (), why="counts and row keys, in staging until the run ends"),

@@ -14,6 +14,7 @@ from charthouse.errors import CharthouseError, StateError
 from charthouse.lake import vault
 from charthouse.lake.session import open_vault
 from charthouse.linking.credentials import read_tokens
+from charthouse.linking.found_providers import found_of_link
 from charthouse.linking.identity import identity_of
 from charthouse.linking.people import get_person
 from charthouse.linking.providers import get_provider
@@ -26,7 +27,9 @@ from charthouse.settings import get_settings
 from charthouse.state import session as state_session
 from charthouse.state.base import new_key
 from charthouse.state.models import Credential, Link, Person
+from charthouse.state.network import FoundProvider, IdentityVerification, NetworkPerson
 from charthouse.state.notices import Contact, Delivery, Notice
+from charthouse.state.phones import PhoneSource
 from charthouse.state.privacy import PrivacyRequest
 from charthouse.state.seals import sealer_of
 from charthouse.sync import landing
@@ -175,11 +178,16 @@ def _of_state(state: Session, request: PrivacyRequest, settings: Settings) -> Su
     for link in found:
         needles.key(link.id)
         needles.id(link.patient_id)
+        for patient_id in _of_phone(state, link):
+            needles.id(patient_id)
+        if request.kind == "delete_link" and (row := found_of_link(state, link.id)) is not None:
+            subject.grants.append({"partner": row.partner, "person": person_key, "organization": row.organization})
         if link.patient_id is not None and not _is_shared(state, link):
             subject.patients.append([link.provider, link.patient_id])
         _note_grant(state, subject, link, settings)
     if request.kind == "erase":
         needles.key(person_key)
+        _of_partner(state, subject)
         if person is not None:
             needles.key(person.subject)
             _of_person(state, subject, settings)
@@ -188,6 +196,12 @@ def _of_state(state: Session, request: PrivacyRequest, settings: Settings) -> Su
     exports = select(PrivacyRequest.id).where(PrivacyRequest.person_key == person_key, PrivacyRequest.kind == "export")
     subject.exports = list(state.scalars(exports))
     return subject
+
+
+def _of_phone(state: Session, link: Link) -> list[str]:
+    """The ids of the person's own Patients that a phone showed."""
+    source = state.get(PhoneSource, link.id)
+    return list(source.patient_ids) if source is not None else []
 
 
 def _is_shared(state: Session, link: Link) -> bool:
@@ -218,6 +232,20 @@ def _of_person(state: Session, subject: Subject, settings: Settings) -> None:
     subject.language, subject.time_zone = wish.language, wish.time_zone
     deliveries = select(Delivery.id).join(Notice, Notice.id == Delivery.notice_id).where(Notice.person_key == key)
     subject.mails = list(state.scalars(deliveries))
+
+
+def _of_partner(state: Session, subject: Subject) -> None:
+    """Who the person is at a partner, at their providers there, and which partner has to delete them."""
+    row = state.get(NetworkPerson, subject.person_key)
+    if row is not None:
+        subject.needles.id(row.partner_person_id)
+        subject.grants.append({"partner": row.partner, "person": subject.person_key, "organization": None})
+    mine = FoundProvider.person_key == subject.person_key
+    for patient_id in state.scalars(select(FoundProvider.patient_id).where(mine, FoundProvider.patient_id != "")):
+        subject.needles.id(patient_id)
+    sessions = select(IdentityVerification.session_id).where(IdentityVerification.person_key == subject.person_key)
+    for session_id in state.scalars(sessions):
+        subject.needles.id(session_id)
 
 
 def _note_grant(state: Session, subject: Subject, link: Link, settings: Settings) -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from charthouse.settings import Settings
 
 ROOMS: Final = ("charthouse", "transforms", "schemas", "expectations", "dags", "plugins")
-SUFFIXES: Final = frozenset({".py", ".json", ".toml", ".gz", ".html", ".txt", ".css", ".js"})
+SUFFIXES: Final = frozenset({".py", ".json", ".toml", ".gz", ".html", ".txt", ".css", ".js", ".sql"})
 BUSY_SECONDS: Final = 60
 LARGEST: Final = 64_000_000
 

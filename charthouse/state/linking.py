@@ -12,7 +12,7 @@ from charthouse.state.base import Base, Key, new_key, now, one_of
 from charthouse.state.models import Slug, Word
 
 ClientAuth = Literal["none", "client_secret_basic", "client_secret_post", "private_key_jwt"]
-KeyPurpose = Literal["client_assertion", "service_token", "account_subject", "receipt"]
+KeyPurpose = Literal["client_assertion", "service_token", "account_subject", "receipt", "identity_token"]
 
 CLIENT_AUTHS: tuple[ClientAuth, ...] = get_args(ClientAuth)
 KEY_PURPOSES: tuple[KeyPurpose, ...] = get_args(KeyPurpose)

@@ -12,7 +12,9 @@ from sqlalchemy import inspect
 from charthouse.state.bulk import BulkJob
 from charthouse.state.linking import ClientRegistration, SignIn, SigningKey
 from charthouse.state.models import Credential, Person
+from charthouse.state.network import NetworkAccount
 from charthouse.state.notices import Contact, WebhookSecret
+from charthouse.state.phones import PhoneUpload
 from charthouse.state.privacy import ExportPart, PrivacyRequest
 from charthouse.state.requests import IdempotentRequest
 
@@ -55,4 +57,8 @@ SEALED: Final = (
     SealedColumn(PrivacyRequest, "sealed_notes"),
     SealedColumn(ExportPart, "sealed_key"),
     SealedColumn(BulkJob, "sealed_status_url"),
+    SealedColumn(NetworkAccount, "sealed_secret"),
+    SealedColumn(NetworkAccount, "sealed_webhook_secret"),
+    SealedColumn(NetworkAccount, "sealed_old_webhook_secret"),
+    SealedColumn(PhoneUpload, "sealed_key"),
 )

@@ -1,6 +1,19 @@
 """Every table of the state database, for whoever needs them all: migrations, diagrams, tests."""
 
-from charthouse.state import bulk, documents, hosts, ledger, linking, models, notices, privacy, requests, servers
+from charthouse.state import (
+    bulk,
+    documents,
+    hosts,
+    ledger,
+    linking,
+    models,
+    network,
+    notices,
+    phones,
+    privacy,
+    requests,
+    servers,
+)
 from charthouse.state.base import Base
 
 __all__ = [
@@ -11,7 +24,9 @@ __all__ = [
     "ledger",
     "linking",
     "models",
+    "network",
     "notices",
+    "phones",
     "privacy",
     "requests",
     "servers",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -34,6 +34,10 @@ class Batch:
     link_ids: tuple[str, ...]
     bulk: bool = False
     """Whether it is fetched by an export of the provider's."""
+    phone: bool = False
+    """Whether its links are of phones: what they uploaded is landed, and nobody is asked."""
+    partner: str | None = None
+    """The partner through whom its links are read, all links of a person together; None where providers are asked."""
     whole: frozenset[str] = frozenset()
     """Those of its links that are asked for everything tonight (`charthouse.sync.whole_reads`)."""
 
@@ -68,10 +72,26 @@ class Batch:
         return self.folder / "stored.json"
 
 
-def write(run_id: str, number: int, link_ids: Sequence[str], *, bulk: bool = False, whole: Collection[str] = ()) -> str:
+def write(
+    run_id: str,
+    number: int,
+    link_ids: Sequence[str],
+    *,
+    bulk: bool = False,
+    phone: bool = False,
+    whole: Collection[str] = (),
+    partner: str | None = None,
+) -> str:
     """Write down a batch. Returns its name."""
     name = f"{run_id}/batch-{number:04d}"
-    said = {"links": list(link_ids), "bulk": bulk, "whole": [link for link in link_ids if link in whole]}
+    said: dict[str, Any] = {
+        "links": list(link_ids),
+        "bulk": bulk,
+        "phone": phone,
+        "whole": [link for link in link_ids if link in whole],
+    }
+    if partner is not None:
+        said["partner"] = partner
     write_whole(get_settings().landing / name / "batch.json", orjson.dumps(said))
     return name
 
@@ -112,7 +132,9 @@ def read(name: str) -> Batch:
         folder=folder,
         link_ids=tuple(said["links"]),
         bulk=said.get("bulk", False),
+        phone=said.get("phone", False),
         whole=frozenset(said.get("whole", ())),
+        partner=said.get("partner"),
     )
 
 

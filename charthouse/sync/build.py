@@ -19,14 +19,17 @@ from charthouse.lake.session import VAULT, attach, more_memory, open_records, op
 from charthouse.settings import get_settings
 from charthouse.sync import footing, holding, night, origins, runs, staging, unserved
 from charthouse.sync.mending import mend_staged
+from transforms.duplicates import find
 from transforms.tables import (
+    EVERYTHING,
     all_tables,
     helpers,
     observations,
+    other_tables,
     prepare_resources,
     read_presence,
     resource_types,
-    tables,
+    stage_inner,
 )
 
 if TYPE_CHECKING:
@@ -108,8 +111,9 @@ def build_group(name: str) -> str:
         people: dict[str, int] = orjson.loads(staging.group_file(run_id, group).read_bytes())
         vault.stage_current(connection, list(people), resource_types())
         links, mended = origins.stage_origins(connection, list(people)), mend_staged(connection)
+        stage_inner(connection, "staged")
         with ThreadPoolExecutor(1) as beside, connection.cursor() as cursor:
-            reading = beside.submit(read_presence, cursor, "staged")
+            reading = beside.submit(read_presence, cursor, EVERYTHING)
             for statement in prepare_resources("staged", links=links, mended=mended, others="others"):
                 connection.execute(statement)
             present = reading.result()
@@ -139,12 +143,15 @@ def build_group(name: str) -> str:
         # DuckDB gives a thread to every 122,880 rows, which a group seldom has: the tables run side by side instead.
         threads = get_settings().duckdb_threads
         with more_memory(connection, threads * VECTORS), ThreadPoolExecutor(threads) as pool:
+            declared = (*all_tables(), *other_tables())
             observed = pool.submit(stage_observations)
-            rows = sum(pool.map(stage, [each for each in all_tables() if not each.of_observations]))
+            rows = sum(pool.map(stage, [each for each in declared if not each.of_observations]))
             observed.result()
-            rows += sum(pool.map(stage, [each for each in all_tables() if each.of_observations]))
-            files = {each.name: staging.rows_file(run_id, each.name, group) for each in tables()}
+            rows += sum(pool.map(stage, [each for each in declared if each.of_observations]))
+            files = {each.name: staging.rows_file(run_id, each.name, group) for each in declared}
             staged = {name: f"read_parquet({quoted(str(file))})" for name, file in files.items() if file.exists()}
+            with connection.cursor() as cursor:
+                find(cursor, staged)
             list(pool.map(lambda helper: copied(helper.name, helper.select_sql(staged)), helpers()))
             counts |= {"people": len(people), "rows": rows}
         write_whole(staging.marks_file(run_id, group), orjson.dumps(marks))

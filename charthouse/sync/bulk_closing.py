@@ -9,15 +9,15 @@ from urllib.parse import quote
 
 from charthouse import faults
 from charthouse.errors import FetchError
-from charthouse.files import put, scratch_of
 from charthouse.partners.http import HttpClient
 from charthouse.partners.search import REFERENCED_TYPES
 from charthouse.sync import bulk_marks, landing
 from charthouse.sync.bulk_landing import Landed
 from charthouse.sync.bulk_marks import EVERYTHING, PATIENT
 from charthouse.sync.landing import Manifest, Outcome, QueryRecord
+from charthouse.sync.pointing import Pointing, referenced_records
 from transforms import ndjson
-from transforms.bundles import read_page, references, resource_stub
+from transforms.bundles import resource_stub
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 
 GIVE_UP_AFTER: Final = 3
 """Reads of a type in a row that a server refuses, or knows nothing of, before it is asked for no more of that type."""
-MOST_AT_ONCE: Final = 500
-"""Resources of one page of what is pointed at."""
 
 
 class Closing:
@@ -58,7 +56,8 @@ class Closing:
         self._refused: defaultdict[str, int] = defaultdict(int)
         self._read_count = 0
         own = {record.own_base for record in self._records() if record.own_base is not None}
-        self._bases = own | {export.base_url, export.fhir_base_url}
+        bases = own | {export.base_url, export.fhir_base_url}
+        self._pointing = Pointing(folder, shared, bases, self._read_missing)
 
     def close(self, present: Presence, on_link: Callable[[], None]) -> int:
         """Give each link what it points at, and its marker. Returns the entries landed."""
@@ -67,7 +66,7 @@ class Closing:
         for link_id, link in self._folder.links.items():
             folder = self._folder.of(link_id)
             try:
-                nobodys = self._point_at(link_id) if brought else {}
+                nobodys = self._pointing.point_at(link_id) if brought else {}
                 manifest = self._manifest(link, nobodys)
                 faults.point("export.closing")
                 with present(link_id) as here:
@@ -83,50 +82,6 @@ class Closing:
         return total
 
     # -- what the resources point at --------------------------------------------------------------------------------
-
-    def _point_at(self, link_id: str) -> dict[str, tuple[Landed, int]]:
-        """Land what a link's resources point at, and what that points at. By type: what came, and how many did not."""
-        folder = self._folder.of(link_id)
-        received: set[str] = set()
-        wanted: set[str] = set()
-        for file in landing.page_files(folder):
-            for body in landing.read_pages(file):
-                wanted |= self._pointed_at(body)
-                received |= {f"{kind}/{name}" for kind, name, _ in _stubs(body) if kind in REFERENCED_TYPES}
-        landed: dict[str, list[bytes]] = {}
-        missing: set[str] = set()
-        while todo := wanted - received - missing:
-            self._read_missing(key for key in todo if self._shared.get(key) is None)
-            for key in sorted(todo):
-                kind = key.partition("/")[0]
-                resource = self._shared.get(key)
-                if resource is None or not self._permitted(link_id, kind):
-                    missing.add(key)
-                    continue
-                received.add(key)
-                landed.setdefault(kind, []).append(resource)
-                wanted |= self._pointed_at(resource)
-        found = {}
-        for kind in REFERENCED_TYPES:
-            bodies = landed.get(kind, [])
-            if bodies:
-                file = folder / landing.file_name("referenced", kind)
-                scratch_of(file).unlink(missing_ok=True)
-                for start in range(0, len(bodies), MOST_AT_ONCE):
-                    landing.append_page(file, ndjson.page(bodies[start : start + MOST_AT_ONCE]))
-                put(scratch_of(file), file)
-            lost = sum(1 for key in missing if key.startswith(f"{kind}/")) if self._permitted(link_id, kind) else 0
-            if bodies or lost:
-                found[kind] = (Landed(len(bodies), sum(map(len, bodies))), lost)
-        return found
-
-    def _permitted(self, link_id: str, kind: str) -> bool:
-        access = self._folder.access(link_id, kind)
-        return access.read or access.search
-
-    def _pointed_at(self, body: bytes) -> set[str]:
-        found = set().union(*(references(body, base) for base in self._bases))
-        return {key for key in found if key.partition("/")[0] in REFERENCED_TYPES}
 
     def _read_missing(self, keys: Iterable[str]) -> None:
         """Read one by one what an export left out: servers need not export what belongs to nobody (3.0, `_since`)."""
@@ -168,7 +123,7 @@ class Closing:
         if whole.code is not None:
             outcome = Outcome(code=whole.code, unit="link", resource_type=None, label=None, count=1)
             return Manifest(link_id=link.link_id, status="failed", queries=(), outcomes=(outcome,), not_requested={})
-        queries = [*self._queries(link), *self._referenced(nobodys)]
+        queries = [*self._queries(link), *referenced_records(nobodys)]
         outcomes = list(self._outcomes(link.link_id, queries))
         failed = {kind for one in self._exported for kind in self._behind(one)}
         status: landing.LinkStatus = "partial" if failed or any(one.code for one in self._exported) else "complete"
@@ -267,23 +222,6 @@ class Closing:
                 watermark=value,
             )
 
-    @staticmethod
-    def _referenced(nobodys: Mapping[str, tuple[Landed, int]]) -> Iterator[QueryRecord]:
-        for kind, (landed, lost) in nobodys.items():
-            yield QueryRecord(
-                label=f"{kind}?_id",
-                type=kind,
-                file=landing.file_name("referenced", kind) if landed.resources else None,
-                mode="full",
-                status="complete",
-                code=None,
-                pages=1,
-                resources=landed.resources,
-                bytes=landed.bytes,
-                watermark=None,
-                remarks={"CH116": lost} if lost else {},
-            )
-
     def _outcomes(self, link_id: str, queries: Iterable[QueryRecord]) -> Iterator[Outcome]:
         """What went other than well, for this link: with a type, or with the export as a whole."""
         told: set[tuple[str, str]] = set()
@@ -307,8 +245,3 @@ class Closing:
                 yield Outcome(code=code, unit="resource", resource_type=query.type, label=query.label, count=count)
         for kind in sorted({kind for record in self._records() for kind in record.withheld.get(link_id, ())}):
             yield Outcome(code="CH103", unit="type", resource_type=kind, label=kind, count=1)
-
-
-def _stubs(body: bytes) -> Iterator[tuple[str | None, str | None, str | None]]:
-    for entry in read_page(body).entries:
-        yield resource_stub(entry.raw)

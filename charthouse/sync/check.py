@@ -13,7 +13,7 @@ from msgspec.structs import astuple
 
 from charthouse import faults, progress
 from charthouse.files import put, scratch_of
-from charthouse.sync import batches, holding, landing, runs
+from charthouse.sync import batches, holding, landing, phone, runs
 from transforms.checking import Checker, Owner
 from transforms.checking.batches import CHECKED_SCHEMA, QUARANTINED_SCHEMA, CheckedRow, QuarantinedRow, check_pages
 
@@ -73,6 +73,7 @@ def check_batch(name: str) -> str:
     if batch.stored:
         return name
     checker = _checker()
+    of_phone = phone.owners(batch.link_ids) if batch.phone else {}
     with (
         holding.batch(name),
         _no_collections(),
@@ -84,7 +85,7 @@ def check_batch(name: str) -> str:
             folder = batch.folder / link.link_id
             if landing.read_manifest(folder) is None:
                 continue
-            owner = Owner(patient_id=link.patient_id, base_url=link.fhir_base_url)
+            owner = of_phone.get(link.link_id) or Owner(patient_id=link.patient_id, base_url=link.fhir_base_url)
             pages = (page for file in landing.page_files(folder) for page in landing.read_pages(file))
             checked = 0
             for row in check_pages(pages, owner, person_key=link.person_key, link_id=link.link_id, checker=checker):

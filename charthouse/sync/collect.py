@@ -22,10 +22,11 @@ from charthouse.partners.host_book import StateBook
 from charthouse.partners.hosts import Hosts
 from charthouse.settings import get_settings
 from charthouse.state import session
-from charthouse.sync import batches, documents, holding, runs
+from charthouse.sync import batches, documents, holding, phone, runs
 from charthouse.sync.bulk import export_batch, sleep_until
 from charthouse.sync.fetch import fetch_batch
 from charthouse.sync.link_job import LinkJob
+from charthouse.sync.network import stream_batch
 from charthouse.sync.server_memory import StateMemory
 from charthouse.sync.system_tokens import SystemTokenSource
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from charthouse.linking.bulk_sources import Export
+    from charthouse.linking.links import LinkWork
     from charthouse.partners.token_endpoint import TokenSet
     from charthouse.sync.batches import Batch
     from charthouse.sync.bulk import Wait
@@ -55,7 +57,11 @@ def collect_batch(name: str, *, wait: Wait = sleep_until) -> str:
         export = _export_of(state, batch)
     if export is not None:
         return _collect_export(batch, export, wait)
+    if batch.partner is not None:
+        return _collect_streams(batch, batch.partner)
     work = batches.links_of(batch)
+    if batch.phone:
+        return _collect_uploads(batch, work)
     places = {link.link_id: (link.provider, link.fhir_base_url) for link in work}
     tokens = Tokens(settings)
     system = SystemTokenSource(work[0].provider if work else "", settings)
@@ -112,6 +118,19 @@ def collect_batch(name: str, *, wait: Wait = sleep_until) -> str:
     return name
 
 
+def _collect_uploads(batch: Batch, work: Sequence[LinkWork]) -> str:
+    providers = {link.link_id: link.provider for link in work}
+
+    def landed(manifest: Manifest) -> None:
+        provider = providers[manifest.link_id]
+        progress.tell("fetch", 1, unit="links", provider=provider, resources=manifest.resources)
+
+    with runs.stage(batch.run_id, "fetch", part=batch.folder.name) as counts:
+        _begin(batch)
+        counts |= phone.land_batch(batch, work, _present, landed)
+    return batch.name
+
+
 def _export_of(state: Session, batch: Batch) -> Export | None:
     """How the batch's provider exports; None where the batch is one of searches, or nobody of it is there any more."""
     work = links.work_of(state, batch.link_ids) if batch.bulk else []
@@ -131,6 +150,24 @@ def _collect_export(batch: Batch, export: Export, wait: Wait) -> str:
             present=_present,
             hosts=Hosts(StateBook(settings), settings),
             on_link=lambda: progress.tell("fetch", 1, unit="links", provider=export.provider),
+        )
+        counts |= {"links": summary.links, "resources": summary.resources, "requests": summary.requests}
+        counts["left_out"] = summary.left_out
+    return batch.name
+
+
+def _collect_streams(batch: Batch, partner: str) -> str:
+    settings = get_settings()
+    with runs.stage(batch.run_id, "fetch", part=batch.folder.name) as counts:
+        _begin(batch)
+        summary = stream_batch(
+            batch,
+            batches.links_of(batch),
+            partner,
+            settings,
+            present=_present,
+            hosts=Hosts(StateBook(settings), settings),
+            on_link=lambda resources: progress.tell("fetch", 1, unit="links", provider=partner, resources=resources),
         )
         counts |= {"links": summary.links, "resources": summary.resources, "requests": summary.requests}
         counts["left_out"] = summary.left_out

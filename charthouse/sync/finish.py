@@ -13,6 +13,7 @@ from charthouse.settings import get_settings
 from charthouse.state import session
 from charthouse.sync import batches, night, runs, staging
 from charthouse.sync.audit import read_summary
+from charthouse.sync.standing import tell_standing
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -20,8 +21,9 @@ if TYPE_CHECKING:
     from charthouse.state.ledger import RunStatus
     from charthouse.sync.audit import AuditSummary
 
-EXPECTED = frozenset({"CH103", "CH115", "CH164", "CH405"})
-"""Outcomes that leave a run complete: a type that the person did not grant, a server's own warning, a marked row."""
+EXPECTED = frozenset({"CH103", "CH115", "CH164", "CH183", "CH405"})
+"""Outcomes that leave a run complete: a type that the person did not grant, a server's own warning, what a partner says
+is not to be shown, a document that is not to be had, a marked row."""
 
 
 def finish_run(airflow_run_id: str) -> None:
@@ -55,6 +57,7 @@ def finish_run(airflow_run_id: str) -> None:
             _confirm(state, run_id)
         runs.finish_run(state, run_id, status)
     if published:
+        tell_standing(run_id)
         shutil.rmtree(staging.folder(run_id), ignore_errors=True)
     if not batches.of_run(run_id):
         shutil.rmtree(get_settings().landing / run_id, ignore_errors=True)

@@ -129,14 +129,16 @@ class PageWriter:
     def __init__(self, file: Path, *, after: int = 0) -> None:
         self.file = file
         self._scratch = scratch_of(file)
-        self._stream = self._scratch.open("r+b" if after else "wb")
-        self._stream.truncate(after)
-        self._stream.seek(after)
+        self._stream = self._scratch.open("r+b" if after else "wb", buffering=0)
+        if after:
+            self._stream.truncate(after)
+            self._stream.seek(after)
 
     def add(self, body: bytes, frame: bytes | None = None) -> None:
         """Add a page; `frame` is the one that it came as, which spares packing it again."""
-        self._stream.write(packed(body) if frame is None else frame)
-        self._stream.flush()
+        rest = memoryview(packed(body) if frame is None else frame)
+        while rest:  # a raw write may take less than all of it
+            rest = rest[self._stream.write(rest) :]
 
     def finish(self) -> None:
         """Give the file its name.

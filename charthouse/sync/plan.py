@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select
 
 from charthouse import faults, progress
-from charthouse.linking import links
+from charthouse.linking import judging, links
 from charthouse.linking.bulk_sources import worth_from
 from charthouse.linking.providers import get_provider
 from charthouse.settings import get_settings
@@ -52,6 +52,7 @@ def plan_run(providers: Sequence[str], *, airflow_run_id: str, waiting: bool = F
     with runs.stage(run_id, "plan") as counts:
         names = batches.of_run(run_id)
         if not batches.any_planned(run_id):
+            judging.judge_waiting()
             with session() as state:
                 due = links.due_links(state, providers, waiting=waiting)
                 exported = _exported(state, due)
@@ -60,9 +61,22 @@ def plan_run(providers: Sequence[str], *, airflow_run_id: str, waiting: bool = F
                 links.set_sync_statuses(state, dict.fromkeys([link.link_id for link in due], "waiting"))
                 links.requests_met(state, [link.link_id for link in due])
             faults.point("plan.links")
+            direct = [link for link in due if link.partner is None]
+            planned_batches: list[tuple[list[LinkWork], bool, str | None]] = [
+                *((batch, bulk, None) for batch, bulk in _cut(direct, exported, whole)),
+                *((batch, False, partner) for partner, batch in _of_partners(due)),
+            ]
             names = [
-                batches.write(run_id, number, [link.link_id for link in batch], bulk=bulk, whole=whole)
-                for number, (batch, bulk) in enumerate(_cut(due, exported, whole), start=1)
+                batches.write(
+                    run_id,
+                    number,
+                    [link.link_id for link in batch],
+                    bulk=bulk,
+                    phone=batch[0].route == "phone",
+                    whole=whole,
+                    partner=partner,
+                )
+                for number, (batch, bulk, partner) in enumerate(planned_batches, start=1)
             ]
         planned = _by_provider(names)
         counts |= {"batches": len(names), "links": planned.total()}
@@ -73,10 +87,13 @@ def plan_run(providers: Sequence[str], *, airflow_run_id: str, waiting: bool = F
 
 
 def _by_provider(names: Sequence[str]) -> Counter[str]:
-    """How many links of each provider are in these batches, each of which is one provider's."""
+    """How many links of each provider are in these batches, each of which is one provider's, or one partner's."""
     with session(read_only=True) as state:
         planned: Counter[str] = Counter()
         for batch in map(batches.read, names):
+            if batch.partner is not None:
+                planned[batch.partner] += len(batch.link_ids)
+                continue
             provider = state.scalar(select(Link.provider).where(Link.id.in_(batch.link_ids)).limit(1))
             if provider is not None:  # else all of them were erased since
                 planned[provider] += len(batch.link_ids)
@@ -92,11 +109,28 @@ def any_waiting() -> bool:
 def _exported(state: Session, due: Sequence[LinkWork]) -> set[str]:
     """The providers that export tonight: where it is worth it, and where a link has no tokens to be searched with."""
     worth = worth_from(state)
+    due = [link for link in due if link.route != "phone"]
     counts = Counter(link.provider for link in due)
     without = links.without_tokens(state, [link.link_id for link in due if link.provider in worth])
     return {slug for slug, number in worth.items() if counts[slug] >= number} | {
         link.provider for link in due if link.link_id in without
     }
+
+
+def _of_partners(due: Sequence[LinkWork]) -> Iterator[tuple[str, list[LinkWork]]]:
+    """Batches of the links that are read through partners: all of a person together, for they come in one stream."""
+    settings = get_settings()
+    through = sorted((link for link in due if link.partner is not None), key=lambda one: (one.partner, one.person_key))
+    size = max(settings.batch_links, -(-len(through) // settings.max_batches))
+    for partner, theirs in groupby(through, key=lambda link: str(link.partner)):
+        batch: list[LinkWork] = []
+        for _, person in groupby(theirs, key=lambda link: link.person_key):
+            batch += person
+            if len(batch) >= size:
+                yield partner, batch
+                batch = []
+        if batch:
+            yield partner, batch
 
 
 def _cut(
@@ -111,9 +145,11 @@ def _cut(
     settings = get_settings()
     size = max(settings.batch_links, -(-len(due) // settings.max_batches))
     by_provider = []
-    for provider, group in groupby(due, key=lambda link: link.provider):
+    # A provider's links from phones go apart from the others: what they uploaded is here, and nobody is asked.
+    ordered = sorted(due, key=lambda link: (link.provider, link.route == "phone"))
+    for (provider, by_phone), group in groupby(ordered, key=lambda link: (link.provider, link.route == "phone")):
         found = list(group)
-        if provider in exported:
+        if provider in exported and not by_phone:
             behind = {link.link_id for link in found if ALL not in link.watermarks} | set(whole)
             halves = [[link for link in found if (link.link_id in behind) is one] for one in (False, True)]
             by_provider.append([(half, True) for half in halves if half])

@@ -70,6 +70,7 @@ def _publish(run_id: str, people: dict[str, int]) -> list[TableChange]:
             {person: sequence for person, sequence in people.items() if person in there},
             gone=sorted(gone),
             marks_of=staging.marks_of(run_id),
+            run_id=run_id,
         )
         faults.point("publish.committed")
     return changes

@@ -20,7 +20,18 @@ from charthouse.lake.session import VAULT, open_vault, quoted, writing
 from charthouse.linking import links, states
 from charthouse.settings import get_settings
 from charthouse.state import session
-from charthouse.sync import batches, documents, footing, holding, landing, runs, strays, type_outcomes, vanished
+from charthouse.sync import (
+    batches,
+    documents,
+    footing,
+    holding,
+    landing,
+    phone,
+    runs,
+    strays,
+    type_outcomes,
+    vanished,
+)
 from charthouse.sync import gone as gone_resources
 
 if TYPE_CHECKING:
@@ -67,6 +78,8 @@ def store_batch(name: str) -> str:
             silent = vanished.found(connection, batch, batches.links_of(batch), manifests)
         _account(batch, manifests, tallies, deposit, served, silent, stopped)
         faults.point("store.accounted")
+        if batch.phone:
+            phone.settle(batch)
         write_whole(batch.stored_marker, orjson.dumps({"new": stored.new, "unchanged": stored.unchanged}))
         batches.remove_landed(batch)
         counts |= {"new": stored.new, "unchanged": stored.unchanged, "quarantined": stored.quarantined}

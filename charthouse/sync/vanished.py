@@ -14,8 +14,9 @@ import orjson
 
 from charthouse.files import write_whole
 from charthouse.lake import vault
-from charthouse.sync.bulk_marks import ALL
 from charthouse.sync.landing import is_reference
+from charthouse.sync.phone import MEDICAL
+from transforms.health_connect import medical_type
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -32,6 +33,8 @@ Key = tuple[str, str, str]
 """Link, type and id of a resource."""
 NOT_FOUND: Final = "not_found.json"
 _PAIRS: Final = msgspec.json.Decoder(list[tuple[str, str]])
+NAMED_BY_OPERATION: Final = ("$export", "$everything")
+"""Labels of what came by an operation, which brings types whole."""
 _WHOLE: Final = ""
 """In a set of parts: the type whole."""
 
@@ -89,19 +92,19 @@ def _read_whole(queries: Iterable[QueryRecord]) -> dict[str, set[str]]:
     read: dict[str, set[str]] = {}
     for query in queries:
         if query.exhaustive:
-            part = "" if query.label.startswith(ALL) else query.label.partition("?")[2]
+            part = "" if query.label.startswith(NAMED_BY_OPERATION) else query.label.partition("?")[2]
             read.setdefault(query.type, set()).add(part)
     return read
 
 
 def _parts_of(text: str) -> set[str]:
-    """The parts that a resource is of, by its categories and its intent."""
+    """The parts that a resource is of, by its categories, its intent and its medical type."""
     try:
         resource = orjson.loads(text)
     except orjson.JSONDecodeError:
         return set()
     concepts = resource.get("category")
-    found = {f"intent={resource.get('intent')}"}
+    found = {f"intent={resource.get('intent')}", f"{MEDICAL}{medical_type(resource)}"}
     for concept in concepts if isinstance(concepts, list) else [concepts]:
         codings = concept.get("coding") if isinstance(concept, dict) else None
         for coding in codings if isinstance(codings, list) else ():

@@ -19,17 +19,15 @@ from charthouse.operating import airflow_process, standalone
 from tests.api.conftest import Api
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
-def airflow(home: Path) -> Iterator[tuple[Api, Path]]:
+def airflow(home: Path, migrated_airflow: Callable[[Path], None]) -> Iterator[tuple[Api, Path]]:
     """Airflow's web server, and nothing else of it."""
-    log = home / "airflow.log"
-    (home / "airflow").mkdir()
-    airflow_process.make_ready(log)
+    migrated_airflow(home)
     port = standalone._free_port(None)
     server = home / "server.log"
     with server.open("wb") as out:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -31,7 +32,8 @@ def test_every_answer_is_declared(
     command = [str(Path(sys.executable).with_name("schemathesis")), "--config-file", str(config)]
     command += ["run", f"{api.url}/openapi.json", "--header", f"Authorization: Bearer {token}", "--no-color"]
     command += ["--phases", phases, "--exclude-checks", BEYOND_SCHEMAS, "--seed", SEED, "--max-examples", "6"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
+    hooks = os.environ | {"SCHEMATHESIS_HOOKS": "media_types", "PYTHONPATH": str(Path(__file__).parent)}
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False, env=hooks)
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
 
 

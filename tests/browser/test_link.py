@@ -25,7 +25,7 @@ from tests.conftest import ROOT, Installation
 from tests.notify.receivers import MailServer, mail_controller
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from email.message import EmailMessage
     from pathlib import Path
 
@@ -138,7 +138,7 @@ def running(*command: str, env: dict[str, str], until: str) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
+def town(tmp_path_factory: pytest.TempPathFactory, migrated_airflow: Callable[[Path], None]) -> Iterator[Town]:
     """A home, a provider whose grants live for a week, an API, a mail server."""
     folder = tmp_path_factory.mktemp("town")
     clock, store, server = folder / "clock", folder / "clinic.sqlite", MailServer()
@@ -156,9 +156,7 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
         subprocess.run(made, cwd=ROOT, check=True, capture_output=True)
         assert installation.run("init").returncode == 0
         env = installation.environment()
-        ready = "from charthouse.operating.airflow_process import make_ready as m; import sys, pathlib as p; "
-        ready += "m(p.Path(sys.argv[1]))"
-        subprocess.run([sys.executable, "-c", ready, str(folder / "log")], cwd=ROOT, env=env, check=True)
+        migrated_airflow(installation.home)
         served = ("sandbox", "serve", "--provider", f"clinic={store}", "--clock-file", str(clock))
         ready = stack.enter_context(running(*served, env=env, until="ready"))
         base = json.loads(ready)["providers"]["clinic"]

@@ -20,7 +20,7 @@ from charthouse.state import session
 from tests.partners.odd_server import Asked, OddServer, Reply, as_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from charthouse.sync.runs import RunReport
@@ -87,7 +87,7 @@ def write_source(folder: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def night(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunReport]:
+def night(tmp_path_factory: pytest.TempPathFactory, migrated_airflow: Callable[[Path], None]) -> Iterator[RunReport]:
     """The night, run once: every fault belongs to a patient of its own."""
     from charthouse.operating.home import prepare
     from charthouse.settings import get_settings
@@ -113,7 +113,7 @@ def night(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunReport]:
             rules = [{"match": {"patient": name, **match}, "act": act} for name, (match, act) in FAULTS.items()]
             rules.append({"match": {"patient": BUSY, "type": "Condition"}, "times": 1, "act": {"retry_after": 0}})
             requests.post(f"{sandbox.url}/odd/sandbox/faults", json=rules, timeout=10).raise_for_status()
-            airflow_process.make_ready(log)
+            migrated_airflow(folder / "home")
             with log.open("ab") as out:
                 assert airflow_process.dag_test("sync_records", {}, out).wait() == 0, log.read_text()[-3000:]
         yield report.latest()

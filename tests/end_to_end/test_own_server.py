@@ -56,6 +56,13 @@ def patients(base: str) -> list[str]:
     return [entry["resource"]["id"] for entry in entries]
 
 
+@pytest.fixture
+def installation(tmp_path: Path, new_installation: Any) -> Installation:
+    """A home with nobody in it."""
+    made: Installation = new_installation(tmp_path / "home")
+    return made
+
+
 def links(installation: Installation) -> list[dict[str, Any]]:
     return installation.json("links", "list")
 

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 
 @pytest.mark.postgres
-def test_a_night_on_postgresql_and_again_with_nothing_new(installation: Any, postgres_stores: dict[str, str]) -> None:
+def test_a_night_on_postgresql_and_again_with_nothing_new(
+    tmp_path: Path, new_installation: Any, postgres_stores: dict[str, str]
+) -> None:
+    installation = new_installation(tmp_path / "home")
     on_postgres = replace(installation, env=postgres_stores)
     for nothing_new in (False, True):
         done = on_postgres.run("nightly", "--people", "3", "--seed", "5")

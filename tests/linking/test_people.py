@@ -88,6 +88,7 @@ def test_each_reason_why_not_has_its_code_and_a_text_of_its_own(home: Path) -> N
 
 
 def test_a_partner_opens_its_way_once_somebody_wrote_its_class(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert registry.serves("bwell", "verified")
     monkeypatch.setattr(registry, "_CLASSES", {})
 
     @registry.partner("bwell")
@@ -103,11 +104,13 @@ def test_a_partner_opens_its_way_once_somebody_wrote_its_class(home: Path, monke
     with pytest.raises(LinkError, match="CH624"):
         registry.class_of("nobody")
     with session() as state:
-        assert refused(state, make(state, android_version=14), route="verified") is None
         provider = providers.add_provider(
-            state, slug="net", name="N", fhir_base_url="https://n.example", partner="bwell"
+            state, slug="bwell-net", name="N", fhir_base_url="https://n.example", partner="bwell"
         )
         assert provider.partner == "bwell"
+        jane = make(state, android_version=14)
+        assert refused(state, jane, "bwell-net", route="verified") is None
+        assert refused(state, jane, "bwell-net") == "CH614"  # nobody signs in there but through the partner
         assert [one.name for one in providers.partners_of(state, "US")] == ["b.well"]
 
 

@@ -17,7 +17,6 @@ from charthouse.linking import credentials, links, people, providers
 from charthouse.linking.identity import parse_identity
 from charthouse.notify.contacts import set_contact
 from charthouse.notify.drain import drain
-from charthouse.operating import airflow_process
 from charthouse.operating.home import prepare
 from charthouse.settings import get_settings
 from charthouse.state import session
@@ -36,7 +35,7 @@ from transforms.auditing import audit_staged
 from transforms.tables import tables
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 
@@ -154,10 +153,10 @@ def _leave_answers(home: Home) -> None:
             state.add(IdempotentRequest(key_hash=person * 64, request_hash="0" * 64, person_key=key))
 
 
-def _leak(home: Home) -> None:
+def _leak(home: Home, migrated_airflow: Callable[[Path], None]) -> None:
     """What should not happen, and what an erasure mends all the same: somebody's words in logs and in Airflow."""
     log = home.path / "logs" / "some-task.log"
-    airflow_process.make_ready(log)
+    migrated_airflow(home.path)
     with log.open("a") as lines:
         for person in "ABC":
             lines.write(f"it says CANARY-{person}-north-mrn of link {home.links[person, 'north']}, and goes on\n")
@@ -172,11 +171,11 @@ def _leak(home: Home) -> None:
 
 
 @pytest.fixture(scope="session")
-def canaries(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
+def canaries(tmp_path_factory: pytest.TempPathFactory, migrated_airflow: Callable[[Path], None]) -> Iterator[Home]:
     """The home of the canaries, as it is after a night; look at it, and copy it to do anything."""
     home = stocked(tmp_path_factory.mktemp("canaries") / "home")
     with home.lived_in():
-        _leak(home)
+        _leak(home, migrated_airflow)
     yield home
     home.clean_up()
 

@@ -14,7 +14,8 @@ from charthouse.lake.session import open_records, open_vault, quoted
 from charthouse.linking import links, people, providers
 from charthouse.state import session
 from charthouse.sync.build import VECTORS
-from transforms.tables import Helper, all_tables, built_tables, helpers, prepare, resource_types
+from transforms.duplicates import find
+from transforms.tables import Helper, built_tables, helpers, prepare, resource_types, stage_inner, tables
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -80,12 +81,15 @@ def publish(folder: Path, *persons: str) -> None:
     with open_vault(read_only=True) as connection:
         connection.execute(f"SET memory_limit = '{2 * VECTORS}B'")
         vault.stage_current(connection, list(persons), resource_types())
+        stage_inner(connection, "staged")
         for statement in prepare("staged", others="others"):
             connection.execute(statement)
         heads = {person: head.stored_seq for person, head in vault.heads(connection).items() if person in persons}
         files = {table.name: folder / "rows" / table.name / "all.parquet" for table in built_tables()}
         staged = {name: f"read_parquet({quoted(str(file))})" for name, file in files.items()}
-        for table in (*all_tables(), *helpers()):
+        for table in built_tables():
+            if table == helpers()[0]:
+                find(connection, {each.name: staged[each.name] for each in tables()})
             select = table.select_sql(staged) if isinstance(table, Helper) else table.select_sql()
             files[table.name].parent.mkdir(parents=True, exist_ok=True)
             connection.execute(f"COPY ({select}) TO {quoted(str(files[table.name]))} (FORMAT parquet)")

@@ -34,10 +34,12 @@ def rows_of(installation: Installation) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def taken(tmp_path_factory: pytest.TempPathFactory) -> tuple[Installation, list[str], list[str], Path]:
+def taken(
+    tmp_path_factory: pytest.TempPathFactory, new_installation: Any
+) -> tuple[Installation, list[str], list[str], Path]:
     """A home after two nights, its rows after each, and the folder of the backup that was taken during the second."""
     folder = tmp_path_factory.mktemp("taken")
-    installation = Installation(folder / "home")
+    installation: Installation = new_installation(folder / "home")
     done = installation.run("nightly", "--people", "3", "--seed", "5")
     assert done.returncode == 0, done.stdout + done.stderr
     first = rows_of(installation)

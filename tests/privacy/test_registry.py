@@ -56,5 +56,5 @@ def test_everything_that_a_night_leaves_is_registered(night: Any) -> None:
 def test_every_entry_for_files_is_needed_by_something_or_says_where_it_comes_from(night: Any) -> None:
     home: Path = night.home
     found = {place_of("files", file.relative_to(home).as_posix()) for file in home.rglob("*") if file.is_file()}
-    seldom = {"landing", "staging", "exports", "spill", "airflow's logs", "receipts", "temporary copies"}
+    seldom = {"landing", "uploads", "staging", "exports", "spill", "airflow's logs", "receipts", "temporary copies"}
     assert {place.name for place in places("files") if place not in found} <= seldom

@@ -39,6 +39,7 @@ from tests.sync.conftest import BOTH, House, house, observation  # noqa: F401  #
 __all__ = ["home"]  # an empty one, not that of the canaries
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     import pytest
@@ -150,7 +151,6 @@ def test_what_is_old_goes_and_what_something_rests_on_stays(
 def run_week(home: Path) -> dict[str, str]:
     """One run of keep_retention. How its tasks ended."""
     log = home / "logs" / "test.log"
-    airflow_process.make_ready(log)
     with log.open("ab") as out:
         airflow_process.dag_test("keep_retention", {}, out).wait()
     with closing(sqlite3.connect(home / "airflow" / "airflow.db")) as database:
@@ -162,7 +162,10 @@ def run_week(home: Path) -> dict[str, str]:
         )
 
 
-def test_the_weekly_dag_trims_airflows_own_database_and_looks_at_the_trail(home: Path) -> None:
+def test_the_weekly_dag_trims_airflows_own_database_and_looks_at_the_trail(
+    home: Path, migrated_airflow: Callable[[Path], None]
+) -> None:
+    migrated_airflow(home)
     assert run_week(home) == dict.fromkeys(("prune", "trim_airflow", "verify_audit"), "success")
     with closing(sqlite3.connect(home / "airflow" / "airflow.db")) as database, database:
         for table in ("dag_run", "task_instance"):

@@ -15,6 +15,7 @@ from charthouse.state import session
 from charthouse.state.models import Link
 from charthouse.sync.rebuild import rebuild
 from tests.sync.conftest import PATIENT, observation
+from transforms.tables import published_tables
 
 if TYPE_CHECKING:
     from tests.sync.conftest import House
@@ -40,11 +41,14 @@ def test_everything_that_a_person_has_is_in_a_table_or_counted(house: House, mon
     ]
     rows = house.night()["rows"]
     assert len(rows) == 5
-    assert asked(
-        "SELECT resource_type, rule, resources, last_seen IS NOT NULL FROM records.additional ORDER BY ALL"
-    ) == [
-        ("DiagnosticReport", "type/DiagnosticReport", 1, True),
-        ("Observation", "category/survey", 1, True),
+    said = "SELECT resource_type, rule, shown_in, about, resources, last_seen IS NOT NULL"
+    assert asked(f"{said} FROM records.additional ORDER BY ALL") == [
+        ("DiagnosticReport", "type/DiagnosticReport", "reports", "panel", 1, True),
+        ("Observation", "category/survey", "surveys", "how are you", 1, True),
+    ]
+    assert asked("SELECT text FROM records.reports UNION ALL SELECT text FROM records.surveys ORDER BY ALL") == [
+        ("how are you",),
+        ("panel",),
     ]
     units = "SELECT table_name, unit, code, reason, row_count FROM records.unmapped_units"
     assert asked(units) == [("lab_results", "mg per spoon", "2345-7", "unknown-unit", 1)]
@@ -79,6 +83,6 @@ def test_everything_that_a_person_has_is_in_a_table_or_counted(house: House, mon
     with session(read_only=True) as state:
         (link,) = state.query(Link.id).one()
     with writing(RECORDS), open_records() as connection:
-        assert records.remove_links(connection, [person[0]], [link]) == 9
-    for helper in ("additional", "unmapped_units", "unmapped_codes"):
-        assert asked(f"FROM records.{helper}") == []
+        assert records.remove_links(connection, [person[0]], [link]) > 9
+    for each in published_tables():
+        assert asked(f"FROM records.{each.name}") == [], each.name

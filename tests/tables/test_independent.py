@@ -25,7 +25,7 @@ import pytest
 from tests.tables.raw import CHILDREN, Json, Link, Row, Sent, read, rows_of, secrets_of
 from tests.tables.staging import prepared
 from transforms.bundles import read_page, resource_stub
-from transforms.tables import MAPPING_VERSION, all_tables, resource_types
+from transforms.tables import MAPPING_VERSION, all_tables, other_tables, resource_types
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -133,7 +133,7 @@ def staged(links: Iterable[tuple[Link, bytes]]) -> Iterator[tuple[duckdb.DuckDBP
 def write(connection: duckdb.DuckDBPyConnection, present: Presence, folder: Path) -> None:
     """All tables, ordered by key."""
     folder.mkdir()
-    for each in all_tables():
+    for each in (*all_tables(), *other_tables()):
         connection.execute(
             f"COPY ({each.select_sql(present)} ORDER BY row_key) TO '{folder / each.name}.parquet' (FORMAT parquet)"
         )
@@ -217,7 +217,7 @@ def test_a_second_build_is_the_same_to_the_byte(tmp_path: Path) -> None:
     for name, those in (("first", links), ("second", links[::-1])):
         with staged(those) as (connection, present):
             write(connection, present, tmp_path / name)
-    for each in all_tables():
+    for each in (*all_tables(), *other_tables()):
         first, second = (tmp_path / name / f"{each.name}.parquet" for name in ("first", "second"))
         assert first.read_bytes() == second.read_bytes(), each.name
         keys = pq.read_table(first, columns=["row_key"])["row_key"].to_pylist()
@@ -235,7 +235,7 @@ def test_no_table_says_who_the_people_are(published: Published) -> None:
     assert len(published.patients) == sum(SETS.values())
     assert all(told(text) for text in published.patients)
     leaking = {}
-    for each in all_tables():
+    for each in (*all_tables(), *other_tables()):
         for column in each.columns:
             if column.sql_type not in {"BOOLEAN", "DOUBLE", "TIMESTAMPTZ", "DATE"} and column.name not in FREE_TEXT:
                 texts = duckdb.sql(

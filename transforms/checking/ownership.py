@@ -92,7 +92,7 @@ def compartment(resource_type: str) -> Compartment:
 def ownership(resource: dict[str, Any], resource_type: str, owner: Owner) -> Finding | None:
     """None where the resource is this patient's or nobody's; otherwise CH207, or a remark CH240 to CH242."""
     if resource_type == "Patient":
-        return None if resource.get("id") == owner.patient_id else Finding("CH207", "Patient.id")
+        return None if owner.is_named(resource.get("id")) else Finding("CH207", "Patient.id")
     where = compartment(resource_type)
     if not where.subject:
         return None
@@ -136,7 +136,7 @@ def resolve(reference: str, owner: Owner) -> Says | None:
         base, name = literal.groups()
         if base is not None and (not owner.base_url or _own(base) != _own(owner.base_url)):
             return "unresolved"
-        return "this" if name == owner.patient_id else "other"
+        return "this" if owner.is_named(name) else "other"
     return "unresolved" if reference.startswith(("#", "urn:", "Patient?")) or "/Patient?" in reference else None
 
 

@@ -63,15 +63,17 @@ def resource_schema(resource_type: str) -> Schema:
     """The self-contained schema of one resource type. Raises KeyError for what R4 does not know."""
     if resource_type not in r4().resources:
         raise KeyError(resource_type)
-    builder = _Builder()
+    builder = Builder()
     root = builder.type_schema(resource_type)
     root["properties"]["resourceType"] = {"const": resource_type}
     root["properties"]["id"] = PRIMITIVES["id"]
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **root, "$defs": builder.definitions}
 
 
-class _Builder:
-    """Collects the `$defs` that one resource type needs."""
+class Builder:
+    """Collects the `$defs` that one resource type needs. What is public another reader of R4 may put in its place."""
+
+    primitives: Mapping[str, Schema] = PRIMITIVES
 
     def __init__(self) -> None:
         self.definitions: dict[str, Schema] = {}
@@ -94,7 +96,7 @@ class _Builder:
                 else:
                     rules.append({"anyOf": [{"required": [name]} for name in names]})
             if element.is_choice:
-                exclusive.update(self._one_of(element, rules))
+                exclusive.update(self.one_of(element, rules))
         schema: Schema = {"type": "object", "properties": properties, "additionalProperties": False}
         if required:
             schema["required"] = required
@@ -110,16 +112,16 @@ class _Builder:
         """JSON property → schema; a primitive's `_name` sibling comes along (R4 §2.6.2.3)."""
         properties: dict[str, Schema] = {}
         for name, kind in element.json_names.items():
-            primitive = kind in PRIMITIVES
-            one = self._primitive(element, kind) if primitive else self._complex(element, kind)
+            primitive = kind in self.primitives
+            one = self.primitive(element, kind) if primitive else self._complex(element, kind)
             if not element.is_list:
                 properties[name] = one
             elif primitive:
                 properties[name] = {"type": "array", "minItems": 1, "items": _or_null(one)}
             else:
                 properties[name] = {"type": "array", "minItems": 1, "items": one}
-            if primitive and kind != "xhtml" and name != "id":
-                sibling = self._reference("Element", lambda: self.type_schema("Element"))
+            if primitive and self.has_sibling(name, kind):
+                sibling = self.reference("Element", lambda: self.type_schema("Element"))
                 properties["_" + name] = (
                     {"type": "array", "minItems": 1, "items": {"anyOf": [{"type": "null"}, sibling]}}
                     if element.is_list
@@ -127,11 +129,16 @@ class _Builder:
                 )
         return properties
 
-    def _primitive(self, element: Element, kind: str) -> Schema:
+    def has_sibling(self, name: str, kind: str) -> bool:
+        """Whether a primitive may have a `_name` beside it."""
+        return kind != "xhtml" and name != "id"
+
+    def primitive(self, element: Element, kind: str) -> Schema:
+        """The schema of one primitive value."""
         codes = r4().required_codes(element) if kind == "code" else None
         if codes:
             return {"type": "string", "enum": sorted(codes)}
-        return PRIMITIVES[kind]
+        return self.primitives[kind]
 
     def _complex(self, element: Element, kind: str) -> Schema:
         if element.same_as:
@@ -141,14 +148,15 @@ class _Builder:
         if kind in ("BackboneElement", "Element") and r4().children(element.owner, element.path):
             return self._backbone(element.owner, element.path)
         if kind == "Reference" and element.targets:
-            return self._targeted(element.targets)
-        return self._reference(kind, lambda: self.type_schema(kind))
+            return self.targeted(element)
+        return self.reference(kind, lambda: self.type_schema(kind))
 
     def _backbone(self, owner: str, path: str) -> Schema:
-        return self._reference(f"{owner}.{path}", lambda: self._object(owner, path))
+        return self.reference(f"{owner}.{path}", lambda: self._object(owner, path))
 
-    def _targeted(self, targets: Iterable[str]) -> Schema:
-        allowed = sorted(targets)
+    def targeted(self, element: Element) -> Schema:
+        """A Reference to the types that the element permits."""
+        allowed = sorted(element.targets)
 
         def make() -> Schema:
             schema = self.type_schema("Reference")
@@ -158,16 +166,17 @@ class _Builder:
             }
             return schema
 
-        return self._reference("Reference to " + " ".join(allowed), make)
+        return self.reference("Reference to " + " ".join(allowed), make)
 
-    def _reference(self, name: str, make: Any) -> Schema:
+    def reference(self, name: str, make: Any) -> Schema:
+        """A definition by its name, made where there is none."""
         key = name.replace(" ", "-").replace("[x]", "")
         if key not in self.definitions:
             self.definitions[key] = {}
             self.definitions[key] = make()
         return {"$ref": f"#/$defs/{key}"}
 
-    def _one_of(self, element: Element, rules: list[Schema]) -> dict[str, Schema]:
+    def one_of(self, element: Element, rules: list[Schema]) -> dict[str, Schema]:
         """At most one type per choice (R4 §2.6.2.2): `_name` belongs to its `name`."""
         names = list(element.json_names)
         if len(names) > 20:

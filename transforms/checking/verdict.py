@@ -20,11 +20,17 @@ class Status(StrEnum):
 class Owner:
     """Whose records a link brings: the id of the Patient at the provider, and the FHIR base of that provider.
 
-    Absolute references below `base_url` count as the provider's own; without it only relative ones do.
+    Absolute references below `base_url` count as the provider's own; without it only relative ones do. `others` are ids
+    of more Patients who are the same person, as a phone may hold several.
     """
 
     patient_id: str
     base_url: str = ""
+    others: frozenset[str] = frozenset()
+
+    def is_named(self, patient_id: object) -> bool:
+        """Whether this is the id of a Patient who is the person."""
+        return patient_id == self.patient_id or patient_id in self.others
 
 
 class Finding(msgspec.Struct, frozen=True, order=True):

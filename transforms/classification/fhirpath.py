@@ -9,19 +9,27 @@ from __future__ import annotations
 
 import re
 from functools import cache
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from transforms.classification.declaration import Kind, declaration
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
 _NAME = re.compile(r"%([a-z]\w*)")
 
 
-def where_of(table: str) -> list[dict[str, str]]:
-    """The `where` of the view of a table of Observations: each `path` must be true. Other tables have none."""
+def where_of(table: str, beside: Collection[str] = ()) -> list[dict[str, str]]:
+    """The `where` of the view of a table of Observations: each `path` must be true. Other tables have none.
+
+    Args:
+        table: the category.
+        beside: for a table beside the categories, the kinds of Observations in it: none of Health Connect's.
+    """
     kinds = declaration().kinds
+    if beside:
+        return _where_beside(beside)
     place = next((place for place, kind in enumerate(kinds) if kind.category == table), None)
     if place is None:
         return []
@@ -32,10 +40,7 @@ def where_of(table: str) -> list[dict[str, str]]:
         if _has_rule(before)
     ]
     later = [_exact(after) for after in kinds[place + 1 :] if _has_rule(after)]
-    said = [_said(kind), *(f"{_said(before)}.not()" for before in kinds[:place])]
-    earlier = (f"{_loinc(f'class_{_name(before)}')}.not()" for before in kinds[:place] if before.class_loinc)
-    silent = [f"{_said_at_all()}.not()", _loinc(f"class_{_name(kind)}"), *earlier]
-    left = [*(f"({each}).not()" for each in later), f"(({' and '.join(said)}) or ({' and '.join(silent)}))"]
+    left = [*(f"({each}).not()" for each in later), f"({_declared(place)})"]
     clauses.append(
         {
             "path": f"({_exact(kind)}) or ({' and '.join(left)})",
@@ -48,9 +53,49 @@ def where_of(table: str) -> list[dict[str, str]]:
     return clauses
 
 
-def constants_of(table: str) -> list[dict[str, str]]:
+def _where_beside(beside: Collection[str]) -> list[dict[str, str]]:
+    """Nothing that comes first is named; then each kind of the table where none of another that goes before it is."""
+    kinds = declaration().kinds
+    first = next(place for place, kind in enumerate(kinds) if kind.name in beside)
+    clauses = [
+        {"path": f"({_exact(kind)}).not()", "description": f"Health Connect's rules put {kind.name} first."}
+        for kind in kinds
+        if _has_rule(kind)
+    ]
+    clauses += [
+        {"path": f"{_said(kind)}.not()", "description": f"Its category says {kind.name}, which goes before."}
+        for kind in kinds[:first]
+    ]
+    named: list[str] = []
+    others: list[str] = []
+    for own, run in groupby(kinds[first:], lambda kind: kind.name in beside):
+        said = [_said(kind) for kind in run]
+        if own:
+            named.append(f"({' and '.join(['(' + ' or '.join(said) + ')', *others])})")
+        else:
+            others += [f"{each}.not()" for each in said]
+    named += [_silent(place) for place, kind in enumerate(kinds) if kind.name in beside and kind.class_loinc]
+    told = f"{', '.join(beside)}: by its category, or by its LOINC code where the category says nothing."
+    return [*clauses, {"path": " or ".join(named), "description": told}]
+
+
+def _declared(place: int) -> str:
+    """Whether a category, or a LOINC code where the category says nothing, names the kind at that place first."""
+    kinds = declaration().kinds
+    said = [_said(kinds[place]), *(f"{_said(before)}.not()" for before in kinds[:place])]
+    return f"({' and '.join(said)}) or {_silent(place)}"
+
+
+def _silent(place: int) -> str:
+    """Whether the category says nothing, and the class of a LOINC code names the kind at that place first."""
+    kinds = declaration().kinds
+    earlier = (f"{_loinc(f'class_{_name(before)}')}.not()" for before in kinds[:place] if before.class_loinc)
+    return f"({' and '.join([f'{_said_at_all()}.not()', _loinc(f'class_{_name(kinds[place])}'), *earlier])})"
+
+
+def constants_of(table: str, beside: Collection[str] = ()) -> list[dict[str, str]]:
     """The `constant` entries that `where_of` needs beside it in the view, by name."""
-    named = {name for clause in where_of(table) for name in _NAME.findall(clause["path"])}
+    named = {name for clause in where_of(table, beside) for name in _NAME.findall(clause["path"])}
     return [{"name": name, "valueString": text} for name, text in sorted(_constants().items()) if name in named]
 
 

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import duckdb
 
+from transforms.failures import FAILURES
 from transforms.sql_on_fhir.errors import Remark, ViewError
 from transforms.sql_on_fhir.remarks import attach, remarks_of
-from transforms.sql_on_fhir.run import FAILURES, AnySource, run_view
+from transforms.sql_on_fhir.run import AnySource, run_view
 from transforms.sql_on_fhir.temporal import in_calendar
 
 if TYPE_CHECKING:

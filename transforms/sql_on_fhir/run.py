@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import duckdb
 import pyarrow as pa
 
+from transforms.failures import FAILURES
 from transforms.sql_on_fhir import copies, database, definition, sql
 from transforms.sql_on_fhir.compiler import NOT_STRICT, compile_definition
 from transforms.sql_on_fhir.documents import in_lines, resources_of
@@ -31,9 +32,6 @@ if TYPE_CHECKING:
     from transforms.sql_on_fhir.compartment import Compartment
     from transforms.sql_on_fhir.definition import View
     from transforms.sql_on_fhir.filters import Filters
-
-FAILURES = (duckdb.Error, UnicodeDecodeError)
-"""What DuckDB raises: the second where its message quotes a text that is not ASCII, cut within a character."""
 
 LONG_LINE = "a line is longer than the reader's limit"
 

@@ -6,8 +6,11 @@ from R4 itself. Its parts:
 - `resources`: the types that the rows are made from.
 - `rows`: an element whose items are rows too, beside the resource's own row (`component`).
 - `each`: for a child table, the element whose items are the rows, by type; `of` names the parent table.
-- `category`: the rule of `codes/observation_categories.json` that picks the resources.
-- `common`: what feeds the columns that every table begins with.
+- `category`: of a table of Observations, the name under which `transforms.tables.references` picks them.
+- `beside`: the table is none of the ten categories, but stands beside them.
+- `kinds`: the kinds of Observations (`schemas/categories`) that no category takes and this table beside them does.
+- `inner`: its Observations are made of parts of other resources (`transforms.tables.inner`), so it has no view.
+- `common`: what feeds the columns that every table begins with: elements as below, or a `path` and its `type`.
 - `negated`: what says that something is not so.
 - `columns`, `row_columns`: what is the table's own, of the resource and of the row. `element` is a path, a list of
   paths of which the first that says something counts, or a path for each type. `path` and `type` stand for an element
@@ -98,6 +101,9 @@ class Declaration:
     prefer: tuple[str, ...]
     negated: Mapping[str, Any] = field(default_factory=dict)
     record_types: Mapping[str, str] = field(default_factory=dict)
+    beside: bool = False
+    kinds: tuple[str, ...] = ()
+    inner: bool = False
 
     @property
     def declared(self) -> tuple[Declared, ...]:
@@ -135,7 +141,7 @@ def read_declaration(name: str, content: Mapping[str, Any]) -> Declaration:
     reader = _Reader(name, resources, each, rows)
     common = {
         key: reader.declared(
-            {"name": key, "element": content["common"][key], "is": key},
+            {"name": key, "is": key, **_entry(content["common"][key])},
             in_row=key == "code" and rows is not None,
             prefer=prefer,
         )
@@ -159,7 +165,15 @@ def read_declaration(name: str, content: Mapping[str, Any]) -> Declaration:
         prefer=prefer,
         negated=content.get("negated", {}),
         record_types=content.get("record_types", {}),
+        beside=content.get("beside", False),
+        kinds=tuple(content.get("kinds", ())),
+        inner=content.get("inner", False),
     )
+
+
+def _entry(common: Any) -> dict[str, Any]:
+    """What feeds a common column, as the entry of a column says it: an element, or a path that FHIRPath must pick."""
+    return common if isinstance(common, dict) and "path" in common else {"element": common}
 
 
 @dataclass(frozen=True, slots=True)

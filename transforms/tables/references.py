@@ -6,7 +6,8 @@
 - `references_of`: for each resource, the references in it that name one of those.
 - `classified`: the category of each resource, and the rule that says so (`transforms.classification`).
 - `resources`: the resources with their references.
-- `observed`: the Observations that belong to a category, with it.
+- `observed`: the Observations that belong to a category, or a table beside those, with it; also those that stand inside
+  other resources (`transforms.tables.inner`), where these were staged.
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from transforms.classification import classified_sql
+from transforms.classification import classified_sql, rules
 from transforms.sql_on_fhir.parts import parts_of, struct_type
 from transforms.sql_on_fhir.values import Type
 from transforms.tables.datatypes import typed_reference
+from transforms.tables.declaration import read_declarations
+from transforms.tables.inner import INNER, create_sql
 from transforms.tables.text import literal, words
 
 if TYPE_CHECKING:
@@ -28,6 +31,7 @@ RESOURCES = "resources"
 OBSERVED = "observed"
 CATEGORY = "mapped_category"
 """The column of `observed` that names the category."""
+SHOWN_AS = "shown_as"
 CLASSIFIED = "classified"
 """Every resource's category and the rule that says so."""
 _REFS = "references_of"
@@ -70,20 +74,49 @@ def prepare(source: str, *, links: str = NO_LINKS, mended: str = NO_KEYS, others
         others: a relation with `link_id, resource_type, resource_id` of what no table reads, and `additional` counts.
     """
     return (
+        create_sql(),
         f"CREATE OR REPLACE TABLE {_TARGETS} AS\n{_targets(source)}",
         f"CREATE OR REPLACE TABLE {NAMED} AS\n{_named()}",
         f"CREATE OR REPLACE TABLE {_REFS} AS\n{_references(source, others)}",
         f"CREATE OR REPLACE TABLE {CLASSIFIED} AS\n{_classified(source, links, others)}",
         f"CREATE OR REPLACE VIEW {RESOURCES} AS\n"
-        "SELECT source.*, origin.provider AS link_provider, origin.route AS link_route, found.refs AS refs,"
-        " mended.resource_id IS NOT NULL AS is_mended\n"
+        "SELECT source.*, source.rowid AS nth, origin.provider AS link_provider, origin.route AS link_route,"
+        " found.refs AS refs, mended.resource_id IS NOT NULL AS is_mended\n"
         f"FROM {source} AS source LEFT JOIN {_REFS} AS found ON found.nth = source.rowid\n"
         f"LEFT JOIN {mended} AS mended USING (link_id, resource_type, resource_id)\n"
         f"LEFT JOIN {links} AS origin ON origin.link_id = source.link_id",
-        f"CREATE OR REPLACE VIEW {OBSERVED} AS SELECT {RESOURCES}.*, category AS {CATEGORY} FROM {RESOURCES}\n"
-        f"JOIN {CLASSIFIED} USING (link_id, resource_type, resource_id)\n"
-        "WHERE category IS NOT NULL AND resource_type = 'Observation'",
+        f"CREATE OR REPLACE VIEW {OBSERVED} AS\n{_observed()}",
     )
+
+
+def _observed() -> str:
+    """The Observations with their tables, `SHOWN_AS` what they are wherever they stand."""
+    return (
+        f"SELECT {RESOURCES}.*, 'Observation' AS {SHOWN_AS}, {_table_of()} AS {CATEGORY} FROM {RESOURCES}\n"
+        f"JOIN {CLASSIFIED} USING (link_id, resource_type, resource_id)\n"
+        f"WHERE resource_type = 'Observation' AND {_table_of()} IS NOT NULL\n"
+        f"UNION ALL BY NAME\n"
+        f"SELECT held.* REPLACE (inside.resource_id AS resource_id, inside.resource AS resource),"
+        f" 'Observation' AS {SHOWN_AS}, inside.category AS {CATEGORY}\n"
+        f"FROM {INNER} AS inside JOIN {RESOURCES} AS held ON held.nth = inside.nth"
+    )
+
+
+def _table_of() -> str:
+    """The table of an Observation by the rule that decided: a category, or what takes its kind beside those."""
+    cases = " ".join(f"WHEN {literal(rule)} THEN {literal(name)}" for rule, name in beside_by_rule().items())
+    return f"coalesce(category, CASE rule {cases} END)"
+
+
+def beside_by_rule() -> dict[str, str]:
+    """The rules whose Observations belong to no category, and are rows of a table beside those."""
+    beside = {
+        f"{source}/{kind}": declaration.name
+        for declaration in read_declarations().values()
+        for kind in declaration.kinds
+        for source in ("category", "loinc-class")
+    }
+    return {rule: name for rule, name in sorted(beside.items()) if rule in rules()}
 
 
 def _classified(source: str, links: str, others: str) -> str:
@@ -126,13 +159,14 @@ def _targets(source: str) -> str:
         )
     )
     types = ", ".join(map(literal, NAMED_TYPES))
-    held = ", ".join(map(literal, sorted({*NAMED_TYPES, *_PEOPLE})))
+    held = ", ".join(map(literal, sorted({*NAMED_TYPES, *_PEOPLE, "Observation"})))
     contained = (
         f"SELECT link_id, resource_key || '#' || ltrim(json_extract_string(held, '$.id'), '#') AS key,"
         f" resource_key, json_extract_string(held, '$.resourceType') AS kind, held::VARCHAR AS resource FROM (\n"
         f"  SELECT link_id, {_key('')} AS resource_key,"
         ' unnest(from_json(resource, \'{"contained":["JSON"]}\').contained)'
-        f" AS held FROM {source} WHERE contains(resource, '\"contained\"')\n)"
+        f" AS held FROM {source} WHERE contains(resource, '\"contained\"')"
+        f" AND resource_type NOT IN ({', '.join(map(literal, _PEOPLE))})\n)"
     )
     found = (
         f"SELECT link_id, {_key('')} AS key, {_key('')} AS resource_key, resource_type AS kind, resource FROM {source}"

@@ -94,7 +94,9 @@ class Row(Rows):
         if declaration.name != "visits":
             writer.remark("names-nothing", f"({nothing})")
         writer.remark("mended-shape", "is_mended")
-        writer.remark("unusual-id", f"(NOT regexp_full_match(resource_id, '{PERMITTED}'))")
+        # What stands inside another resource is known as `<its id>#<own id>`.
+        sent = "CASE WHEN resource_type = 'Observation' THEN resource_id ELSE split_part(resource_id, '#', 1) END"
+        writer.remark("unusual-id", f"(NOT regexp_full_match({sent if rows else 'resource_id'}, '{PERMITTED}'))")
         own = [*self.system_columns(codings), *dated]
         own += [each for declared in declaration.columns for each in self.own(declared)]
         if rows:

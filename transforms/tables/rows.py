@@ -10,7 +10,7 @@ from transforms.sql_on_fhir.values import FAMILY
 from transforms.tables import text as sql
 from transforms.tables.datatypes import Writer, is_present, typed_reference
 from transforms.tables.declaration import Declaration, Declared, TableError
-from transforms.tables.references import CARRIED, CATEGORY, OBSERVED, RESOURCES
+from transforms.tables.references import CARRIED, CATEGORY, OBSERVED, RESOURCES, SHOWN_AS
 from transforms.tables.views import view_columns, view_of
 
 if TYPE_CHECKING:
@@ -99,10 +99,11 @@ class Rows:
         whole, union = definition["select"]
         of_itself, of_items = ({**definition, "select": [whole, branch]} for branch in union["unionAll"])
         carried, name = (*CARRIED, CATEGORY), sql.literal(f'"{declaration.rows}"')
-        itself = compile_view(of_itself, SqlRelation(OBSERVED), carry=carried, lacking=self.lacks)
+        observed = SqlRelation(OBSERVED, resource_type=SHOWN_AS)
+        itself = compile_view(of_itself, observed, carry=carried, lacking=self.lacks)
         if present is not None and not present.has_items(declaration, resource):
             return itself
-        items = compile_view(of_items, SqlRelation("parted"), carry=carried, lacking=self.lacks)
+        items = compile_view(of_items, SqlRelation("parted", resource_type=SHOWN_AS), carry=carried, lacking=self.lacks)
         return (
             f"WITH parted AS NOT MATERIALIZED (\nSELECT * FROM {OBSERVED} WHERE contains(resource, {name})\n)\n"
             f"SELECT * FROM (\n{itself}\n)\nUNION ALL BY NAME\nSELECT * FROM (\n{items}\n)"

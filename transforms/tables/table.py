@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from transforms.tables import references
 from transforms.tables.declaration import Declaration, read_declarations
+from transforms.tables.demographics import PATIENT
+from transforms.tables.inner import INNER_TYPES
 from transforms.tables.references import CATEGORY, NAMED_TYPES, NO_KEYS, NO_LINKS, OBSERVED, RESOURCES
 from transforms.tables.relation import Column, Relation
 from transforms.tables.statement import columns_of, observations_sql, select_sql
@@ -28,6 +30,11 @@ class Table(Relation):
     resource_types: tuple[str, ...]
     parent: str | None
     declaration: Declaration
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """The column that names a row."""
+        return ("row_key",)
 
     @property
     def of_observations(self) -> bool:
@@ -57,7 +64,13 @@ def all_tables() -> tuple[Table, ...]:
     Raises:
         TableError: for a declaration that cannot be a table.
     """
-    return tuple(_table(each) for each in read_declarations().values())
+    return tuple(each for each in _declared() if not each.declaration.beside)
+
+
+@cache
+def other_tables() -> tuple[Table, ...]:
+    """The tables that show records beside the ten categories, by name: reports, documents, surveys."""
+    return tuple(each for each in _declared() if each.declaration.beside)
 
 
 @cache
@@ -68,7 +81,7 @@ def tables() -> tuple[Table, ...]:
 
 def table(name: str) -> Table:
     """The table of that name. Raises KeyError for any other name."""
-    return {each.name: each for each in all_tables()}[name]
+    return {each.name: each for each in _declared()}[name]
 
 
 def prepare(source: str, *, links: str = NO_LINKS, mended: str = NO_KEYS, others: str = NO_KEYS) -> tuple[str, ...]:
@@ -96,12 +109,19 @@ def observations(present: Presence | None = None) -> tuple[str, ...]:
     Args:
         present: what the resources have, as `presence.read` says; all of R4, where it is not known.
     """
-    return observations_sql(tuple(each.declaration for each in tables() if each.of_observations), present)
+    return observations_sql(tuple(each.declaration for each in _declared() if each.of_observations), present)
 
 
 def resource_types() -> tuple[str, ...]:
     """All types that a build reads: what rows are made from, and what they show the names of."""
-    return tuple(sorted({kind for each in all_tables() for kind in each.resource_types} | set(NAMED_TYPES)))
+    return tuple(
+        sorted({kind for each in _declared() for kind in each.resource_types} | {*NAMED_TYPES, *INNER_TYPES, PATIENT})
+    )
+
+
+@cache
+def _declared() -> tuple[Table, ...]:
+    return tuple(_table(each) for each in read_declarations().values())
 
 
 def _table(declaration: Declaration) -> Table:

@@ -27,6 +27,8 @@ def view_files() -> dict[str, str]:
     """The published views: file name → text."""
     found = {}
     for declaration in read_declarations().values():
+        if declaration.inner:
+            continue
         for resource in declaration.resources:
             several = len(declaration.resources) > 1
             name = f"{declaration.name}.{resource}.json" if several else f"{declaration.name}.json"
@@ -67,7 +69,10 @@ def view_of(declaration: Declaration, resource: str, absent: Collection[str] = (
         "resource": resource,
     }
     if declaration.category:
-        view |= {"constant": constants_of(declaration.category), "where": where_of(declaration.category)}
+        view |= {
+            "constant": constants_of(declaration.category, declaration.kinds),
+            "where": where_of(declaration.category, declaration.kinds),
+        }
     return {**view, "select": select}
 
 

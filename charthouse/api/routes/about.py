@@ -61,3 +61,15 @@ def receipt_keys(request: Request, response: Response) -> KeySet:
     """What `charthouse verify --keys` takes. They stay for good: keep them with what they signed."""
     response.headers["Cache-Control"] = "public, max-age=300"
     return KeySet(keys=list(signing_keys.public_jwks("receipt", settings=settings_of(request))["keys"]))
+
+
+@router.get(
+    "/identity.jwks.json",
+    operation_id="getIdentityKeys",
+    summary="Our public keys that sign identity tokens of people",
+    responses=_PUBLIC,
+)
+def identity_keys(request: Request, response: Response) -> KeySet:
+    """What a partner network verifies our identity tokens with. A new key is here before it signs."""
+    response.headers["Cache-Control"] = "public, max-age=300"
+    return KeySet(keys=list(signing_keys.public_jwks("identity_token", settings=settings_of(request))["keys"]))

@@ -15,59 +15,19 @@ import typer
 
 from charthouse.errors import CharthouseError, SetupError, catalogue, catalogue_markdown
 from charthouse.log import configure_logging, log_file
-from charthouse.operating.cli import (
-    audit,
-    consents,
-    erasing,
-    explain,
-    export,
-    keeping,
-    keys,
-    link,
-    links,
-    notices,
-    own_servers,
-    people,
-    plan,
-    providers,
-    sandbox,
-    serve,
-    syncs,
-    tokens,
-    views,
-)
-from charthouse.operating.cli.tables import AsJson, out, show
+from charthouse.operating.cli import erasing, own_servers
+from charthouse.operating.cli.rooms import Rooms
+from charthouse.operating.cli.tables import AsJson, AsOf, out, show
 from charthouse.settings import get_settings
 
 app = typer.Typer(
+    cls=Rooms,
     name="charthouse",
     help="Gathers medical records from healthcare providers, checks them, and lays them out as tables.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-app.add_typer(audit.app, name="audit")
-app.add_typer(people.app, name="people")
-app.add_typer(consents.app, name="consents")
-app.add_typer(links.app, name="links")
-app.add_typer(keys.app, name="keys")
-app.add_typer(notices.app, name="notices")
-app.add_typer(providers.app, name="providers")
-app.add_typer(sandbox.app, name="sandbox")
-app.add_typer(syncs.app, name="syncs")
-app.add_typer(views.app, name="views")
-app.add_typer(tokens.app, name="tokens")
-app.add_typer(keeping.app)
-app.add_typer(serve.app)
-app.command("link")(link.link)
-app.command("erase")(erasing.erase)
-app.command("delete-link")(erasing.delete_link)
-app.command("disconnect")(erasing.disconnect)
-app.add_typer(erasing.requests_app, name="requests")
-app.command("plan")(plan.plan)
-app.command("explain")(explain.explain)
-app.command("export")(export.export)
-app.command("verify")(export.verify)
 
 # EACCES and EPERM are PermissionError, of whatever number.
 UNWRITABLE = frozenset({errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOSPC, errno.EDQUOT})
@@ -169,22 +129,25 @@ def status(as_json: AsJson = False) -> None:
 def sql(
     query: Annotated[str, typer.Argument(help="The query, or - to read it from standard input.")],
     style: Annotated[str, typer.Option("--format", help="table, csv or json.")] = "table",
+    chart: Annotated[bool, typer.Option("--chart", help="Draw an answer that has a date and a number.")] = False,
+    as_of: AsOf = None,
     as_json: AsJson = False,
 ) -> None:
     """Ask the records in DuckDB, read-only; the ten tables answer to their bare names."""
     from charthouse.lake.query import ask
-    from charthouse.privacy.audit_trail import note_reads
+    from charthouse.privacy.reads import note_reads
 
-    ask(query, "json" if as_json else style, partial(note_reads, action="records.read"))
+    note = partial(note_reads, action="records.read")
+    ask(query, "json" if as_json else style, note, chart=chart, as_of=as_of)
 
 
 @app.command()
-def shell() -> None:
+def shell(as_of: AsOf = None) -> None:
     """A DuckDB prompt with the records attached, read-only."""
     from charthouse.lake.query import prompt
-    from charthouse.privacy.audit_trail import note_reads
+    from charthouse.privacy.reads import note_reads
 
-    raise typer.Exit(prompt(partial(note_reads, action="records.read")))
+    raise typer.Exit(prompt(partial(note_reads, action="records.read"), as_of=as_of))
 
 
 @app.command()

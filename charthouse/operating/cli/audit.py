@@ -68,7 +68,8 @@ def audit_show(
     as_json: AsJson = False,
 ) -> None:
     """What the trail says, oldest first; --json gives one object a line, without end."""
-    from charthouse.privacy.audit_trail import events, note_reads
+    from charthouse.privacy.audit_trail import events
+    from charthouse.privacy.reads import note_reads
 
     note_reads(f"{person or ''} {link or ''}", "audit.read")
     told = events(

@@ -9,10 +9,7 @@ import typer
 
 from charthouse.operating.cli.tables import AsJson, out, show
 
-app = typer.Typer()
 
-
-@app.command("backup")
 def backup(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where it goes; absent until it is whole.")],
     keys: Annotated[
@@ -28,7 +25,6 @@ def backup(
     out.print(f"Keys: {made.keys}", highlight=False, soft_wrap=True)
 
 
-@app.command("restore")
 def restore(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The backup.")],
     keys: Annotated[
@@ -61,7 +57,6 @@ def restore(
         out.print(f"{len(again):,} of them were in the backup, and are erased again.", highlight=False)
 
 
-@app.command("retention")
 def retention(
     apply: Annotated[bool, typer.Option("--apply", help="Remove what is past its time, Airflow's own too.")] = False,
     as_json: AsJson = False,

@@ -6,16 +6,22 @@ import json
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from rich.table import Table
 
+from charthouse.later import later
 from charthouse.operating.terminal import page
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+    from rich.table import Table
 
-out = page()
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+AsOf = Annotated[
+    str | None,
+    typer.Option(metavar="NIGHT", help="As the records were after a night: a run's id, a day, or an instant (in UTC)."),
+]
+
+out = later(page)
 KEY_WIDTH = 40
 
 
@@ -31,6 +37,8 @@ def show(rows: Sequence[dict[str, Any]], *, as_json: bool, empty: str) -> None:
 
 def table_of(rows: Iterable[dict[str, Any]]) -> Table:
     """A plain table: numbers to the right, grouped by thousands."""
+    from rich.table import Table
+
     table = Table(box=None, pad_edge=False, header_style="bold")
     listed = list(rows)
     for name in listed[0]:

@@ -23,6 +23,7 @@ from charthouse.privacy.erasers.airflow import masked_text, names
 from charthouse.privacy.export.job import drop_exports_of
 from charthouse.privacy.matching import Matcher
 from charthouse.privacy.registry import places
+from charthouse.privacy.subjects import keys_of
 from charthouse.state import session
 from charthouse.state.notices import Delivery
 
@@ -53,6 +54,18 @@ def remove_tree(folder: Path) -> bool:
             return True
         time.sleep(0.05)
     raise PrivacyError("CH911", where=folder.parent.name, what="a folder cannot be taken away")
+
+
+def erase_uploads(subjects: Sequence[Subject], settings: Settings) -> dict[str, int]:
+    """Take away what the subjects' phones have under way.
+
+    Raises:
+        PrivacyError: CH911 when a folder cannot be taken away.
+    """
+    if not places("files", "uploads"):
+        return {}
+    _, links = keys_of(subjects)
+    return {"uploads": sum(remove_tree(settings.uploads / link_id) for link_id in links)}
 
 
 def mail_folders(settings: Settings) -> list[Path]:

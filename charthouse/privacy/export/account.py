@@ -13,15 +13,19 @@ from sqlalchemy import select
 
 from charthouse.errors import CATALOGUE
 from charthouse.linking.consents import list_consents
+from charthouse.linking.found_providers import list_found
 from charthouse.linking.identity import identity_of
 from charthouse.linking.people import get_person
 from charthouse.linking.permissions import permitted
+from charthouse.linking.searching import list_searches
+from charthouse.linking.verifications import list_verifications
 from charthouse.notify.contacts import address_of
 from charthouse.notify.preferences import get_preferences
 from charthouse.state.ledger import ItemOutcome, SyncLink, SyncRun, SyncTally
 from charthouse.state.linking import Removal, SignIn
 from charthouse.state.models import AuditEvent, Credential, Link, LinkEvent, Provider, Watermark
 from charthouse.state.notices import Contact, Delivery, Notice
+from charthouse.state.phones import PhoneDevice, PhoneSource, PhoneUpload
 from charthouse.state.privacy import ExportPart, PrivacyRequest
 from charthouse.state.seals import sealer_of
 
@@ -51,7 +55,11 @@ def account_of(session: Session, person_key: str, scope: Scope, settings: Settin
     said: Documents = {
         "person": _person(session, person_key, settings),
         "links": [_link(session, link) for link in links],
+        "phones": [_row(phone, without=("person_key",)) for phone in _phones(session, person_key)],
         "consents": [asdict(consent) for consent in list_consents(session, person_key)],
+        "verifications": [asdict(one) for one in list_verifications(session, person_key, settings=settings)],
+        "found_providers": [asdict(one) for one in list_found(session, person_key, all_of_them=True)],
+        "searches": [asdict(one) for one in list_searches(session, person_key)],
         "notices": _notices(session, person_key, ids if scope.providers else None),
         "preferences": _preferences(session, person_key),
         "contacts": _contacts(session, person_key, settings),
@@ -91,6 +99,8 @@ def _link(session: Session, link: Link) -> Any:
     said["grant"] = None if grant is None else _row(grant, without=("link_id", "sealed_access", "sealed_refresh"))
     said["events"] = _all(session, LinkEvent, link.id, without=("id", "link_id"))
     said["read_up_to"] = _all(session, Watermark, link.id, without=("link_id",))
+    said["data_sources"] = _all(session, PhoneSource, link.id, without=("link_id",))
+    said["uploads"] = _all(session, PhoneUpload, link.id, without=("link_id", "sealed_key"))
     said["removals"] = _all(session, Removal, link.id, without=("link_id", "person_key"))
     signing_in = ("state_hash", "browser_hash", "sealed_secrets", "link_id")
     said["sign_ins"] = _all(session, SignIn, link.id, without=signing_in)
@@ -109,6 +119,11 @@ def _link(session: Session, link: Link) -> Any:
         entry = CATALOGUE.get(outcome["code"])
         outcome["means"] = entry.title if entry else ""
     return said
+
+
+def _phones(session: Session, person_key: str) -> list[PhoneDevice]:
+    query = select(PhoneDevice).where(PhoneDevice.person_key == person_key)
+    return list(session.scalars(query.order_by(PhoneDevice.connected_at, PhoneDevice.id)))
 
 
 def _notices(session: Session, person_key: str, link_ids: Sequence[str] | None) -> Any:
