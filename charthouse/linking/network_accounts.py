@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from joserfc import jwt
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from charthouse.errors import FetchError
 from charthouse.linking import signing_keys
@@ -26,7 +26,7 @@ from charthouse.settings import get_settings
 from charthouse.state import audit
 from charthouse.state import session as state_session
 from charthouse.state.base import now
-from charthouse.state.models import Partner
+from charthouse.state.models import Partner, Provider
 from charthouse.state.network import NetworkAccount
 from charthouse.state.seals import sealer_of
 
@@ -118,6 +118,10 @@ def set_account(
             account.old_webhook_secret_ends_at = now() + timedelta(hours=old_webhook_hours)
         account.sealed_webhook_secret = keys.seal(webhook_secret, _owner(partner, "webhook"))
     session.add(account)
+    # What it found is read at its base, also by whoever is not searched for again before the next night.
+    found = Provider.slug.startswith(f"{partner}-", autoescape=True)
+    moved = update(Provider).where(Provider.partner == partner, found)
+    session.execute(moved.values(fhir_base_url=account.fhir_base_url))
     audit.record(session, "operator", "network.account_set", "partner", partner, {"api_url": account.api_url})
     session.flush()
     return account
