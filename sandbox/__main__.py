@@ -132,6 +132,7 @@ def _serve(chosen: argparse.Namespace) -> int:
     from sandbox.server import make_app
 
     providers = _providers(chosen)
+    network = _network(chosen, providers)
     line = socket.socket(socket.AF_INET6 if ":" in chosen.host else socket.AF_INET)
     line.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -155,7 +156,7 @@ def _serve(chosen: argparse.Namespace) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))
     config = uvicorn.Config(
-        make_app(providers, frozenset(name.lower() for name in chosen.allow_host), _network(chosen, providers)),
+        make_app(providers, frozenset(name.lower() for name in chosen.allow_host), network),
         log_level="warning",
         access_log=False,
         timeout_keep_alive=75,
@@ -163,7 +164,11 @@ def _serve(chosen: argparse.Namespace) -> int:
         server_header=False,
     )
     with contextlib.closing(line):
-        Server(config).run(sockets=[line])
+        try:
+            Server(config).run(sockets=[line])
+        finally:
+            if network is not None:
+                network.keep(_known_people(chosen.network))
     return 0
 
 
@@ -200,7 +205,14 @@ def _network(chosen: argparse.Namespace, providers: dict[str, Provider]) -> Netw
     for one in organizations:
         if one.provider not in providers:
             raise SettingError(f"{chosen.network}: there is no provider {one.provider!r}")
-    return Network(organizations, providers)
+    network = Network(organizations, providers)
+    network.recall(_known_people(chosen.network))
+    return network
+
+
+def _known_people(plan: Path) -> Path:
+    """Where a network writes down whom it knows."""
+    return plan.with_suffix(".people.json")
 
 
 def _by_provider(options: Sequence[str], names: Sequence[str]) -> dict[str, str]:

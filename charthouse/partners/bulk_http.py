@@ -114,15 +114,19 @@ class BulkHttp:
         raise FetchError("CH121", where=self.where)
 
     @contextmanager
-    def stream(self, url: str, token: str | None, headers: Mapping[str, str]) -> Iterator[urllib3.BaseHTTPResponse]:
+    def stream(
+        self, url: str, token: str | None, headers: Mapping[str, str], *, pause: float | None = None
+    ) -> Iterator[urllib3.BaseHTTPResponse]:
         """A file's answer, open. File servers redirect to where a file lies; the token stays behind at the border.
+
+        `pause` is how many seconds its next byte may take, where that is not what the settings say.
 
         Raises:
             LineLostError: nothing came.
             FetchError: as `get`; CH121 also for an address in clear text where the one before was not.
         """
         for _ in range(MAX_REDIRECTS):
-            with self._opened(url, token, headers, self._settings.request_timeout) as response:
+            with self._opened(url, token, headers, pause or self._settings.request_timeout) as response:
                 location = response.headers.get("Location")
                 if response.status not in _REDIRECTS or not location:
                     yield response

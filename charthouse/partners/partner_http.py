@@ -45,9 +45,13 @@ class Reply:
 
 
 class PartnerHttp:
-    """Sends to a partner's API. Safe between threads. `pace` is in requests a second, for each host."""
+    """Sends to a partner's API. Safe between threads. `pace` is in requests a second, for each host.
 
-    def __init__(self, settings: Settings, pace: float, hosts: Hosts | None = None) -> None:
+    `only_read` is its FHIR base, below which nothing is sent from here.
+    """
+
+    def __init__(self, settings: Settings, pace: float, only_read: str, hosts: Hosts | None = None) -> None:
+        self._only_read = only_read.rstrip("/")
         self._settings = settings
         self._pace = pace
         self.hosts = hosts or Hosts(MemoryBook(), settings)
@@ -64,6 +68,8 @@ class PartnerHttp:
         there = origin(url)
         if there is None:
             raise FetchError("CH179", what="an address of the partner's is none")
+        if f"{url}/".startswith((f"{self._only_read}/", f"{self._only_read}?")):
+            raise FetchError("CH179", what="its FHIR server is only read")
         host = host_of(there)
         self.hosts.pace(host, self._pace)
         tries = self._settings.request_tries if again else 1
