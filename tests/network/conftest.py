@@ -141,12 +141,17 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("network")
     made, south = folder / "made", folder / "south"
     sandbox("generate", "--people", "4", "--seed", "21", "--broken-share", "0", "--out", str(made), "--plain")
-    patients = [json.loads(line)["id"] for line in (made / "Patient.ndjson").read_text().splitlines()]
-    with (made / "Immunization.ndjson").open("a") as lines:  # what does not say whose it is, in each one's record
-        for number, patient in enumerate(patients):
-            tag = {"system": "https://charthouse.example/sandbox/filed-under", "code": patient}
-            said = {"resourceType": "Immunization", "id": f"not-said-{number}", "meta": {"tag": [tag]}}
-            lines.write(json.dumps(said | {"status": "entered-in-error"}) + "\n")
+    sandbox("load", "--source", str(made), "--store", str(folder / "order.sqlite"))
+    last = _people(folder / "order.sqlite")[3]["patient"]
+    tag = {"system": "https://charthouse.example/sandbox/filed-under", "code": last}
+    said = {
+        "resourceType": "Immunization",
+        "id": "not-said-whose",
+        "meta": {"tag": [tag]},
+        "status": "entered-in-error",
+    }
+    with (made / "Immunization.ndjson").open("a") as lines:
+        lines.write(json.dumps(said) + "\n")
     south.mkdir()
     for file in made.iterdir():  # the same people, and other ids: another hospital's
         (south / file.name).write_text(UUID.sub(r"e\1", file.read_text()))
@@ -173,14 +178,14 @@ def partner(partner_process: Partner, home: Path) -> Iterator[Partner]:
     partner_process.habits()
 
 
-def connect(partner: Partner, *, webhook_url: str | None = None, rate: float = 500.0) -> None:
+def connect(partner: Partner, *, webhook_url: str | None = None, rate: float = 500.0, base: str | None = None) -> None:
     """Set the partner up in the home that is entered, and this home there."""
     with session() as state:
         set_account(
             state,
             "bwell",
             api_url=partner.network,
-            fhir_base_url=f"{partner.network}/fhir/4_0_0",
+            fhir_base_url=base or f"{partner.network}/fhir/4_0_0",
             users_url=partner.network,
             client_key=CLIENT,
             secret=SECRET,

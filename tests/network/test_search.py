@@ -41,7 +41,8 @@ def test_a_verified_person_is_found_told_once_and_read_in_the_same_night(partner
     ), "once for each, however often it is looked"
 
     said = report(Night("first").run())
-    assert (said.status, said.links.complete, said.outcomes) == ("complete", 1, ())
+    assert (said.status, said.links.complete) == ("complete", 1)
+    assert {one.code for one in said.outcomes} <= {"CH405"}, "the sandbox makes up odd values, too"
     (link_id,) = [one.link_id for one in first.values() if one.link_id]
     assert {"Patient", "Observation", "Practitioner"} <= {kind for kind, _ in in_vault(link_id)}
     assert not {"Person", "SubscriptionStatus"} & {kind for kind, _ in in_vault(link_id)}
@@ -49,6 +50,11 @@ def test_a_verified_person_is_found_told_once_and_read_in_the_same_night(partner
         link = links.get_link(state, link_id)
         assert (link.status, link.route) == ("confirmed", "verified")
     assert {row[0] for row in rows("lab_results", "provider")} == {"bwell-north-clinic"}
+
+    connect(partner, base="https://moved.example/fhir")
+    with session(read_only=True) as state:
+        (work,) = links.work_of(state, [link_id])
+    assert work.fhir_base_url == "https://moved.example/fhir", "it is read there, though nobody is searched for again"
 
 
 def test_who_signs_in_at_what_was_found_gets_a_link_of_their_own_and_each_ends_alone(partner):
