@@ -3,6 +3,7 @@
 from charthouse.state import (
     bulk,
     hosts,
+    identity,
     ledger,
     linking,
     models,
@@ -19,6 +20,7 @@ __all__ = [
     "Base",
     "bulk",
     "hosts",
+    "identity",
     "ledger",
     "linking",
     "models",
