@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from benchmarks.duplicate_copies import Noise, Split, split
+from benchmarks.duplicate_copies import CLINICAL, Noise, Split, split
 from transforms.duplicates import FOUND, find
 from transforms.tables import observations, prepare_resources, read_presence, tables
 
@@ -147,6 +147,8 @@ def read(lake: duckdb.DuckDBPyConnection, splits: dict[str, Split], rows: dict[s
         found, right = measured.found.setdefault(name, set()), measured.right.setdefault(name, set())
         for person, one, other, within in pairs:
             (kind, first), (_, second) = (each.split("/")[1:3] for each in (one, other))
+            if kind not in CLINICAL:
+                continue  # both have it, word for word
             if within:
                 measured.within[name] += 1
                 continue

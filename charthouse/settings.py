@@ -154,8 +154,8 @@ class Settings(BaseSettings):
     verification_days: int = Field(
         default=365, ge=0, description="Days for which a verified identity holds; 0 = for good."
     )
-    verification_level: Line = Field(
-        default="IAL2", description="Identity assurance that a search by a partner needs: IAL1, IAL2 or IAL3."
+    verification_level: Literal["IAL1", "IAL2", "IAL3"] = Field(
+        default="IAL2", description="Identity assurance that a search by a partner needs (NIST SP 800-63A)."
     )
     network_search_days: Count = Field(
         default=7, description="Days after which a partner searches for a person's providers again."

@@ -136,6 +136,7 @@ def _serve(chosen: argparse.Namespace) -> int:
     if not chosen.provider and not chosen.identity:
         raise SettingError("nothing to serve: --provider NAME=STORE, or --identity")
     providers = _providers(chosen)
+    network = _network(chosen, providers)
     line = socket.socket(socket.AF_INET6 if ":" in chosen.host else socket.AF_INET)
     line.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -162,7 +163,7 @@ def _serve(chosen: argparse.Namespace) -> int:
         make_app(
             providers,
             frozenset(name.lower() for name in chosen.allow_host),
-            _network(chosen, providers),
+            network,
             Identities() if chosen.identity else None,
         ),
         log_level="warning",
@@ -172,7 +173,11 @@ def _serve(chosen: argparse.Namespace) -> int:
         server_header=False,
     )
     with contextlib.closing(line):
-        Server(config).run(sockets=[line])
+        try:
+            Server(config).run(sockets=[line])
+        finally:
+            if network is not None:
+                network.keep(_known_people(chosen.network))
     return 0
 
 
@@ -209,7 +214,14 @@ def _network(chosen: argparse.Namespace, providers: dict[str, Provider]) -> Netw
     for one in organizations:
         if one.provider not in providers:
             raise SettingError(f"{chosen.network}: there is no provider {one.provider!r}")
-    return Network(organizations, providers)
+    network = Network(organizations, providers)
+    network.recall(_known_people(chosen.network))
+    return network
+
+
+def _known_people(plan: Path) -> Path:
+    """Where a network writes down whom it knows."""
+    return plan.with_suffix(".people.json")
 
 
 def _by_provider(options: Sequence[str], names: Sequence[str]) -> dict[str, str]:

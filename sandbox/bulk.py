@@ -1,6 +1,6 @@
 """Bulk Data export of a provider: kick-off, status, manifest, files, deletion (Bulk Data Access 1.0.1 to 3.0).
 
-`Group/everyone` is everybody; other groups are what the operator makes them. Jobs are kept in memory.
+`Group/everyone` is everybody; other groups are what the operator makes them.
 """
 
 from __future__ import annotations
@@ -104,6 +104,13 @@ class Exports:
                 for job in self._jobs.values()
             ]
 
+    def last_row(self, path: str) -> int | None:
+        """The row of the last resource of a file."""
+        name = path.rpartition("/")[2]
+        with self._lock:
+            files = [file for job in self._jobs.values() for file in job.files if file.name == name]
+        return files[-1].rows[-1] if files and files[-1].rows else None
+
     def answer(
         self,
         asked: Asked,
@@ -125,7 +132,7 @@ class Exports:
         parts = [unquote(part) for part in asked.path.split("/")]
         if parts[0] == FILES:
             return self._file(asked, parts, store, habits, now, torn=torn)
-        client = _client_of(asked, store, habits, now)
+        client = client_of(asked, store, habits, now)
         if parts[0] == STATUS:
             return self._status(asked, parts, habits, base, client, now)
         return self._kick_off(asked, parts, store, habits, types, base, client, now)
@@ -258,7 +265,7 @@ class Exports:
             if "authorization" in asked.headers:
                 raise RequestError(400, "invalid", "these files are not read with a token")
         else:
-            client = _client_of(asked, store, habits, now)
+            client = client_of(asked, store, habits, now)
             if job is not None and client != job.client:
                 raise RequestError(403, "forbidden", "the files are those of another client")
         if job is None or found is None or now - job.begun > habits.expires_seconds:
@@ -363,7 +370,7 @@ def _parameters(asked: Asked) -> dict[str, list[str]]:
     return given
 
 
-def _client_of(asked: Asked, store: Store, habits: BulkHabits, now: float) -> str:
+def client_of(asked: Asked, store: Store, habits: BulkHabits, now: float) -> str:
     """The client whose system token a request bears."""
     if habits.open:
         return ""

@@ -14,7 +14,9 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 import orjson
 
-Body = Literal["html", "invalid_json", "no_entry", "loop", "foreign_next", "truncate", "other_patient", "no_id"]
+Body = Literal[
+    "html", "invalid_json", "no_entry", "loop", "again", "foreign_next", "truncate", "moved", "other_patient", "no_id"
+]  # fmt: skip
 
 
 class Match(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -31,8 +33,10 @@ class Act(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """What happens instead of, or to, the answer.
 
     `status` with an OperationOutcome, or `body`: a page of HTML, invalid JSON, a Bundle without `entry`, a `next` link
-    back to the same page or to somebody else's host, an answer cut in the middle, a resource of another patient among
-    the entries, a resource that lost its id. `hang_up` closes the connection, `slow_seconds` waits first, `retry_after`
+    back to the same page, to the same page under another address (`again`) or to somebody else's host, an answer cut in
+    the middle, a last entry that has just been updated and so stands on a page that was read before (`moved`; a file of
+    an export holds it as it was), a resource of another patient among the entries, a resource that lost its id.
+    `hang_up` closes the connection, `slow_seconds` waits first, `retry_after`
     sets that header (with 429 unless `status` says otherwise), `expire_token` ends the request's token and answers 401.
     `lose_answer` does what was asked and then closes the connection: a token was rotated, and the client will not hear
     of it. `cut` closes it when half of an answer is sent that was announced whole. `error` is an OAuth error: a
@@ -124,14 +128,17 @@ class Faults:
 
 _HTML: Final = b"<!DOCTYPE html><html><head><title>Sign in</title></head><body><h1>Please sign in</h1></body></html>"
 _ENTRY: Final = re.compile(rb',"entry":\[.*\]\}$', re.DOTALL)
-_NEXT: Final = re.compile(rb'(,\{"relation":"next","url":)"[^"]*"\}')
-_SELF: Final = re.compile(rb'"relation":"self","url":("[^"]*")')
-_ELSEWHERE: Final = b"https://elsewhere.invalid/fhir?page=2"
+_NEXT: Final = re.compile(rb'([,\[]\{"relation":"next","url":)"[^"]*"\}')
+_LINKS: Final = re.compile(rb'("link":\[.*?\})\]')
+_ELSEWHERE: Final = "https://elsewhere.invalid/fhir?page=2"
 _FIRST_ID: Final = re.compile(rb'("resource":\s*\{\s*"resourceType"\s*:\s*"[A-Za-z]+"),\s*"id"\s*:\s*"[^"]*"')
 
 
-def spoil(body: bytes, kind: Body, *, stranger: bytes | None = None) -> tuple[bytes, str]:
-    """An answer made bad. Returns the body and its media type. `stranger` is another patient's resource, if any."""
+def spoil(body: bytes, kind: Body, *, own: str, stranger: bytes | None = None) -> tuple[bytes, str]:
+    """An answer made bad. Returns the body and its media type.
+
+    `own` is the address that was asked for, `stranger` another patient's resource, if any.
+    """
     if kind == "html":
         return _HTML, "text/html; charset=utf-8"
     media = "application/fhir+json; charset=utf-8"
@@ -145,15 +152,38 @@ def spoil(body: bytes, kind: Body, *, stranger: bytes | None = None) -> tuple[by
         return _FIRST_ID.sub(rb"\1", body, count=1), media
     if kind == "other_patient":
         return _with_stranger(body, stranger), media
+    if kind == "moved":
+        return _without_last(body), media
     if kind == "foreign_next":
-        return _NEXT.sub(rb'\1"' + _ELSEWHERE + b'"}', body, count=1), media
-    own = _SELF.search(body)
-    if own is None:
-        return body, media
-    bare = _NEXT.sub(b"", body, count=1)
-    at = _SELF.search(bare)
-    end = bare.index(b"}", at.end() if at else 0) + 1
-    return bare[:end] + b',{"relation":"next","url":' + own[1] + b"}" + bare[end:], media
+        return _leading(body, _ELSEWHERE, add=False), media
+    return _leading(body, own if kind == "loop" else f"{own}{'&' if '?' in own else '?'}again=1", add=True), media
+
+
+def last_of(body: bytes) -> tuple[str, str] | None:
+    """Type and id of the last resource of a page that was found, and not merely came along."""
+    entries = orjson.loads(body).get("entry", [])
+    matches = [entry["resource"] for entry in entries if entry.get("search", {}).get("mode") == "match"]
+    return (matches[-1]["resourceType"], matches[-1]["id"]) if matches else None
+
+
+def _without_last(body: bytes) -> bytes:
+    """The page without the entry of `last_of`; its count over all pages stays."""
+    said = orjson.loads(body)
+    found = last_of(body)
+    said["entry"] = [
+        entry
+        for entry in said.get("entry", [])
+        if (entry["resource"]["resourceType"], entry["resource"].get("id")) != found
+    ]
+    return orjson.dumps(said)
+
+
+def _leading(body: bytes, address: str, *, add: bool) -> bytes:
+    """The page with another `next`; one that has none gets it only with `add`."""
+    link = orjson.dumps(address)
+    if _NEXT.search(body) or not add:
+        return _NEXT.sub(lambda found: found[1] + link + b"}", body, count=1)
+    return _LINKS.sub(lambda found: found[1] + b',{"relation":"next","url":' + link + b"}]", body, count=1)
 
 
 def _with_stranger(body: bytes, stranger: bytes | None) -> bytes:

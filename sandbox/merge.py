@@ -88,6 +88,24 @@ def _merge(db: sqlite3.Connection, moment: int, last: int) -> Changes:
     return Changes(writing.added, writing.changed, len(removed), unchanged)
 
 
+def write_anew(store: Store, seq: int | None) -> None:
+    """Let a resource be updated now, by an update that leaves its content as it is."""
+    with store.writing() as db:
+        row = db.execute(
+            "SELECT r.version, b.body FROM resource r JOIN body b ON b.seq = r.seq WHERE r.seq = ?", [seq]
+        ).fetchone()
+        if row is None:
+            return
+        moment, version = now_microseconds(), row[0] + 1
+        stamp = {"versionId": str(version), "lastUpdated": instant(moment)}
+        body = with_meta(row[1], stamp, has_meta=True, replace=True)
+        db.execute("UPDATE body SET body = ? WHERE seq = ?", [body, seq])
+        db.execute(
+            "UPDATE resource SET version = ?, version_id = ?, last_updated = ?, updated = ? WHERE seq = ?",
+            [version, str(version), instant(moment), moment, seq],
+        )
+
+
 class _Writing:
     """Rows of the store, collected and written a batch at a time."""
 

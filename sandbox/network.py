@@ -1,8 +1,8 @@
 """A partner network: it knows people by their own word, looks for them at the providers it reaches, and connects them.
 
 It follows what b.well publishes (developer.bwell.com, "Application APIs", "Smart Connect"; the readme files of its FHIR
-server) and knows nothing of its clients. What it holds is in memory. A person is found at a provider by family name,
-first given name and birth date.
+server) and knows nothing of its clients. What it holds is in memory, and written down when it stops. A person is found
+at a provider by family name, first given name and birth date.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from sandbox.provider import Provider
 
@@ -122,6 +123,18 @@ class Network:
         self.deleted: list[str] = []
         self.lock = threading.RLock()
         self._known: dict[str, dict[tuple[str, str, str], list[str]]] = {}
+
+    def keep(self, file: Path) -> None:
+        """Write down whom it knows, for the next start."""
+        with self.lock:
+            file.write_bytes(msgspec.json.encode(list(self.people.values())))
+
+    def recall(self, file: Path) -> None:
+        """Know whom it knew at the last stop, if it wrote that down."""
+        if file.exists():
+            known = msgspec.json.decode(file.read_bytes(), type=list[Person])
+            with self.lock:
+                self.people = {person.key: person for person in known}
 
     def behave(self, habits: Habits) -> None:
         """Behave so from now on."""

@@ -70,7 +70,7 @@ def oauth_routes(chosen: Callable[[str], Provider]) -> APIRouter:
         if act is not None and act.lose_answer:
             await hang_up(request)
         if act is not None and act.body is not None and act.body != "html":
-            body, _ = spoil(bytes(response.body), act.body)
+            body, _ = spoil(bytes(response.body), act.body, own="")
             return Response(body, act.status or response.status_code, media_type=response.media_type)
         return response
 

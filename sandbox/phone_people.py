@@ -23,10 +23,11 @@ PACKAGE: Final = "com.example.portal"
 BASE: Final = "https://fhir.lakeside.example/r4"
 
 
-def made_up(number: int, seed: int) -> tuple[HealthConnect, Json]:
+def made_up(number: int, seed: int, source_id: str | None = None) -> tuple[HealthConnect, Json]:
     """The phone of the person of this number, and the Patient who they are."""
     store = HealthConnect()
-    source = store.add_source(DataSource(PACKAGE, BASE, "Lakeside Hospital"))
+    named = {} if source_id is None else {"id": source_id}
+    source = store.add_source(DataSource(PACKAGE, BASE, "Lakeside Hospital", **named))
     lists = list(generate(1, APART + 97 * seed + number, broken_share=0))
     resources = [resource for listed in lists for resource in listed]
     [patient] = [resource for resource in resources if resource["resourceType"] == "Patient"]
@@ -44,12 +45,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--person", help="the person's key")
     parser.add_argument("--token-file", type=Path, metavar="FILE", help="holds a service token for the person")
     parser.add_argument("--device", help="the app's own id of this phone, a UUID")
+    parser.add_argument("--source", help="the id of the phone's data source, a UUID")
     parser.set_defaults(run=run)
 
 
 def run(chosen: Any) -> int:
     """Say who it is, or upload everything. Prints what was found, as JSON; 1 where something was refused."""
-    store, patient = made_up(chosen.number, chosen.seed)
+    store, patient = made_up(chosen.number, chosen.seed, chosen.source)
     if chosen.describe:
         said = {"name": patient["name"], "birthDate": patient["birthDate"]}
         sys.stdout.write(orjson.dumps(said).decode() + "\n")

@@ -21,8 +21,10 @@ from sandbox.clients import Clients
 from sandbox.clock import Clock
 from sandbox.configuration import configuration, endpoints
 from sandbox.counts import Counts
-from sandbox.faults import Act, Faults, outcome, spoil
+from sandbox.faults import Act, Faults, last_of, outcome, spoil
+from sandbox.groups import group_resource, is_group
 from sandbox.limits import MinuteWindow
+from sandbox.merge import write_anew
 from sandbox.profiles import Profile
 from sandbox.query import RequestError, read_query
 from sandbox.scopes import OPEN, access_of
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from sandbox.bulk_habits import BulkHabits
     from sandbox.limits import Rate
     from sandbox.scopes import Access
 
@@ -137,6 +140,8 @@ class Provider:
                 return self._faulty(asked, "", 1, None, Answer(200, said, "application/json"))
             if is_export(asked.path):
                 return self._exported(asked)
+            if is_group(asked.path):
+                return self._grouped(asked)
             access = self._authenticate(asked)
             return self._resources(asked, access)
         except RequestError as error:
@@ -147,9 +152,7 @@ class Provider:
         subject = asked.path.split("/", 1)[0] if asked.path.startswith((STATUS, FILES)) else "export"
         self.counts.request(subject)
         kind = asked.path.rpartition("/")[2].split(".")[1] if asked.path.endswith(".ndjson") else ""
-        habits = self.profile.bulk
-        if not self.profile.sign_in:  # who lets everybody search lets everybody export
-            habits = msgspec.structs.replace(habits, open=True)
+        habits = self._bulk_habits()
         act = self._pick(asked, kind if kind != "ndjson" else "", 1, None)
         torn = act is not None and act.body == "truncate"
         early = None if torn else self._instead(asked, act)
@@ -163,7 +166,22 @@ class Provider:
         answer = Answer(said.status, said.body, said.media, said.headers)
         if act is None or torn:
             return answer
-        return replace(self._spoiled(answer, act, kind, None), cut=act.cut)
+        if act.body == "moved":
+            write_anew(self.store, self.exports.last_row(asked.path))
+            return answer
+        return replace(self._spoiled(asked, answer, act, kind, None), cut=act.cut)
+
+    def _grouped(self, asked: Asked) -> Answer:
+        """Answer who is in a group, faults included."""
+        self.counts.request("Group", "read")
+        body = group_resource(self.exports, asked, self.store, self._bulk_habits(), self.clock.now())
+        return self._faulty(asked, "Group", 1, None, Answer(200, body))
+
+    def _bulk_habits(self) -> BulkHabits:
+        habits = self.profile.bulk
+        if not self.profile.sign_in:  # who lets everybody search lets everybody export
+            habits = msgspec.structs.replace(habits, open=True)
+        return habits
 
     def _resources(self, asked: Asked, access: Access) -> Answer:
         parts = [unquote(part) for part in asked.path.split("/")]
@@ -184,7 +202,7 @@ class Provider:
             answer = self._serve(asked, access, parts, pairs, cursor, searching=searching)
         except RequestError as error:
             answer = refused(error)
-        return self._spoiled(answer, act, kind, access)
+        return self._spoiled(asked, answer, act, kind, access)
 
     def _serve(
         self,
@@ -254,7 +272,7 @@ class Provider:
 
     def _faulty(self, asked: Asked, kind: str, page: int, access: Access | None, answer: Answer) -> Answer:
         act = self._pick(asked, kind, page, access)
-        return self._instead(asked, act) or self._spoiled(answer, act, kind, access)
+        return self._instead(asked, act) or self._spoiled(asked, answer, act, kind, access)
 
     def _instead(self, asked: Asked, act: Act | None) -> Answer | None:
         """The answer of a fault that needs nothing of the real one."""
@@ -270,14 +288,17 @@ class Provider:
             return bare_fault(act)
         return None
 
-    def _spoiled(self, answer: Answer, act: Act | None, kind: str, access: Access | None) -> Answer:
+    def _spoiled(self, asked: Asked, answer: Answer, act: Act | None, kind: str, access: Access | None) -> Answer:
         if act is None:
             return answer
         answer = replace(answer, delay=act.slow_seconds, hang_up=act.lose_answer, cut=act.cut)
         if act.body is None:
             return answer
         stranger = self._stranger(kind, access.patient) if act.body == "other_patient" and access else None
-        body, media = spoil(answer.body, act.body, stranger=stranger)
+        if act.body == "moved" and (moved := last_of(answer.body)) is not None:
+            write_anew(self.store, self.store.row_of(*moved))
+        own = f"{asked.origin}/{self.name}/fhir/{asked.path}" + (f"?{asked.query}" if asked.query else "")
+        body, media = spoil(answer.body, act.body, own=own, stranger=stranger)
         return replace(answer, status=act.status or answer.status, body=body, media=media)
 
     def _stranger(self, kind: str, patient: str) -> bytes | None:

@@ -175,6 +175,13 @@ class Store:
         )
         return row.fetchone() is not None
 
+    def row_of(self, kind: str, identity: str) -> int | None:
+        """The row of a resource that is served."""
+        found = self.db.execute(
+            "SELECT seq FROM resource WHERE type = ? AND id = ? AND gone = 0", [kind, identity]
+        ).fetchone()
+        return int(found[0]) if found else None
+
     def types(self) -> list[str]:
         """The types of which the store holds resources, as the last load noted them."""
         said = self.setting("types")

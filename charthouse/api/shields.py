@@ -112,7 +112,8 @@ class BodyLimit:
         async def take() -> Message:
             nonlocal taken
             try:
-                message = await asyncio.wait_for(receive(), BODY_SECONDS)
+                async with asyncio.timeout(BODY_SECONDS):  # wait_for makes a task of each piece
+                    message = await receive()
             except TimeoutError:
                 raise ApiError("CH820") from None
             taken += len(message.get("body", b""))

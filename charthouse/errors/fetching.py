@@ -105,4 +105,9 @@ CODES = (
         "The address leads into a private network",
         "If the provider is there, permit it: CHARTHOUSE_PRIVATE_ADDRESSES=10.1.0.0/16 (or loopback, or any).",
     ),
+    ErrorCode(
+        "CH164",
+        "A document that a record shows is not to be had",
+        "Nothing to do: it is missing, or larger than CHARTHOUSE_ATTACHMENT_BYTES; it is asked for again in a week.",
+    ),
 )

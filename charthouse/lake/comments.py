@@ -27,11 +27,25 @@ LEFT JOIN (VALUES {values}) AS said (view_name, column_name, comment)
 """
 
 
-def write(connection: duckdb.DuckDBPyConnection) -> int:
+def write(connection: duckdb.DuckDBPyConnection, *, anew: bool = False) -> int:
     """Let the records say of their tables and columns what the dictionary says. Returns how many comments changed.
 
+    The text of the macro holds a fingerprint of the whole dictionary: where it is the same, one look is all it takes.
     A table that is not there, or lacks a column until the next publication brings it, is passed over.
+
+    Args:
+        anew: Look at every comment all the same, for tables were made.
     """
+    everything = [
+        (each.name, column, comment)
+        for each in published()
+        for column, comment in ((None, each.description), *((one.name, one.description) for one in each.columns))
+    ]
+    fingerprint = hashlib.sha256(repr(everything).encode()).hexdigest()[:12]
+    known = _macro(connection)
+    if not anew and f"'{fingerprint}'" in known:
+        return 0
+    views = {each.name for each in published() if kind_of(each) == "view"}
     here = f"WHERE database_name = {quoted(RECORDS)}"
     standing = connection.execute(
         f"SELECT table_name, NULL, comment FROM duckdb_tables() {here} "
@@ -39,35 +53,22 @@ def write(connection: duckdb.DuckDBPyConnection) -> int:
     ).fetchall()
     said = {(table, column): comment for table, column, comment in standing}
     changed = 0
-    for each in published():
-        if kind_of(each) == "view":
-            continue
-        wanted = {None: each.description} | {column.name: column.description for column in each.columns}
-        for column, comment in wanted.items():
-            if said.get((each.name, column), comment) != comment:
-                what = f"TABLE {RECORDS}.{each.name}"
-                if column is not None:
-                    what = f'COLUMN {RECORDS}.{each.name}."{column}"'
-                connection.execute(f"COMMENT ON {what} IS {quoted(comment)}")
-                changed += 1
-    return changed + _of_views(connection)
+    for table, column, comment in everything:
+        if table not in views and said.get((table, column), comment) != comment:
+            what = f"TABLE {RECORDS}.{table}" if column is None else f'COLUMN {RECORDS}.{table}."{column}"'
+            connection.execute(f"COMMENT ON {what} IS {quoted(comment)}")
+            changed += 1
+    if f"'{fingerprint}'" not in known:
+        rows = [(table, column, comment) for table, column, comment in everything if column and table in views]
+        values = ", ".join(f"({', '.join(map(quoted, row))})" for row in (*rows, ("", fingerprint, "")))
+        connection.execute(_MACRO.format(values=values))
+    return changed
 
 
-def _of_views(connection: duckdb.DuckDBPyConnection) -> int:
-    """Make the macro anew where the views are declared differently. Its text holds a fingerprint of what it says."""
-    rows = [
-        f"({quoted(each.name)}, {quoted(column.name)}, {quoted(column.description)})"
-        for each in published()
-        if kind_of(each) == "view"
-        for column in each.columns
-    ]
-    fingerprint = hashlib.sha256("".join(rows).encode()).hexdigest()[:12]
-    rows.append(f"('', {quoted(fingerprint)}, '')")
-    standing = connection.execute(
+def _macro(connection: duckdb.DuckDBPyConnection) -> str:
+    """The macro as it stands; empty, where there is none."""
+    found = connection.execute(
         f"SELECT macro_definition FROM duckdb_functions() WHERE database_name = {quoted(RECORDS)} "
         "AND function_name = 'duckdb_columns'"
     ).fetchone()
-    if standing is not None and f"'{fingerprint}'" in standing[0]:
-        return 0
-    connection.execute(_MACRO.format(values=", ".join(rows)))
-    return 1
+    return str(found[0]) if found else ""

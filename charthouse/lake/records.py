@@ -85,7 +85,7 @@ def create(connection: duckdb.DuckDBPyConnection) -> None:
             if told.name not in standing:
                 connection.execute(told.create_sql(f"records.{told.name}"))
         views.create(connection)
-        comments.write(connection)
+        comments.write(connection, anew=bool(missing))
 
 
 def built(connection: duckdb.DuckDBPyConnection) -> dict[str, tuple[int, str]]:
@@ -134,16 +134,18 @@ def publish(
     changes = []
     with transaction(connection):
         kept_out = _note_withheld(connection, staged)
+        made = False
         for table in built_tables():
             if _standing_columns(connection, table) != [column.name for column in table.columns]:
                 # Its declaration changed, so everyone is due: analysts see the old table until this commits.
                 connection.execute(f"DROP TABLE IF EXISTS records.{table.name}")
                 _make(connection, table)
+                made = True
             changes.append(_replace(connection, table, _files(staged, table), kept_out.get(table.name, 0)))
         connection.execute("DELETE FROM records.built_people WHERE person_key IN (SELECT person_key FROM due)")
         connection.execute("INSERT INTO records.built_people SELECT person_key, vault_seq, declaration FROM due")
         views.create(connection)
-        comments.write(connection)
+        comments.write(connection, anew=made)
         snapshots.name(connection, run_id)
     return changes
 

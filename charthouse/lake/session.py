@@ -33,6 +33,8 @@ RECORDS = "records"
 SPILL = "duckdb"
 WRITING_SECONDS = 1800.0
 """How long a writer waits for another: a rewrite of a large lake takes minutes."""
+BUSY_MILLISECONDS = 60_000
+"""How long a SQLite catalog is waited for, which is locked for moments only."""
 COMPACTION_BYTES = (400_000_000, 600_000_000, 2_000_000_000)
 """What a compaction may use, one after the other, that did not get by with a task's memory.
 
@@ -158,6 +160,10 @@ def attach(
     # Inlined rows would stand unencrypted inside the catalog.
     options = ["READ_ONLY"] if read_only else ["ENCRYPTED", "DATA_INLINING_ROW_LIMIT 0"]
     # A home may have been moved or restored elsewhere: where its files are is said here, not in the catalog.
+    if catalog.startswith("sqlite:"):
+        options.append(f"META_BUSY_TIMEOUT {BUSY_MILLISECONDS}")
+        if not read_only:  # it stays in the file: whoever reads neither waits for who commits, nor keeps them waiting
+            options.append("META_JOURNAL_MODE 'WAL'")
     options += [f"DATA_PATH {quoted(data_of(lake, settings))}", "OVERRIDE_DATA_PATH true"]
     if snapshot is not None:
         options.append(f"SNAPSHOT_VERSION {int(snapshot)}")
@@ -227,7 +233,8 @@ def transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
         yield
         connection.execute("COMMIT")
     except BaseException:
-        connection.execute("ROLLBACK")
+        with suppress(duckdb.Error):  # a commit that failed has rolled back already
+            connection.execute("ROLLBACK")
         raise
 
 

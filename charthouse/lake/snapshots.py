@@ -69,7 +69,7 @@ def find(as_of: str, settings: Settings | None = None) -> Snapshot:
         known = listed(connection)
     if _RUN.fullmatch(as_of):
         if published := [each for each in known if each.run_id == as_of]:
-            return published[-1]
+            return published[-1]  # the first brought the rows, another one how links stood at the end
         until = _end_of(as_of, settings)
     else:
         until = _instant(as_of)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from charthouse.lake import snapshots
 from charthouse.lake.session import transaction
 
 if TYPE_CHECKING:
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
 _TYPES = {"VARCHAR": pa.string(), "TIMESTAMPTZ": pa.timestamp("us", tz="UTC")}
 
 
-def replace(connection: duckdb.DuckDBPyConnection, told: Mapping[Relation, Sequence[tuple[object, ...]]]) -> int:
+def replace(
+    connection: duckdb.DuckDBPyConnection, told: Mapping[Relation, Sequence[tuple[object, ...]]], *, run_id: str = ""
+) -> int:
     """Make the tables say what is told, in one transaction. Returns how many links differ.
 
     Each change of a catalog is a snapshot, so nothing is written where nothing differs.
@@ -26,6 +29,7 @@ def replace(connection: duckdb.DuckDBPyConnection, told: Mapping[Relation, Seque
     Args:
         connection: with the records attached for writing.
         told: table -> all of its rows, in the order of its columns.
+        run_id: the run that tells, by whose id the snapshot is found again.
     """
     for table, rows in told.items():
         columns = [
@@ -53,6 +57,7 @@ def replace(connection: duckdb.DuckDBPyConnection, told: Mapping[Relation, Seque
             connection.execute(
                 f"INSERT INTO records.{table.name} FROM {_told(table)} WHERE {among} ORDER BY person_key, link_id"
             )
+        snapshots.name(connection, run_id)
     return changed
 
 

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from charthouse import faults
 from charthouse.errors import LakeError
+from charthouse.lake import rewritten
 from charthouse.lake.session import VAULT, maintain, more_memory, purge, quoted, transaction
 from transforms.tables.additional import ABOUT, about_sql
 
@@ -150,7 +151,8 @@ def append(
 ) -> Stored:
     """Append the versions of `checked` that differ from the current ones, and what `quarantined` newly holds.
 
-    Run twice, it appends nothing the second time: the content hash of the current version decides.
+    Run twice, it appends nothing the second time: the content hash of the current version decides, and where that
+    differs, whether the two texts say the same (`charthouse.lake.rewritten`).
 
     Args:
         checked: a Parquet file as docs/architecture.md describes under "Checked".
@@ -171,11 +173,13 @@ def append(
         connection.execute(
             f"""
             CREATE OR REPLACE TEMP TABLE known AS
-            SELECT link_id, resource_type, resource_id, arg_max(content_hash, stored_seq) AS content_hash
+            SELECT link_id, resource_type, resource_id, arg_max(content_hash, stored_seq) AS content_hash,
+                   max(stored_seq) AS stored_seq
             FROM vault.resources
             WHERE person_key IN (SELECT DISTINCT person_key FROM {incoming}) GROUP BY ALL
             """
         )
+        rewritten.note(connection, (part for part, _ in _parts(checked)))
         # A provider may change a resource between two pages: both versions are kept, the later one counts.
         connection.execute(
             f"""
@@ -195,6 +199,7 @@ def append(
                    content_hash, last_updated, remarks, resource
             FROM {incoming} AS incoming
             ANTI JOIN known USING (link_id, resource_type, resource_id, content_hash)
+            ANTI JOIN rewritten USING (link_id, resource_type, resource_id, content_hash)
             LEFT JOIN versions USING (link_id, resource_type, resource_id, content_hash)
             """,
             [sequence[0] if sequence else 1, run_id],
@@ -223,16 +228,20 @@ def append(
 
 def _insert(connection: duckdb.DuckDBPyConnection, file: Path, statement: str, values: Sequence[object]) -> int:
     """Run an INSERT that reads `{incoming}`, once for each slice of the file. Returns how many rows it inserted."""
-    rows = f"read_parquet({quoted(str(file))}, file_row_number => true)"
     inserted = 0
-    for first, last, size in _slices(file):
-        incoming = (
-            f"(FROM {rows} WHERE file_row_number BETWEEN {first} AND {last} AND link_id NOT IN (FROM gone_links))"
-        )
+    for incoming, size in _parts(file):
         with more_memory(connection, LARGE_FACTOR * size if size > INSERT_BYTES else 0):
             done = connection.execute(statement.format(incoming=incoming), list(values)).fetchone()
         inserted += done[0] if done else 0
     return inserted
+
+
+def _parts(file: Path) -> Iterator[tuple[str, int]]:
+    """SQL that reads a part of a Parquet file, without what is of links that are gone, and its bytes."""
+    rows = f"read_parquet({quoted(str(file))}, file_row_number => true)"
+    for first, last, size in _slices(file):
+        within = f"file_row_number BETWEEN {first} AND {last}"
+        yield f"(FROM {rows} WHERE {within} AND link_id NOT IN (FROM gone_links))", size
 
 
 def _slices(file: Path) -> Iterator[tuple[int, int, int]]:

@@ -56,8 +56,18 @@ def check_may_link(
     check_person(session, person, today=today, settings=settings)
     _check_provider(provider, route)
     needs_phone = route in APP_ROUTES if from_app is None else from_app or route in APP_ROUTES
-    if needs_phone and (person.android_version or 0) < LEAST_ANDROID:
-        raise LinkError("CH615", where=f"person {person_key}")
+    if needs_phone:
+        check_phone(person)
+
+
+def check_phone(person: Person) -> None:
+    """Pass if the person's phone runs what the ways that begin on it need.
+
+    Raises:
+        LinkError: CH615.
+    """
+    if (person.android_version or 0) < LEAST_ANDROID:
+        raise LinkError("CH615", where=f"person {person.person_key}")
 
 
 def age_on(birth_date: date, day: date) -> int:

@@ -26,6 +26,7 @@ from charthouse.linking.states import DUE
 from charthouse.log import get_logger
 from charthouse.partners.host_book import StateBook
 from charthouse.partners.hosts import Hosts
+from charthouse.partners.network import Search
 from charthouse.settings import get_settings
 from charthouse.state import session as state_session
 from charthouse.state.base import now
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.orm import Session
 
-    from charthouse.partners.network import Network, Search, Who
+    from charthouse.partners.network import Network, Who
     from charthouse.settings import Settings
     from charthouse.state.models import Actor
 
@@ -166,10 +167,9 @@ def look(person_key: str, *, network: Network, partner: str, settings: Settings)
     What goes wrong is noted with the person, who is looked at again later; nothing of it raises.
     """
     try:
-        with exclusive(f"look {person_key}", settings, wait=1.0):
-            return _looked(person_key, network, partner, settings)
+        return _looked(person_key, network, partner, settings)
     except StateError as error:
-        return Look("failed", code=error.code)  # somebody else looks, or they are gone
+        return Look("failed", code=error.code)  # they are gone meanwhile
     except CharthouseError as error:
         log.info("a look at a partner's person failed", code=error.code, where=error.where)
         _note_failure(person_key, partner, error.code, settings)
@@ -224,7 +224,7 @@ def _search(person_key: str, who: Who, network: Network, settings: Settings) -> 
     """How the person's search stands, begun (anew) where it is due: (CH185 for one that does not end)."""
     with state_session(settings, read_only=True) as state:
         row = state.get_one(NetworkPerson, person_key)
-        begun, state_before, at = row.search_begun_at, row.search_state, now()
+        begun, state_before, said, at = row.search_begun_at, row.search_state, row.search_said, now()
     under_way = state_before in ("ready", "running", "none", "unknown")
     stuck = begun is not None and under_way and at - begun > timedelta(hours=settings.network_search_hours)
     over = begun is not None and not under_way and at - begun > timedelta(days=settings.network_search_days)
@@ -234,6 +234,8 @@ def _search(person_key: str, who: Who, network: Network, settings: Settings) -> 
             row = state.get_one(NetworkPerson, person_key)
             row.search_begun_at, row.consented_at = now(), row.consented_at or now()
         faults.point("look.permitted")
+    elif state_before == "done":
+        return Search("done", said), None  # until it is begun anew: what it found is listed all the same
     return network.search(who), "CH185" if stuck else None
 
 

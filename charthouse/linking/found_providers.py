@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import select
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from charthouse.state.models import Actor, Status
     from charthouse.state.network import FoundWay
 
+COMPARED_AGAIN_AFTER: Final = timedelta(days=7)
 LONGEST_NAME: Final = 200
 
 
@@ -260,8 +262,10 @@ def _link(session: Session, row: FoundProvider, one: Found, settings: Settings) 
 
 
 def _waits_for_match(session: Session, link_id: str) -> bool:
+    """Whether a link's Patient has to be compared: never yet, or not for a week."""
     link = links.get_link(session, link_id)
-    return link.status in DUE and link.identity_matched_at is None
+    matched = link.identity_matched_at
+    return link.status in DUE and (matched is None or matched <= now() - COMPARED_AGAIN_AFTER)
 
 
 def _tell_once(session: Session, row: FoundProvider, at: datetime) -> bool:

@@ -22,6 +22,7 @@ class GrantView:
     link_id: str
     person_key: str
     provider: str
+    route: str
     status: str
     failed_reason: str | None
     status_at: datetime
@@ -55,6 +56,7 @@ def grant_of(session: Session, link_id: str) -> GrantView:
         link_id=link.id,
         person_key=link.person_key,
         provider=link.provider,
+        route=link.route,
         status=link.status,
         failed_reason=link.failed_reason,
         status_at=link.status_at,

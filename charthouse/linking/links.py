@@ -27,7 +27,7 @@ from charthouse.state.network import FoundProvider
 from charthouse.state.phones import PhoneUpload
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from sqlalchemy import ColumnElement, Select
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 class LinkWork:
     """What a night needs of a link. `watermarks` maps a query's label to the provider's own instant.
 
+    `owed` are labels of which everything was asked for and did not come: they are asked for everything again.
     `partner` is whom a link of the route `verified` is read through.
     """
 
@@ -56,6 +57,7 @@ class LinkWork:
     watermarks: Mapping[str, str]
     read_whole_at: datetime | None = None
     page_origins: str | None = None
+    owed: frozenset[str] = frozenset()
     partner: str | None = None
 
 
@@ -376,12 +378,27 @@ def list_events(
 
 
 def set_watermarks(
-    session: Session, link_id: str, watermarks: Mapping[str, str], *, deposit: str | None = None
+    session: Session,
+    link_id: str,
+    watermarks: Mapping[str, str],
+    *,
+    deposit: str | None = None,
+    owed: Collection[str] = (),
 ) -> None:
-    """Note how far queries have been read, and the vault's deposit that this rests on. Other labels stay."""
+    """Note how far queries have been read, and the vault's deposit that this rests on. Other labels stay.
+
+    Of those that are `owed` everything was asked for, and did not come.
+    """
     at = now()
     rows = [
-        {"link_id": link_id, "label": label, "value": value, "moved_at": at, "deposit": deposit}
+        {
+            "link_id": link_id,
+            "label": label,
+            "value": value,
+            "moved_at": at,
+            "deposit": deposit,
+            "owed": label in owed,
+        }
         for label, value in watermarks.items()
     ]
     if rows:
@@ -418,9 +435,12 @@ def _work() -> Select[Link, str, str | None, str | None]:
 
 def _with_watermarks(session: Session, rows: Sequence[tuple[Link, str, str | None, str | None]]) -> list[LinkWork]:
     marks: dict[str, dict[str, str]] = {}
+    owed: dict[str, set[str]] = {}
     for ids in _chunks([link.id for link, *_ in rows]):
         for mark in session.scalars(select(Watermark).where(Watermark.link_id.in_(ids))):
             marks.setdefault(mark.link_id, {})[mark.label] = mark.value
+            if mark.owed:
+                owed.setdefault(mark.link_id, set()).add(mark.label)
     return [
         LinkWork(
             link_id=link.id,
@@ -435,6 +455,7 @@ def _with_watermarks(session: Session, rows: Sequence[tuple[Link, str, str | Non
             watermarks=marks.get(link.id, {}),
             read_whole_at=link.read_whole_at,
             page_origins=origins,
+            owed=frozenset(owed.get(link.id, ())),
             partner=partner if link.route == "verified" else None,
         )
         for link, base, origins, partner in rows

@@ -138,10 +138,23 @@ def _configuration(client: HttpClient, base: str) -> tuple[SmartConfiguration | 
     try:
         named = discover(base)
     except (FetchError, StateError) as error:
+        if _is_open(client, base):
+            detail = "nobody signs in: the server lets everybody read"
+            mend = "Link its patients with: charthouse links add URL"
+            return None, [CheckFinding("smart-configuration", "remark", detail, mend)]
         mend = "Ask the provider for its FHIR base for patients."
         return None, [CheckFinding("smart-configuration", "missing", f"{error.code} {error.entry.title}", mend)]
     detail = "there is none that can be used; the addresses are those of /metadata"
     return named, [CheckFinding("smart-configuration", "remark", detail)]
+
+
+def _is_open(client: HttpClient, base: str) -> bool:
+    """Whether the server shows patients to whoever asks: it needs no configuration, for it has no sign-in."""
+    try:
+        said = read_object(client.get(f"{base}/Patient?_count=1").body) or {}
+    except FetchError:
+        return False
+    return said.get("resourceType") == "Bundle" and said.get("type") == "searchset"
 
 
 def _sign_in(configuration: SmartConfiguration) -> list[CheckFinding]:

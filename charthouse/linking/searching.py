@@ -13,7 +13,7 @@ from sqlalchemy import and_, exists, or_, select
 
 from charthouse.errors import LinkError
 from charthouse.linking import consents, verifications
-from charthouse.linking.eligibility import check_person
+from charthouse.linking.eligibility import check_person, check_phone
 from charthouse.linking.people import get_person
 from charthouse.linking.regions import region_of, regions
 from charthouse.partners import registry
@@ -57,11 +57,12 @@ def check_may_search(session: Session, person_key: str, *, settings: Settings | 
 
     Raises:
         StateError: CH602 when there is no such person.
-        LinkError: CH610, CH611, CH616, CH617 as for any link; CH612, CH614 for a region without such a partner; CH650,
-            CH651 for the identity, CH652 for the consent.
+        LinkError: CH610, CH611, CH615 to CH617 as for any link; CH612, CH614 for a region without such a partner;
+            CH650, CH651 for the identity, CH652 for the consent.
     """
     person = get_person(session, person_key)
     check_person(session, person, settings=settings)
+    check_phone(person)
     partner_of(person.country)
     found = verifications.check_verified(session, person_key, settings=settings)
     if not consents.in_force(session, person_key, IMPORT):

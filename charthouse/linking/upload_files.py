@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, Self
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from charthouse.errors import PhoneError
+from charthouse.files import sync
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,7 +50,7 @@ def offset(file: Path) -> int:
 
 
 class Appending:
-    """Bytes appended behind those that are there; `sha256` is that of what was appended. Used as a context.
+    """Bytes appended behind those that are there, up to `most`; `sha256` is that of what came. Used as a context.
 
     Raises:
         OSError: the file takes no more.
@@ -60,8 +61,8 @@ class Appending:
         file.parent.mkdir(exist_ok=True, mode=0o700)
         self._descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         self.begin = self.end = os.fstat(self._descriptor).st_size
-        self._cipher, self._most = _at(key, self.begin), most
-        self._hash = hashlib.sha256()
+        self._cipher, self.most = _at(key, self.begin), most
+        self._hash, self._sealed = hashlib.sha256(), bytearray()
 
     def write(self, data: bytes) -> None:
         """Append a piece.
@@ -69,10 +70,12 @@ class Appending:
         Raises:
             PhoneError: CH978 beyond `most` bytes of the whole; nothing of what was appended is kept then.
         """
-        if self.end + len(data) > self._most:
+        if self.end + len(data) > self.most:
             self.take_back()
             raise PhoneError("CH978")
-        sealed = memoryview(self._cipher.update(data))
+        if len(self._sealed) < len(data) + _BLOCK:
+            self._sealed = bytearray(len(data) + _BLOCK)  # kept: fresh memory for each piece costs more than its cipher
+        sealed = memoryview(self._sealed)[: self._cipher.update_into(data, self._sealed)]
         while sealed:
             sealed = sealed[os.write(self._descriptor, sealed) :]
         self._hash.update(data)
@@ -82,10 +85,6 @@ class Appending:
         """Leave nothing of what was appended."""
         os.ftruncate(self._descriptor, self.begin)
         self.end = self.begin
-
-    def keep(self) -> None:
-        """Bring it to disk."""
-        os.fdatasync(self._descriptor)
 
     @property
     def sha256(self) -> bytes:
@@ -121,6 +120,14 @@ def lines(file: Path, key: str, *, length: int, sha256: str, longest: int) -> It
         yield rest
     if seen.hexdigest() != sha256:
         raise PhoneError("CH982")
+
+
+def keep(file: Path) -> None:
+    """Bring an upload to disk, once all of it is there. What a power cut takes before is sent again, or the whole is no
+    longer what its SHA-256 says.
+    """
+    if file.exists():
+        sync(file)
 
 
 def verify(file: Path, key: str, *, length: int, sha256: str) -> bool:

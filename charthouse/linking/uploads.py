@@ -188,13 +188,10 @@ def appending(
             try:
                 yield file_open
             finally:
-                file_open.keep()
                 taken = file_open.end - file_open.begin
         if taken:
             with state_session(settings) as state:
                 _charge(state, device_id, taken, settle=True)
-                row = _row(state, link_id, upload_id)
-                row.changed_at = now()
     finally:
         held.__exit__(None, None, None)
 
@@ -209,8 +206,10 @@ def end(link_id: str, upload_id: str, *, settings: Settings) -> UploadView:
     with state_session(settings) as state:
         row = _row(state, link_id, upload_id)
         if row.status == "open":
-            if upload_files.offset(upload_files.file_of(link_id, upload_id, settings)) != row.length:
+            file = upload_files.file_of(link_id, upload_id, settings)
+            if upload_files.offset(file) != row.length:
                 raise PhoneError("CH989", what="it was called complete, and bytes are missing")
+            upload_files.keep(file)
             row.status, row.received_at = "received", now()
             row.changed_at = row.received_at
         return _view(row, settings)

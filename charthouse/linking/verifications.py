@@ -122,7 +122,7 @@ def current(
     """The newest verification that holds at an instant, of the level that is wanted or a higher one; None for none."""
     settings = settings or get_settings()
     at = at or now()
-    wanted = LEVELS[LEVELS.index(settings.verification_level) :] if settings.verification_level in LEVELS else LEVELS
+    wanted = LEVELS[LEVELS.index(settings.verification_level) :]
     query = select(IdentityVerification).where(
         IdentityVerification.person_key == person_key,
         IdentityVerification.outcome == "verified",

@@ -222,7 +222,7 @@ def look_at_open(*, settings: Settings | None = None, most: int = 10_000) -> int
             over += look(verification_id, settings=settings).status != "open"
         except CharthouseError as error:
             log.warning("a verification is looked at later", code=error.code)
-            if error.code in {"CH175", "CH176", "CH674"}:
+            if error.code in {"CH140", "CH141", "CH175", "CH176", "CH674"}:
                 break
     return over
 

@@ -163,7 +163,7 @@ def _unconfirmed() -> Select[str]:
         LinkEvent.to_state == "unconfirmed",
         LinkEvent.at >= Link.status_at,
     )
-    granted = or_(Link.route == "verified", exists().where(Credential.link_id == Link.id))
+    granted = or_(Link.route != "direct", exists().where(Credential.link_id == Link.id))
     return _pending_since(CONFIRMED_WITHIN).where(~told, granted)
 
 
@@ -177,8 +177,11 @@ def why_unconfirmed(state: Session, link: Link) -> str:
 
     `identity_not_checked`: nobody could compare the provider's Patient with the account yet. `not_planned`: no night
     has asked for it. `provider_silent`: it was asked for, and the provider did not answer. `nothing_readable`: it
-    answered, and nothing that may be read came. `something_broke`: the fault is ours.
+    answered, and nothing that may be read came. `nothing_uploaded`: no upload of the phone could be accepted yet.
+    `something_broke`: the fault is ours.
     """
+    if link.route == "phone" and link.identity_matched_at is None:
+        return "nothing_uploaded"
     person = state.get_one(Person, link.person_key)
     if person.sealed_identity is not None and link.identity_matched_at is None:
         return "identity_not_checked"

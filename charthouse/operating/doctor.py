@@ -14,6 +14,7 @@ from sqlalchemy import text
 from charthouse.errors import CharthouseError, LakeError, catalogue
 from charthouse.lake.session import EXTENSIONS, connect, open_records, open_vault
 from charthouse.linking.alarms import open_alarms
+from charthouse.linking.eligibility import HEALTH_CONNECT
 from charthouse.linking.finding import OURS
 from charthouse.linking.keys import check_key, key_is_needed
 from charthouse.linking.network_accounts import list_accounts
@@ -26,7 +27,7 @@ from charthouse.state import current_version, head_version, session
 from charthouse.state.key_sources import KeyFile, source_of
 from charthouse.sync import footing
 from transforms.failures import FAILURES
-from transforms.tables import published_tables
+from transforms.tables import built_tables, standing_tables
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -131,7 +132,8 @@ def _state() -> Iterator[Finding]:
 
 
 def _lakes() -> Iterator[Finding]:
-    names = [f"records.{table.name}" for table in published_tables()]
+    names = [f"records.{table.name}" for table in built_tables()]
+    told = [f"records.{table.name}" for table in standing_tables()]
 
     def held_in(open_lake: Callable[..., Any], counted: Sequence[str], others: Sequence[str] = ()) -> int:
         with open_lake(read_only=True) as connection:
@@ -146,7 +148,7 @@ def _lakes() -> Iterator[Finding]:
 
     def of_records() -> str:
         people = held_in(open_records, ["records.built_people"])
-        return f"{people:,} {'person' if people == 1 else 'people'}, {held_in(open_records, names):,} rows"
+        return f"{people:,} {'person' if people == 1 else 'people'}, {held_in(open_records, names, told):,} rows"
 
     yield _guard("vault", of_vault)
     yield _guard("records", of_records)
@@ -199,7 +201,8 @@ def _providers() -> Iterator[Finding]:
         with session() as state:
             accounts = {account.partner for account in list_accounts(state)}
             listed = [one for one in list_providers(state) if one.partner not in accounts or not _is_found(one)]
-            known = [(provider.slug, provider.fhir_base_url) for provider in listed]
+            # What phones hold is at no server.
+            known = [(one.slug, one.fhir_base_url) for one in listed if not one.slug.startswith(HEALTH_CONNECT)]
     except Exception as error:  # the state database has its own finding
         told = f"they cannot be listed ({type(error).__name__})"
         yield Finding("providers", False, told, "Mend the state database first.")

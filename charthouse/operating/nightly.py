@@ -29,6 +29,7 @@ from charthouse.operating import (
     report,
     routes,
     sandbox_network,
+    sandbox_phones,
     sandbox_process,
 )
 from charthouse.operating.own_server import link_own_server, look_at
@@ -66,11 +67,12 @@ def run_night(source: Path | None, people: int, seed: int) -> int:
         provider = sandbox_process.provider_of(source) if source else sandbox_process.GENERATED
         reads = f"reading {escape(sandbox_process.printable(source))}" if source else f"{people} people"
         searched_for = 0 if source else sandbox_network.share_of(people)
+        with_phones = 0 if source else sandbox_phones.share_of(people)
         with step(out, f"Sandbox provider: {reads}"):
             if source:
                 sandbox_process.load(source, provider)
             else:
-                sandbox_process.generate(people - searched_for, seed, provider)
+                sandbox_process.generate(people - searched_for - with_phones, seed, provider)
             if searched_for:
                 sandbox_process.generate_into(sandbox_network.store(), searched_for, seed + people, broken=False)
         with sandbox_process.serving([provider], network=bool(searched_for)) as sandbox:
@@ -79,11 +81,14 @@ def run_night(source: Path | None, people: int, seed: int) -> int:
                 linked = sandbox_process.link_everyone(sandbox, provider)
             _say_of_links(out, linked.new, len(linked.left_out))
             left_out = _search(out, sandbox) if searched_for else ()
+            if with_phones:
+                _upload(out, with_phones, seed)
             inventory = sandbox.ask(provider, "inventory")
             if not linked.left_out and not sandbox_process.anybody_linked(provider):
                 _say_of_the_source(out, inventory)
                 raise SetupError("CH012", where=provider)
-            night.run(provider, *([sandbox_network.provider()] if searched_for else []))
+            others = ((sandbox_network.provider(), searched_for), (sandbox_phones.PROVIDER, with_phones))
+            night.run(provider, *(slug for slug, number in others if number))
             accounts = accounting.account(sandbox, provider, linked.left_out)
             if searched_for:
                 clinic = sandbox_network.CLINIC, left_out, sandbox_network.provider()
@@ -174,6 +179,13 @@ def _search(out: Console, sandbox: Sandbox) -> tuple[str, ...]:
         searched = sandbox_network.search_for(sandbox_process.people_in(sandbox_network.store()))
     out.print(f"Found by the partner: {searched.found:,} for {searched.people:,} people", highlight=False)
     return searched.left_out
+
+
+def _upload(out: Console, number: int, seed: int) -> None:
+    """Let the phones of some people upload what Health Connect holds."""
+    with step(out, "People: uploading from Health Connect"):
+        uploaded = sandbox_phones.upload_all(number, seed)
+    out.print(f"By phone: {uploaded.records:,} records of {uploaded.people:,} people", highlight=False)
 
 
 def _say_of_links(out: Console, new: int, left_out: int) -> None:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Final
 from rich.markup import escape
 
 from charthouse.linking import own_server
-from charthouse.linking.bulk_sources import bulk_source
+from charthouse.linking.bulk_sources import export_of
 from charthouse.operating.given import key_of, patient_ids, token_of
 from charthouse.operating.terminal import step
 from charthouse.partners.backend_services import SystemTokens, client_with_key
 from charthouse.partners.http import HttpClient
 from charthouse.partners.inspection import fhir_base, inspect
-from charthouse.partners.patients import Patients, all_patients, named_patients
+from charthouse.partners.patients import Patients, all_patients, named_patients, patients_of_group
 from charthouse.settings import get_settings
 from charthouse.state import session
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from charthouse.linking.bulk_sources import Export
     from charthouse.partners.inspection import Inspected
     from charthouse.partners.token_endpoint import TokenSet
     from charthouse.settings import Settings
@@ -124,11 +125,14 @@ def _settings() -> Settings:
 
 def _patients(client: HttpClient, looked: Looked, slug: str) -> Patients:
     settings, server, token, ids = get_settings(), looked.server, looked.token, looked.ids
+    exported = _export(slug)
+    if ids is None and exported is not None and exported.level.startswith("Group/"):
+        return _in_group(client, exported, settings)
     if ids is None:
         return all_patients(client, server, token, settings)
     if not ids and looked.tokens is not None and looked.tokens.patient is not None:
         ids = (looked.tokens.patient,)
-    if ids and _is_exported(slug):
+    if ids and exported is not None:
         # What does nothing but export shows nobody, whatever its /metadata says. Whom the export leaves out is CH158.
         return Patients(tuple(ids))
     if ids:
@@ -137,6 +141,14 @@ def _patients(client: HttpClient, looked: Looked, slug: str) -> Patients:
     return Patients(before) if before else all_patients(client, server, token, settings, most=FIRST)
 
 
-def _is_exported(slug: str) -> bool:
+def _export(slug: str) -> Export | None:
     with session(read_only=True) as state:
-        return bulk_source(state, slug) is not None
+        return export_of(state, slug)
+
+
+def _in_group(client: HttpClient, export: Export, settings: Settings) -> Patients:
+    """Who is in the group that is exported: what does nothing but export lists no patients."""
+    token = None
+    if export.client is not None:
+        token = SystemTokens(settings, export.base_url, export.client, export.scope).token()
+    return patients_of_group(client, export.base_url, export.level, token)

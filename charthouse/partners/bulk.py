@@ -10,9 +10,11 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import quote, urlencode
 
+import orjson
+
 from charthouse.errors import FetchError
 from charthouse.partners.addresses import join
-from charthouse.partners.bulk_http import LineLostError, remove_job
+from charthouse.partners.bulk_http import LineLostError, ask_by_post, remove_job
 from charthouse.partners.bulk_manifest import read_manifest_page
 from charthouse.partners.discovery import read_object
 from charthouse.partners.pacing import backoff, retry_after
@@ -31,7 +33,12 @@ UNSAID: Final = 60.0
 MAX_MANIFEST_PAGES: Final = 10_000
 _BUSY: Final = frozenset({429, 503})
 _TRY_AGAIN: Final = frozenset({408, 425, 429, *range(500, 600)} - {501})
+_NOT_BY_GET: Final = frozenset({404, 405, 501})
+"""How servers that take a kick-off by POST alone answer GET; one that does not export at all answers both so."""
+_BARE: Final = {"resourceType": "Parameters"}
 _GONE: Final = frozenset({404, 410})
+_OUTAGE: Final = frozenset({"CH101", "CH105", "CH109"})
+"""What a token endpoint that is down for now says: nothing, a page for people, 5xx."""
 _EXPORT_STATUS: Final = "X-Export-Status"
 
 
@@ -40,6 +47,16 @@ class Tokens(Protocol):
 
     def token(self, refused: str | None = None) -> str:
         """A token; another than the `refused` one."""
+
+
+class Shelf(Protocol):
+    """Where pages of a manifest are kept until it is whole: their addresses and bodies, in order."""
+
+    def pages(self) -> list[tuple[str, bytes]]: ...
+
+    def add(self, url: str, body: bytes) -> None: ...
+
+    def clear(self) -> None: ...
 
 
 class JobGoneError(Exception):
@@ -64,10 +81,22 @@ class ExportRequest:
             given["_type"] = ",".join(self.types)
         if self.since is not None:
             given["_since"] = self.since
+        return self.address(base_url) + (f"?{urlencode(given, safe=',')}" if given else "")
+
+    def parameters(self, options: Mapping[str, str]) -> bytes:
+        """The same as a Parameters resource, for servers that are asked by POST."""
+        listed: list[dict[str, Any]] = []
+        if self.since is not None:
+            listed.append({"name": "_since", "valueInstant": self.since})
+        if self.types:
+            listed.append({"name": "_type", "valueString": ",".join(self.types)})
+        listed += [{"name": name, "valueBoolean": value == "true"} for name, value in options.items()]
+        return orjson.dumps({"resourceType": "Parameters", "parameter": listed} if listed else _BARE)
+
+    def address(self, base_url: str) -> str:
+        """Where the operation stands."""
         path = "/".join(quote(part, safe="") for part in self.level.split("/", 1) if part)
-        return "/".join(part for part in (base_url.rstrip("/"), path, "$export") if part) + (
-            f"?{urlencode(given, safe=',')}" if given else ""
-        )
+        return "/".join(part for part in (base_url.rstrip("/"), path, "$export") if part)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +112,14 @@ class Begun:
 class Waiting:
     """The job is not done. `after`: seconds to the next look, None where the server does not say.
 
-    `stumbled` tells that it was no proper answer: the status could not be had this time.
+    `stumbled` tells that it was no proper answer: the status could not be had this time. `outage` is the code of why it
+    could not even be asked for: the token endpoint does not answer, and nothing is known of the job.
     """
 
     after: float | None
     percent: int | None = None
     stumbled: bool = False
+    outage: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,21 +144,20 @@ class BulkClient:
         self._base_url = base_url.rstrip("/")
         self._tokens = tokens
         self._settings = settings
-        self._paging: tuple[str, list[ManifestPage]] = ("", [])
-
-    @property
-    def is_paging(self) -> bool:
-        """Whether pages of a manifest are in hand that is not whole: a `status` in another process begins anew."""
-        return bool(self._paging[1])
 
     def kick_off(self, request: ExportRequest, options: Mapping[str, str] | None = None) -> Begun | Waiting:
-        """Ask for an export. `Waiting` where another one is still under way.
+        """Ask for an export; by POST where GET is not for that. `Waiting` where another one is still under way.
 
         Raises:
             FetchError: CH151 when it is refused; CH101, CH109 when nobody answers; CH150 and what else `tokens` raises.
         """
         url = request.url(self._base_url, options or {})
-        reply = self._asked(url, {"Accept": FHIR_JSON, "Prefer": "respond-async"})
+        said = {"Accept": FHIR_JSON, "Prefer": "respond-async"}
+        reply = self._asked(lambda token: self.http.get(url, token, said))
+        if reply.status in _NOT_BY_GET:
+            url, parameters = request.address(self._base_url), request.parameters(options or {})
+            posted = self._asked(lambda token: ask_by_post(url, parameters, token, self._settings))
+            reply = posted if posted.status not in _NOT_BY_GET else reply
         if reply.status in _BUSY:
             return Waiting(_after(reply))
         named = reply.headers.get("Content-Location")
@@ -139,25 +169,28 @@ class BulkClient:
             raise FetchError("CH151", where=self.http.where, what=what)
         return Begun(status_url, _after(reply), reply.headers)
 
-    def status(self, status_url: str) -> Waiting | Manifest:
+    def status(self, status_url: str, shelf: Shelf) -> Waiting | Manifest:
         """How an export stands. Where a page of its manifest could not be had, the next call goes on with that page.
+
+        `shelf` keeps the pages of this job that came, so the next call may be another process's.
 
         Raises:
             JobGoneError: the server does not know it.
-            FetchError: CH152 when it failed; CH153 for what is no manifest; CH150 and what else `tokens` raises.
+            FetchError: CH152 when it failed; CH153 for what is no manifest; CH150 when the token endpoint refuses us.
         """
-        pages = self._paging[1] if self._paging[0] == status_url else []
-        self._paging = ("", [])
+        pages = [read_manifest_page(body, url) for url, body in shelf.pages()]
         had = len(pages)
         seen = {status_url}
         while not pages or pages[-1].next_address is not None:
             url = status_url if not pages else self._following(pages, seen)
-            found = self._page(url, first=not pages)
+            found = self._page(url, first=len(pages) == had)
             if isinstance(found, Waiting):
-                self._paging = (status_url, pages)
                 # Servers that limit how often they are asked count pages, too. Getting on is no stumbling.
                 return found if len(pages) == had else replace(found, stumbled=False)
-            pages.append(found)
+            pages.append(read_manifest_page(found.body, found.url))
+            if pages[-1].next_address is not None:
+                shelf.add(found.url, found.body)
+        shelf.clear()
         return Manifest(pages[0].transaction_time, tuple(file for page in pages for file in page.files), tuple(pages))
 
     def _following(self, pages: list[ManifestPage], seen: set[str]) -> str:
@@ -185,16 +218,20 @@ class BulkClient:
         yield token
         yield self._tokens.token(token)
 
-    def _page(self, url: str, *, first: bool) -> Waiting | ManifestPage:
+    def _page(self, url: str, *, first: bool) -> Waiting | Reply:
         try:
             reply = self._once_more(lambda token: self.http.get(url, token, {"Accept": "application/json"}))
         except LineLostError:
             return Waiting(None, stumbled=True)
+        except FetchError as error:
+            if error.code not in _OUTAGE:
+                raise
+            return Waiting(UNSAID, stumbled=True, outage=error.code)
         status = _told(reply)
         if status == 202:
             return Waiting(_after(reply), _percent(reply))
         if status == 200:
-            return read_manifest_page(reply.body, reply.url)
+            return reply
         if status == 429:
             after = _after(reply)
             return Waiting(UNSAID if after is None else after, stumbled=True)
@@ -208,13 +245,13 @@ class BulkClient:
             return Waiting(_after(reply), stumbled=True)
         raise FetchError("CH152", where=self.http.where, what=f"HTTP {status}")
 
-    def _asked(self, url: str, headers: Mapping[str, str]) -> Reply:
+    def _asked(self, ask: Callable[[str | None], Reply]) -> Reply:
         """An answer that is none of those which another try may better; 429 and 503 are handed on after the last."""
         tries = self._settings.request_tries
         for attempt in range(1, tries + 1):
             reply = None
             try:
-                reply = self._once_more(lambda token: self.http.get(url, token, headers))
+                reply = self._once_more(ask)
             except LineLostError:
                 if attempt == tries:
                     raise FetchError("CH101", where=self.http.where) from None

@@ -1,4 +1,6 @@
-"""HTTP for a Bulk Data export: kick-off and status by GET, files as streams, and DELETE of one's own job.
+"""HTTP for a Bulk Data export: kick-off and status by GET, files as streams, and the two things that are no GET.
+
+These are the kick-off at servers that take it by POST alone, and DELETE of one's own job; no other can be sent.
 
 Answers are handed on with their status and headers, for the protocol (`charthouse.partners.bulk`) reads them all. A
 token goes to the origins that the provider's settings name, and to no other.
@@ -21,7 +23,13 @@ from charthouse.partners.encodings import TooLargeError, TornError, UnknownEncod
 from charthouse.partners.host_book import MemoryBook
 from charthouse.partners.hosts import Hosts
 from charthouse.partners.http import MAX_REDIRECTS, UNCACHED
-from charthouse.partners.transport import NotReachedError, PrivateAddressError, ReadOnlyLines, bounded_pool
+from charthouse.partners.transport import (
+    NotReachedError,
+    PrivateAddressError,
+    ReadOnlyError,
+    ReadOnlyLines,
+    bounded_pool,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -34,6 +42,9 @@ MAX_ANSWER: Final = 64 * 2**20
 FILE_SECONDS: Final = 3600.0
 """A part of a file may take so long, as long as its bytes keep coming; then the rest is asked for."""
 _CHUNK: Final = 2**18
+_LITTLE: Final = 2**16
+"""Bytes that are read of what a server says to a kick-off: its headers are what matters."""
+_FHIR_JSON: Final = "application/fhir+json"
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _LOST: Final = (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError)
 
@@ -103,15 +114,19 @@ class BulkHttp:
         raise FetchError("CH121", where=self.where)
 
     @contextmanager
-    def stream(self, url: str, token: str | None, headers: Mapping[str, str]) -> Iterator[urllib3.BaseHTTPResponse]:
+    def stream(
+        self, url: str, token: str | None, headers: Mapping[str, str], *, pause: float | None = None
+    ) -> Iterator[urllib3.BaseHTTPResponse]:
         """A file's answer, open. File servers redirect to where a file lies; the token stays behind at the border.
+
+        `pause` is how many seconds its next byte may take, where that is not what the settings say.
 
         Raises:
             LineLostError: nothing came.
             FetchError: as `get`; CH121 also for an address in clear text where the one before was not.
         """
         for _ in range(MAX_REDIRECTS):
-            with self._opened(url, token, headers, self._settings.request_timeout) as response:
+            with self._opened(url, token, headers, pause or self._settings.request_timeout) as response:
                 location = response.headers.get("Location")
                 if response.status not in _REDIRECTS or not location:
                     yield response
@@ -187,14 +202,51 @@ def remove_job(status_url: str, token: str | None, settings: Settings) -> int | 
 
     Returns the status; None for no answer, or an address that may not be reached.
     """
-    headers = {"Accept": "application/fhir+json", "User-Agent": "charthouse"}
-    if token is not None:
-        headers["Authorization"] = f"Bearer {token}"
     try:
-        pool, target = bounded_pool(status_url, 1, whole=settings.request_timeout, reach=Reach.of(settings))
-        with pool:
-            timeout = urllib3.Timeout(connect=settings.connect_timeout, read=settings.request_timeout)
-            answer = pool.urlopen("DELETE", target, headers=headers, timeout=timeout, retries=False, redirect=False)
+        with _sending(status_url, "DELETE", token, settings) as answer:
             return int(answer.status)
     except (NotReachedError, PrivateAddressError, ValueError, *_LOST):
         return None
+
+
+def ask_by_post(export_url: str, parameters: bytes, token: str | None, settings: Settings) -> Reply:
+    """Ask for an export by a Parameters resource (Bulk Data Access 3.0, "kick-off"): the one POST to a FHIR base.
+
+    Raises:
+        ReadOnlyError: the address is none of an export.
+        LineLostError: nothing came, or not all of it.
+        FetchError: CH104 for no address, CH141 for a private one.
+    """
+    if not export_url.endswith("/$export"):
+        raise ReadOnlyError("providers are only read: POST asks for an export, and for nothing else")
+    there = origin(export_url)
+    where = host_of(there) if there is not None else ""
+    try:
+        with _sending(export_url, "POST", token, settings, parameters) as answer:
+            return Reply(int(answer.status), answer.headers, answer.read1(_LITTLE, decode_content=True), export_url)
+    except (NotReachedError, PrivateAddressError):
+        raise FetchError("CH141", where=where) from None
+    except (urllib3.exceptions.LocationValueError, UnicodeError, ValueError):
+        raise FetchError("CH104", where=where) from None
+    except _LOST:
+        raise LineLostError from None
+
+
+@contextmanager
+def _sending(
+    url: str, verb: str, token: str | None, settings: Settings, body: bytes | None = None
+) -> Iterator[urllib3.BaseHTTPResponse]:
+    """The answer to a request that is no GET, once: nobody is followed."""
+    headers = {"Accept": _FHIR_JSON, "User-Agent": "charthouse"}
+    if token is not None:
+        headers["Authorization"] = f"Bearer {token}"
+    if body is not None:
+        headers |= {"Content-Type": _FHIR_JSON, "Prefer": "respond-async"}
+    pool, target = bounded_pool(url, 1, whole=settings.request_timeout, reach=Reach.of(settings))
+    with pool:
+        timeout = urllib3.Timeout(connect=settings.connect_timeout, read=settings.request_timeout)
+        answer = pool.urlopen(
+            verb, target, body, headers, retries=False, redirect=False, timeout=timeout, preload_content=False
+        )
+        with closing(answer):
+            yield answer

@@ -58,7 +58,7 @@ class BWell:
         self._account = account
         self._identity = identity
         self._settings = settings
-        self._http = PartnerHttp(settings, account.requests_per_second, hosts)
+        self._http = PartnerHttp(settings, account.requests_per_second, account.fhir_base_url, hosts)
         self._fhir = HttpClient(settings, hosts=self._http.hosts)
         home = origin(account.fhir_base_url)
         if home is not None:
@@ -96,11 +96,11 @@ class BWell:
 
     def found(self, who: Who) -> list[Found]:
         """What is connected (`getMemberConnections`), each with its patient, and what is recommended (CareTeam)."""
-        listed = self._asked(who, bwell_queries.CONNECTIONS, {}).get("getMemberConnections")
+        said = self._asked(who, bwell_queries.CONNECTIONS, {})
+        listed = said.get("getMemberConnections")
         if not isinstance(listed, list):
             raise self._odd("it lists no connections")
-        statuses = self._asked(who, bwell_queries.SUBSCRIPTIONS, {}).get("subscriptionStatuses")
-        connected = bwell_found.connections(listed, bwell_found.patients_of(statuses))
+        connected = bwell_found.connections(listed, bwell_found.patients_of(said.get("subscriptionStatuses")))
         teams = self._searched(who, "CareTeam", {"category": "recommended-connections"})
         known = {one.organization for one in connected}
         return connected + [one for one in bwell_found.recommended(teams) if one.organization not in known]

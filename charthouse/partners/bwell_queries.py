@@ -24,12 +24,11 @@ CREATE_CONSENT: Final = (
 CONNECTIONS: Final = (
     "query getMemberConnections { getMemberConnections"
     " { id name category integrationType type status syncStatus syncErrors { coding { display code } }"
-    " statusUpdated lastSynced created } }"
-)
-SUBSCRIPTIONS: Final = (
-    "query subscriptionStatuses { subscriptionStatuses"
+    " statusUpdated lastSynced created }"
+    " subscriptionStatuses"
     " { entry { resource { extension { id url valueString } error { coding { system code display } } } } } }"
 )
+"""Both in one request: whose connections there are, and which patient each of them is."""
 OAUTH_URL: Final = (
     "query getOauthUrl($connectionId: String!) { getOauthUrl(connectionId: $connectionId) { redirectUrl } }"
 )

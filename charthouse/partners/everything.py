@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 LONGEST_LINE: Final = 128 * 2**20
 """Most bytes of one resource."""
+PATIENCE: Final = 150.0
+"""Seconds that the next byte may take: b.well's server gives its first query two minutes (streaming.md)."""
 _CHUNK: Final = 2**18
 _OUTCOME: Final = b"OperationOutcome"
 _HEAD: Final = 512
@@ -138,7 +140,8 @@ class _Reading:
         self.requests += 1
         began = time.monotonic()
         headers = {"Accept": self._stream.accept, "Accept-Encoding": "gzip"}
-        with self._http.stream(url, self._stream.token(renew), headers) as response:
+        patience = max(PATIENCE, self._settings.request_timeout)
+        with self._http.stream(url, self._stream.token(renew), headers, pause=patience) as response:
             if response.status != 200:
                 return response.status, retry_after(response.headers.get("Retry-After"), response.headers.get("Date"))
             if self.as_of is None and not self.lines:

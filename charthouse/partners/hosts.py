@@ -118,7 +118,8 @@ class Book(Protocol):
 class _Door:
     """What this process holds of a host: a slice, and what it knows of the host's state."""
 
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    lock: threading.Condition = field(default_factory=threading.Condition)
+    """Held while the door is looked at; those who wait for the host are woken by whoever learns something of it."""
     start: float = 0.0
     number: int = 0
     gone: int = 0
@@ -176,7 +177,6 @@ class Hosts:
         while time.monotonic() < ends:
             with door.lock:
                 wait = door.place(time.monotonic(), rate)
-                asked = wait is None
                 if wait is None:
                     said = self._book.admit(host, rate, door.want, self._settings.host_patience)
                     door.failing = said.failing
@@ -185,10 +185,10 @@ class Hosts:
                     if said.number:
                         door.hold(said, time.monotonic())
                         continue
-                    wait = said.wait
-            if wait > 0:
-                time.sleep(max(0.0, min(wait, ends - time.monotonic())))
-            if not asked:
+                    door.lock.wait(max(0.0, min(said.wait, COOL_OFF, ends - time.monotonic())))
+            if wait is not None:
+                if wait > 0:
+                    time.sleep(max(0.0, min(wait, ends - time.monotonic())))
                 return
 
     def busy(self, host: str, seconds: float) -> None:
@@ -204,6 +204,7 @@ class Hosts:
         with door.lock:
             door.failing = True
             self._book.fail(host, self._settings.retry_wait_max)
+            door.lock.notify_all()
 
     def answered(self, host: str) -> None:
         """The host gave an answer."""
@@ -213,6 +214,7 @@ class Hosts:
         with door.lock:
             door.failing = False
             self._book.succeed(host)
+            door.lock.notify_all()
 
     def page_size(self, host: str) -> tuple[int, float]:
         """The largest page that the host is known to serve, 0 where none is known, and the seconds since it is."""

@@ -99,7 +99,7 @@ class Clear:
     def __init__(self, verifier: Verifier, settings: Settings) -> None:
         self._verifier = verifier
         self._settings = settings
-        self._http = PartnerHttp(settings, verifier.requests_per_second)
+        self._http = PartnerHttp(settings, verifier.requests_per_second, None)
 
     def begin(self, return_url: str) -> Begun:
         """Begin a session (`POST /verification_sessions`); they come back to `return_url`. Nothing of them is told."""

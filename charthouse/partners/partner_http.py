@@ -45,9 +45,13 @@ class Reply:
 
 
 class PartnerHttp:
-    """Sends to a partner's API. Safe between threads. `pace` is in requests a second, for each host."""
+    """Sends to a partner's API. Safe between threads. `pace` is in requests a second, for each host.
 
-    def __init__(self, settings: Settings, pace: float, hosts: Hosts | None = None) -> None:
+    `only_read` is its FHIR base, below which nothing is sent from here; None where it has none.
+    """
+
+    def __init__(self, settings: Settings, pace: float, only_read: str | None, hosts: Hosts | None = None) -> None:
+        self._only_read = None if only_read is None else only_read.rstrip("/")
         self._settings = settings
         self._pace = pace
         self.hosts = hosts or Hosts(MemoryBook(), settings)
@@ -64,6 +68,9 @@ class PartnerHttp:
         there = origin(url)
         if there is None:
             raise FetchError("CH179", what="an address of the partner's is none")
+        held = self._only_read
+        if held is not None and f"{url}/".startswith((f"{held}/", f"{held}?")):
+            raise FetchError("CH179", what="its FHIR server is only read")
         host = host_of(there)
         self.hosts.pace(host, self._pace)
         tries = self._settings.request_tries if again else 1

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from charthouse.errors import FetchError
+from charthouse.partners.addresses import host_of, origin
 from charthouse.partners.discovery import read_object
 from charthouse.partners.inspection import refused
 from charthouse.partners.paging import walk
@@ -97,6 +98,40 @@ def all_patients(
         raise FetchError("CH136", where=server.host)
     ids = tuple(found)
     return Patients(ids[:most], more=most is not None and len(ids) > most)
+
+
+def patients_of_group(client: HttpClient, base: str, group: str, token: str | None) -> Patients:
+    """The patients who are in a group (`Group/<id>`) that is exported from: R4 Group.member, as long as they are.
+
+    Raises:
+        FetchError: CH135 where the group cannot be read; CH136 where nobody is in it; CH101, CH109 as `HttpClient.get`.
+    """
+    kind, _, name = group.partition("/")
+    home = origin(base)
+    where = host_of(home) if home is not None else ""
+    try:
+        said = read_object(client.get(f"{base.rstrip('/')}/{kind}/{quote(name, safe='')}", token=token).body) or {}
+    except FetchError as error:
+        if error.code in {"CH101", "CH109", "CH140", "CH141"}:
+            raise
+        raise FetchError("CH135", where=where, what=f"its group cannot be read: {error.code}") from None
+    members = said.get("member")
+    if said.get("resourceType") != "Group" or not isinstance(members, list):
+        raise FetchError("CH135", where=where, what="its group does not say who is in it")
+    found = [_member(base, member) for member in members if isinstance(member, dict) and not member.get("inactive")]
+    ids = tuple(dict.fromkeys(patient for patient in found if patient is not None))
+    if not ids:
+        raise FetchError("CH136", where=where, what="nobody is in its group")
+    return Patients(ids)
+
+
+def _member(base: str, member: dict[str, Any]) -> str | None:
+    entity = member.get("entity")
+    text = entity.get("reference") if isinstance(entity, dict) else None
+    if not isinstance(text, str):
+        return None
+    kind, _, name = text.removeprefix(f"{base.rstrip('/')}/").partition("/")
+    return name.partition("/")[0] or None if kind == "Patient" else None
 
 
 def _gather(

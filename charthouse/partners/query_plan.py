@@ -100,6 +100,8 @@ def _date(asked: tuple[Query, ...], kind: str, offer: Capability, knowledge: Kno
     """Why only what is new is asked for, or why not."""
     if not any(query.watermark for query in asked):
         return "everything: nothing was read before that says when it changed"
+    if any(query.anew for query in asked):
+        return "everything: not all of it came when it was asked for"
     if not offer.has_last_updated(kind):
         return "everything, to compare: `_lastUpdated` is not declared"
     works = knowledge.filters_by_date(kind)

@@ -19,7 +19,7 @@ from charthouse.partners.knowledge import NOTHING_KNOWN
 from transforms.fhir_r4 import r4
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from charthouse.partners.capability import Capability, TypeCapability
     from charthouse.partners.knowledge import Knowledge
@@ -118,6 +118,8 @@ class Query:
     read: bool = False
     overlap: float = 0.0
     """Seconds before the watermark from which on is asked."""
+    anew: bool = False
+    """Whether everything is asked for although what is new could be."""
 
     def url(self, base_url: str) -> str:
         """The first page's address."""
@@ -147,6 +149,10 @@ class Query:
     def whole(self) -> Query:
         """The same from the beginning of time."""
         return replace(self, incremental=False)
+
+    def news(self) -> Query:
+        """What is new of it alone."""
+        return replace(self, incremental=True)
 
     @property
     def can_be_plainer(self) -> bool:
@@ -196,12 +202,14 @@ def plan_link(
     page_size: int,
     knowledge: Knowledge = NOTHING_KNOWN,
     overlap: float = 0.0,
+    anew: Collection[str] = (),
 ) -> LinkPlan:
     """Plan the searches of a link: Patient first, then every other type of the compartment by name.
 
     `knowledge` spares what is known to be in vain: a whole that is refused, an `_include` that is not there, and
     `_lastUpdated` where a probe has shown that it is passed over. What nobody has probed is believed. What is new is
     asked for from `overlap` seconds before the watermarks: servers show some resources later than they stamp them.
+    Queries of the labels `anew` are asked for everything, whatever their watermarks.
     """
     types = []
     left_out: dict[str, NotRequested] = {}
@@ -224,7 +232,7 @@ def plan_link(
         elif reads:
             types.append(TypePlan(name, Query(name, name, f"{name}/{quote(patient_id, safe='')}", (), read=True)))
         else:
-            maker = _Maker(capability, name, whose, patient_id, watermarks, page_size, knowledge, overlap)
+            maker = _Maker(capability, name, whose, patient_id, watermarks, page_size, knowledge, overlap, anew)
             types.append(maker.plan(access.categories))
     return LinkPlan(tuple(types), left_out)
 
@@ -256,6 +264,7 @@ class _Maker:
     page_size: int
     knowledge: Knowledge
     overlap: float
+    anew: Collection[str]
 
     def plan(self, categories: frozenset[str] | None) -> TypePlan:
         """The type whole with its parts behind it, or the parts alone where the scopes narrow it to categories."""
@@ -289,6 +298,8 @@ class _Maker:
         if include and self.knowledge.includes() and self.capability.types[self.type].includes & {include, "*"}:
             options.append(("_include", include))
         watermark = self.watermarks.get(label)
+        works = self.knowledge.filters_by_date(self.type) if self.capability.has_last_updated(self.type) else False
+        dated, anew = watermark is not None and works is not False, label in self.anew
         return Query(
             type=self.type,
             label=label,
@@ -296,10 +307,9 @@ class _Maker:
             params=((self.whose, value), *more),
             options=tuple(options),
             watermark=watermark,
-            incremental=watermark is not None
-            and self.capability.has_last_updated(self.type)
-            and self.knowledge.filters_by_date(self.type) is not False,
+            incremental=dated and not anew,
             overlap=self.overlap,
+            anew=dated and anew,
         )
 
 

@@ -84,6 +84,7 @@ STATE: Final = (
     _state("phone_source", "link_id", "link_id"),
     _state("phone_device", "person_key"),
     _state("gone_resource", "link_id", "link_id"),
+    _state("missing_document", "link_id", "link_id"),
     _state("removal", "person_key", "link_id"),
     _state("identity_verification", "person_key"),
     _state("identity_session", "person_key"),

@@ -36,9 +36,9 @@ ROW_GROUP: Final = 30_720
 """Rows of hundreds of columns that the writer of a Parquet file keeps in memory."""
 GIVEN_AWAY: Final = """\
 It gives away the health records of everybody who is in the tables: readable by whoever has the files, without a key.
-There is no name, address or birth date in a column of its own, but what providers wrote in words may hold some, and
-dates, places and rare diagnoses together may tell who somebody is. Whoever is erased here stays in the copy, as does
-what a link brought that is deleted: delete the copy, and what was made of it, when that happens."""
+No column holds a name, address or birth date of theirs (professionals do have names), but what providers wrote in words
+may, and dates, places and rare diagnoses together may tell who somebody is. Whoever is erased here stays in the copy,
+as does what a link brought that is deleted: delete the copy, and what was made of it, when that happens."""
 _README: Final = """\
 The tables of {service}, as they stood after snapshot {snapshot} of {at}, copied on {made}.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime  # SQLAlchemy reads the annotations
 from typing import Any, Literal, get_args
 
-from sqlalchemy import JSON, ForeignKey, Index, LargeBinary, String, Text, UniqueConstraint, true
+from sqlalchemy import JSON, ForeignKey, Index, LargeBinary, String, Text, UniqueConstraint, false, true
 from sqlalchemy.orm import Mapped, mapped_column
 
 from charthouse.state.base import Base, Key, new_key, now, one_of
@@ -162,7 +162,7 @@ class Watermark(Base):
     """How far a query of a link has been read: the provider's own greatest `meta.lastUpdated`, as it wrote it.
 
     `deposit` is the vault's id of what this rests on: without that deposit the vault lacks what was read. Empty in rows
-    of before deposits were kept.
+    of before deposits were kept. `owed`: everything was asked for, and did not come; it is asked for again.
     """
 
     __tablename__ = "watermark"
@@ -172,6 +172,7 @@ class Watermark(Base):
     value: Mapped[str] = mapped_column(String(64))
     moved_at: Mapped[datetime] = mapped_column(default=now)
     deposit: Mapped[str | None] = mapped_column(Key)
+    owed: Mapped[bool] = mapped_column(default=False, server_default=false())
 
 
 class AuditEvent(Base):

@@ -2,6 +2,7 @@
 
 from charthouse.state import (
     bulk,
+    documents,
     hosts,
     identity,
     ledger,
@@ -19,6 +20,7 @@ from charthouse.state.base import Base
 __all__ = [
     "Base",
     "bulk",
+    "documents",
     "hosts",
     "identity",
     "ledger",

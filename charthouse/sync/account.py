@@ -69,7 +69,7 @@ def _outcomes(plan: LinkPlan, records: Sequence[QueryRecord], stopped: str | Non
         if record.code is not None and not silent and not (record.code == stopped and not record.pages):
             yield Outcome(code=record.code, unit="type", resource_type=record.type, label=record.label, count=1)
         for code, count in record.remarks.items():
-            unit: landing.Unit = "resource" if code in {"CH116", "CH125"} else "type"
+            unit: landing.Unit = "resource" if code in {"CH116", "CH125", "CH164"} else "type"
             yield Outcome(code=code, unit=unit, resource_type=record.type, label=record.label, count=count)
     for name, reason in plan.not_requested.items():
         if reason == "not_permitted":

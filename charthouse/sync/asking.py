@@ -94,6 +94,11 @@ class Asker:
             harvest = self._anew(harvest, query.plain())
         while harvest.code == "CH120" and (smaller := harvest.query.smaller()):
             harvest = self._anew(harvest, smaller)
+        if harvest.query.anew and harvest.status in {"partial", "failed"}:
+            # What breaks within everything may not be among what is new, which cannot wait for it.
+            code = harvest.code or ""
+            self.pour(harvest.query.news(), harvest)
+            harvest.fail(code)
         return harvest
 
     def pour(

@@ -29,11 +29,20 @@ from charthouse.partners.http import HttpClient
 from charthouse.settings import get_settings
 from charthouse.state import session as state_session
 from charthouse.state.base import now
+from charthouse.state.seals import sealer_of
 from charthouse.sync import bulk_jobs, bulk_marks, landing
 from charthouse.sync.bulk_closing import Closing
-from charthouse.sync.bulk_landing import Deletions, ExportFolder, FileRecord, Outcomes, SharedResources, Sorter
+from charthouse.sync.bulk_landing import (
+    Deletions,
+    ExportFolder,
+    FileRecord,
+    Outcomes,
+    SharedResources,
+    Sorter,
+)
 from charthouse.sync.bulk_log import BulkLog
 from charthouse.sync.bulk_marks import EVERYTHING
+from charthouse.sync.bulk_shelf import SealedShelf
 from transforms import ndjson
 
 if TYPE_CHECKING:
@@ -56,6 +65,8 @@ if TYPE_CHECKING:
 
 MOST_STUMBLES: Final = 8
 """Looks in a row that brought no proper answer before an export counts as failed."""
+MOST_OUTAGES: Final = 60
+"""Looks in a row, a minute apart, for which no token was to be had before the job is left for the next night."""
 MOST_JOBS: Final = 2
 """How often a batch asks for the same export: one that failed, or is gone, is asked for once more."""
 LOST: Final = frozenset({"CH152", "CH153", "CH156"})
@@ -270,17 +281,21 @@ class _BatchExport:
         )
 
     def _awaited(self, job: Job) -> Manifest:
+        shelf = SealedShelf(self.folder.folder, job.id, sealer_of(self._settings))
         while True:
             if job.next_poll_at > now():
                 self._look_at_the_clock()
-                # Pages that are in hand would be lost with this process, and asked for again by the next, and again.
-                (sleep_until if self._client.is_paging else self._wait)(job.next_poll_at)
-            found = self._client.status(job.status_url)
+                self._wait(job.next_poll_at)
+            found = self._client.status(job.status_url, shelf)
             if isinstance(found, Manifest):
                 self._log(job.id).complete(found.pages)
                 return found
             self._log(job.id).progress(found.percent, found.after)
             job = bulk_jobs.note_waiting(job, found, self._settings)
+            if found.outage is not None and job.stumbles < MOST_OUTAGES:
+                continue
+            if found.outage is not None:
+                raise FetchError(found.outage, where=self._client.http.where)
             if job.stumbles >= MOST_STUMBLES:
                 raise FetchError("CH152", where=self._client.http.where, what="its status cannot be had")
 

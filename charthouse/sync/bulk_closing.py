@@ -13,7 +13,7 @@ from charthouse.partners.http import HttpClient
 from charthouse.partners.search import REFERENCED_TYPES
 from charthouse.sync import bulk_marks, landing
 from charthouse.sync.bulk_landing import Landed
-from charthouse.sync.bulk_marks import EVERYTHING
+from charthouse.sync.bulk_marks import EVERYTHING, PATIENT
 from charthouse.sync.landing import Manifest, Outcome, QueryRecord
 from charthouse.sync.pointing import Pointing, referenced_records
 from transforms import ndjson
@@ -164,11 +164,9 @@ class Closing:
                 files.setdefault(kind, []).append(landing.file_name(record.number, kind))
         failed = {kind for one in self._exported for kind in self._behind(one)}
         since = self._exported[0].request.since
-        whole = since is None and not any(record.warnings for record in self._records()) and EVERYTHING not in failed
-        if whole:
-            for record in self._records():
-                if record.kind == "output" and record.type and record.type not in REFERENCED_TYPES:
-                    landed.setdefault(record.type, Landed())
+        whole = self._whole_types(link.link_id) if EVERYTHING not in failed else set()
+        for kind in whole:
+            landed.setdefault(kind, Landed())
         for kind in sorted(landed):
             behind = kind in failed
             access = self._folder.access(link.link_id, kind)
@@ -178,15 +176,31 @@ class Closing:
                 label=bulk_marks.label_of(kind),
                 type=kind,
                 file=files[kind][0] if kind in files else None,
-                mode="full" if since is None else "incremental",
+                mode="full" if since is None or kind in whole else "incremental",
                 status="partial" if behind else "complete",
                 code=None,
                 pages=len(files.get(kind, ())),
                 resources=landed[kind].resources,
                 bytes=landed[kind].bytes,
                 watermark=None,
-                exhaustive=whole and not behind and access.categories is None,
+                exhaustive=kind in whole and not behind and access.categories is None,
             )
+
+    def _whole_types(self, link_id: str) -> set[str]:
+        """The types of which an export of everything of them had files, and its server no more to say.
+
+        One of some types speaks of those alone whose Patient is in it: it may leave somebody out.
+        """
+        if any(record.warnings for record in self._records()):
+            return set()
+        return {
+            record.type
+            for one in self._exported
+            if one.code is None and one.request.since is None
+            if not one.request.types or any(PATIENT in record.links.get(link_id, {}) for record in one.records)
+            for record in one.records
+            if record.kind == "output" and record.type and record.type not in REFERENCED_TYPES
+        }
 
     def _marks(self, link: LinkWork) -> Iterator[QueryRecord]:
         """The marks that move, as records that brought nothing."""

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 ALL: Final = "$export"
 _OF_TYPE: Final = "$export?_type="
 NEVER: Final = "never"
-"""The mark of a type that no export has brought whole."""
+"""The mark of a type that no export has brought whole, or that did not come when everything was asked for again."""
+PATIENT: Final = "Patient"
 EVERYTHING: Final = "*"
 """In a set of failed types: nobody knows which."""
 
@@ -46,8 +47,9 @@ def requests(level: str, marks: Iterable[Mapping[str, str]]) -> list[ExportReque
                 behind[kind] = value if kind not in behind or _is_before(value, behind[kind]) else behind[kind]
     if not behind:
         return [whole]
-    last = None if NEVER in behind.values() else min(behind.values(), key=_instant)
-    return [whole, ExportRequest(level, tuple(sorted(behind)), last)]
+    if NEVER in behind.values():  # with it the Patient: who is not in an export may be somebody whom it leaves out
+        return [whole, ExportRequest(level, tuple(sorted({*behind, PATIENT})))]
+    return [whole, ExportRequest(level, tuple(sorted(behind)), min(behind.values(), key=_instant))]
 
 
 def moved(
@@ -59,12 +61,13 @@ def moved(
         return {}
     if request.types:
         return {label_of(kind): transaction_time for kind in request.types if kind not in missed}
-    after = {ALL: transaction_time} | {label_of(kind): before.get(ALL, NEVER) for kind in missed}
+    stands = before.get(ALL, NEVER) if request.since is not None else NEVER
+    after = {ALL: transaction_time} | {label_of(kind): stands for kind in missed}
     for label, value in before.items():
         if not label.startswith(_OF_TYPE):
             continue
         was_behind = ALL in before and _is_before(value, before[ALL])
-        if was_behind and (request.since is not None or label in after):
+        if was_behind and request.since is not None:
             after[label] = value  # it is asked for apart, from where it stands
         else:
             after.setdefault(label, transaction_time)

@@ -22,7 +22,7 @@ from charthouse.partners.host_book import StateBook
 from charthouse.partners.hosts import Hosts
 from charthouse.settings import get_settings
 from charthouse.state import session
-from charthouse.sync import batches, holding, phone, runs
+from charthouse.sync import batches, documents, holding, phone, runs
 from charthouse.sync.bulk import export_batch, sleep_until
 from charthouse.sync.fetch import fetch_batch
 from charthouse.sync.link_job import LinkJob
@@ -96,7 +96,9 @@ def collect_batch(name: str, *, wait: Wait = sleep_until) -> str:
                 granted_scopes=link.granted_scopes,
                 watermarks=link.watermarks,
                 whole=link.link_id in batch.whole,
+                owed=link.owed,
                 held=partial(binaries.of, link.link_id),
+                missing=partial(documents.known, link.link_id, settings.whole_days),
                 origins=origins_in(link.page_origins),
             )
             for link in work

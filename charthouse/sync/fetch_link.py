@@ -13,7 +13,7 @@ from charthouse.errors import FetchError
 from charthouse.log import get_logger
 from charthouse.partners.scopes import parse_scopes
 from charthouse.partners.search import LinkPlan, plan_link
-from charthouse.sync import account, landing, vanished
+from charthouse.sync import account, documents, landing, vanished
 from charthouse.sync.asking import Asker
 from charthouse.sync.harvest import Harvest
 from charthouse.sync.link_token import LinkStoppedError, LinkToken
@@ -85,6 +85,7 @@ class LinkFetch:
         self._numbers: dict[str, int] = {}
         self._not_offered: set[str] = set()
         self._not_found: set[tuple[str, str]] = set()
+        self._lacking: set[str] = set()
         self._nobody_home = 0
         self._stopped: str | None = None
         self._lock = threading.Lock()
@@ -128,6 +129,7 @@ class LinkFetch:
             if not here:
                 return None
             vanished.write_not_found(self._folder, self._not_found)
+            documents.write(self._folder, self._lacking)
             landing.write_manifest(self._folder, manifest)
         faults.point("fetch.link")
         return manifest
@@ -167,17 +169,20 @@ class LinkFetch:
             self._settings.max_pages,
             self._settings.attachment_bytes,
             self._job.held,
+            self._job.missing,
         )
         try:
             references.run(self._close)
         finally:
             self._not_offered, self._not_found = references.not_offered, references.not_found
+            self._lacking = references.lacking
 
     def _planned(self, offer: Capability, knowledge: Knowledge) -> LinkPlan:
         scopes = parse_scopes(self._job.granted_scopes or "")
         size = self._settings.page_size
-        patient, marks = self._job.patient_id, {} if self._job.whole else self._job.watermarks
-        return plan_link(offer, patient, scopes, marks, size, knowledge, self._settings.overlap_seconds)
+        patient, marks, overlap = self._job.patient_id, self._job.watermarks, self._settings.overlap_seconds
+        anew = marks.keys() if self._job.whole else self._job.owed
+        return plan_link(offer, patient, scopes, marks, size, knowledge, overlap, anew)
 
     def _number_queries(self) -> None:
         """Give each query its place in the plan, by which its file is named, behind what a killed fetch has named."""

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from charthouse.state.ledger import RunStatus
     from charthouse.sync.audit import AuditSummary
 
-EXPECTED = frozenset({"CH103", "CH115", "CH183", "CH405"})
-"""Outcomes that leave a run complete: a type that the person did not grant, a server's own warning, what a partner says
-is not to be shown, a marked row."""
+EXPECTED = frozenset({"CH103", "CH115", "CH164", "CH183", "CH405"})
+"""Outcomes that leave a run complete: a type that the person did not grant, a server's own warning, a document that is
+not to be had, what a partner says is not to be shown, a marked row."""
 
 
 def finish_run(airflow_run_id: str) -> None:

@@ -25,7 +25,11 @@ class LinkJob:
     watermarks: Mapping[str, str] = field(default_factory=dict)
     whole: bool = False
     """Whether everything is asked for, whatever the watermarks. These stay where a query does not end well."""
+    owed: Collection[str] = frozenset()
+    """Labels of queries that are asked for everything all the same: it did not come when it was asked for before."""
     origins: Collection[Origin] = ()
     """Origins beside the base's at which its pages may go on, as the provider's declaration has them."""
     held: Callable[[], Collection[str]] = frozenset
     """What the vault has of this link and never changes, as `Binary/id`: it is not read again. Asked when needed."""
+    missing: Callable[[], Collection[str]] = frozenset
+    """Ids of documents that were not to be had before: they are not asked for tonight. Asked when needed."""

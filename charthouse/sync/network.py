@@ -8,8 +8,10 @@ closed together, by their markers; until then no part of a stream counts. Nothin
 from __future__ import annotations
 
 import shutil
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
@@ -38,8 +40,9 @@ from charthouse.sync.network_closing import Brought, close_links
 from charthouse.sync.network_sorting import StreamSorter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Collection, Iterable, Sequence
+
+    import duckdb
 
     from charthouse.linking.links import LinkWork
     from charthouse.partners.hosts import Hosts
@@ -117,10 +120,14 @@ def stream_batch(
     base = open_links[0].fhir_base_url
     began = time.monotonic()
     try:
-        with BulkHttp(settings, base, hosts=hosts) as http, ThreadPoolExecutor(settings.bulk_threads, "stream") as pool:
+        with (
+            _Held() as held,
+            BulkHttp(settings, base, hosts=hosts) as http,
+            ThreadPoolExecutor(settings.bulk_threads, "stream") as pool,
+        ):
 
             def one(links: list[LinkWork]) -> tuple[int, int]:
-                fetch = _PersonStream(batch, links, network, http, settings)
+                fetch = _PersonStream(batch, links, network, http, held, settings)
                 return fetch.run(present, on_link, lambda: time.monotonic() - began > settings.fetch_time_max)
 
             done = list(pool.map(one, by_person))
@@ -131,12 +138,55 @@ def stream_batch(
     return StreamSummary(len(work), sum(each[0] for each in done), requests, sum(each[1] for each in done))
 
 
+class _Held:
+    """What the vault holds of a batch's links: opened once for all its people, when the first needs to know."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._stack = ExitStack()
+        self._connection: duckdb.DuckDBPyConnection | None = None
+
+    def by_key(self, link_ids: Collection[str], keys: Iterable[str]) -> dict[str, set[str]]:
+        """The links that hold each of these resources (`Type/id`)."""
+        pairs = {(kind, name) for kind, _, name in (key.partition("/") for key in keys)}
+        with self._lock:
+            theirs = vault.holders(self._opened(), list(link_ids), pairs)
+        found: dict[str, set[str]] = {}
+        for link_id, held in theirs.items():
+            for kind, name in held:
+                found.setdefault(f"{kind}/{name}", set()).add(link_id)
+        return found
+
+    def types(self, link_ids: Collection[str]) -> dict[str, set[str]]:
+        """The types that each of these links holds."""
+        with self._lock:
+            return vault.types_of(self._opened(), list(link_ids)) if link_ids else {}
+
+    def _opened(self) -> duckdb.DuckDBPyConnection:
+        if self._connection is None:
+            self._connection = self._stack.enter_context(open_vault(read_only=True))
+        return self._connection
+
+    def __enter__(self) -> _Held:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+
 class _PersonStream:
     """One person's stream. Used once."""
 
     def __init__(
-        self, batch: Batch, links: list[LinkWork], network: Network, http: BulkHttp, settings: Settings
+        self,
+        batch: Batch,
+        links: list[LinkWork],
+        network: Network,
+        http: BulkHttp,
+        held: _Held,
+        settings: Settings,
     ) -> None:
+        self._held = held
         self._batch = batch
         self._links = links
         self._network = network
@@ -246,23 +296,12 @@ class _PersonStream:
 
     def _held_before(self, *, whole: bool) -> Callable[[set[str]], dict[str, set[str]]]:
         """For which of the links the vault holds resources (`Type/id`) that a stream of what is new need not bring."""
-
-        def held(keys: set[str]) -> dict[str, set[str]]:
-            if whole or not keys:
-                return {}
-            pairs = {(kind, name) for kind, _, name in (key.partition("/") for key in keys)}
-            found: dict[str, set[str]] = {}
-            with open_vault(read_only=True) as connection:
-                for link_id, theirs in vault.holders(connection, list(self._export.links), pairs).items():
-                    for kind, name in theirs:
-                        found.setdefault(f"{kind}/{name}", set()).add(link_id)
-            return found
-
-        return held
+        return lambda keys: self._held.by_key(self._export.links, keys) if keys and not whole else {}
 
     def _held_types(self) -> dict[str, set[str]]:
-        with open_vault(read_only=True) as connection:
-            return vault.types_of(connection, list(self._export.links))
+        """The types that the vault holds, of the links that were read before."""
+        read = [link.link_id for link in self._links if link.watermarks or link.read_whole_at is not None]
+        return self._held.types(read)
 
 
 def _failed(
@@ -277,8 +316,3 @@ def _failed(
         export = ExportFolder(batch.folder, links)
         close_links(export, None, Brought(code=code), links[0].fhir_base_url, present, on_link)
     return StreamSummary(sum(map(len, by_person)))
-
-
-def spool_of(batch_folder: Path, person_key: str) -> Path:
-    """Where a person's stream is kept while it comes."""
-    return batch_folder / FOLDER / person_key / SPOOL

@@ -27,6 +27,8 @@ IN_VAIN: Final = 10
 """Documents in a row that were not to be had before no more are asked for."""
 _NOT_TO_BE_HAD: Final = frozenset({"CH104", "CH105", "CH106", "CH107", "CH111", "CH120"})
 """Faults of one document."""
+_LACKING: Final = frozenset({"CH104", "CH120"})
+"""It is not there, or larger than permitted: that will be so tomorrow."""
 
 
 class Pointers:
@@ -62,10 +64,12 @@ class ReferenceFetch:
         max_pages: int,
         attachment_bytes: int = 0,
         held: Callable[[], Collection[str]] = frozenset,
+        missing: Callable[[], Collection[str]] = frozenset,
     ) -> None:
         self._asker = asker
         self._attachment_bytes = attachment_bytes
         self._held = held
+        self._missing = missing
         self._pointers = pointers
         self._offer = offer
         self._not_requested = plan.not_requested
@@ -78,6 +82,8 @@ class ReferenceFetch:
         self._requests = 0
         self.not_offered: set[str] = set()
         self.not_found: set[tuple[str, str]] = set()
+        self.lacking: set[str] = set()
+        """Ids of documents that the server does not have, or that are too large."""
 
     def run(self, close: Callable[[Harvest], object]) -> None:
         """Ask until nothing new is pointed at.
@@ -91,9 +97,8 @@ class ReferenceFetch:
             self._read_attachments()
         finally:
             for kind, harvest in self._harvests.items():
-                lacking = self._asked - self._pointers.received
+                lacking = self._asked - self._pointers.received - {f"{BINARY}/{name}" for name in self.lacking}
                 missing = sum(1 for target in lacking if target.startswith(f"{kind}/"))
-                missing -= harvest.remarks.get("CH120", 0)
                 if missing and harvest.code is None:
                     harvest.remarks["CH116"] = missing
                 close(harvest)
@@ -122,7 +127,8 @@ class ReferenceFetch:
     def _read_attachments(self) -> None:
         """Read the documents that records show and that are not there yet, one by one: some are large; none changes.
 
-        A server may permit none, or lack what its records show. What is missing, or too large, is a remark.
+        A server may permit none, or lack what its records show. What is missing, or too large, is a remark, and is not
+        asked for again for a while.
         """
         shown = {target for target in self._pointers.pointed_at if target.startswith(f"{BINARY}/")}
         wanted = shown - self._pointers.received
@@ -131,8 +137,12 @@ class ReferenceFetch:
         wanted -= set(self._held())
         if not wanted:
             return
+        before = {target for target in wanted if target.partition("/")[2] in set(self._missing())}
+        wanted -= before
         file = self._folder / landing.file_name("referenced", BINARY)
         harvest = self._harvests[BINARY] = Harvest(Query(BINARY, f"{BINARY}?_id", BINARY, ()), file)
+        if before:
+            harvest.remarks["CH164"] = len(before)
         self._asked |= wanted
         in_vain = 0
         # In another order each day: those that are not to be had do not stand before the others for ever.
@@ -140,8 +150,9 @@ class ReferenceFetch:
             (query,) = plan_reference_reads(BINARY, [target.partition("/")[2]])
             code = self._refer(query, harvest, 1, self._attachment_bytes)
             in_vain = in_vain + 1 if code is not None else 0
-            if code == "CH120":
-                harvest.remarks[code] = harvest.remarks.get(code, 0) + 1
+            if code in _LACKING:
+                self.lacking.add(target.partition("/")[2])
+                harvest.remarks["CH164"] = harvest.remarks.get("CH164", 0) + 1
             if code in _NOT_TO_BE_HAD:
                 harvest.forgive()
             if harvest.code is not None or in_vain >= IN_VAIN:

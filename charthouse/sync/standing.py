@@ -6,6 +6,7 @@ at the end of every run, after links are confirmed. Links that are deleted, or a
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sqlalchemy import select
@@ -47,7 +48,7 @@ def tell_standing(run_id: str) -> int:
             for person, link, granted, _ in links
             for name, permission in _permissions(granted).items()
         ]
-        return standing.replace(connection, {LINKS: [each.row for each in links], GRANTED: told})
+        return standing.replace(connection, {LINKS: [each.row for each in links], GRANTED: told}, run_id=run_id)
 
 
 class _Told(NamedTuple):
@@ -83,6 +84,7 @@ def _links(state: Session) -> list[_Told]:
     ]
 
 
+@lru_cache(maxsize=1_000)  # most people grant what others do
 def _permissions(granted_scopes: str | None) -> dict[str, str | None]:
     """What a grant permits of each table; NULL where nobody said what was granted."""
     if granted_scopes is None:

@@ -18,13 +18,26 @@ from charthouse.files import write_whole
 from charthouse.lake import vault
 from charthouse.lake.session import VAULT, open_vault, quoted, writing
 from charthouse.linking import links, states
+from charthouse.settings import get_settings
 from charthouse.state import session
-from charthouse.sync import batches, footing, holding, landing, phone, runs, strays, type_outcomes, vanished
+from charthouse.sync import (
+    batches,
+    documents,
+    footing,
+    holding,
+    landing,
+    phone,
+    runs,
+    strays,
+    type_outcomes,
+    vanished,
+)
 from charthouse.sync import gone as gone_resources
 
 if TYPE_CHECKING:
     import duckdb
 
+    from charthouse.linking.links import LinkWork
     from charthouse.state.bulk import GoneReason
     from charthouse.sync.batches import Batch
     from charthouse.sync.landing import Manifest
@@ -140,7 +153,9 @@ def _account(
                 runs.Outcome(said.code, said.unit, link_id, said.resource_type, said.label or "", said.count)
                 for said in manifest.outcomes
             )
-            links.set_watermarks(state, link_id, manifest.watermarks, deposit=deposit)
+            documents.note(state, link_id, batch.folder / link_id, get_settings().whole_days)
+            owed = _owed(standing[link_id], manifest, whole=link_id in batch.whole)
+            links.set_watermarks(state, link_id, manifest.watermarks, deposit=deposit, owed=owed)
         # A link whose person took it away says nothing any more, whatever was still on its way.
         speaking = [link_id for link_id in manifests if standing[link_id].status in states.DUE]
         silent = {key: reason for key, reason in silent.items() if key[0] in speaking}
@@ -182,6 +197,15 @@ def _was_read_whole(batch: Batch, manifest: Manifest | None) -> bool:
         return False
     asked = [query.mode for query in manifest.queries if not landing.is_reference(query)]
     return manifest.link_id in batch.whole or "incremental" not in asked
+
+
+def _owed(link: LinkWork, manifest: Manifest, *, whole: bool) -> set[str]:
+    """Labels of which everything was asked for, although what is new could be, and did not come."""
+    return {
+        query.label
+        for query in manifest.queries
+        if (whole or query.label in link.owed) and query.mode == "full" and query.status != "complete"
+    }
 
 
 def _patient_is_closed(manifest: Manifest) -> bool:

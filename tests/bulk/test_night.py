@@ -101,6 +101,14 @@ def test_patients_of_a_server_that_only_exports_are_linked_by_their_names(
     done = run(house, "links", "add", house.sandbox.base, "--patients", "@-", fed=f"{fourth}\n{fifth}\nnobody-there")
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
     assert "3 new, 0 known" in done.stdout
+    house.sandbox.faults({"match": {"path": "Patient"}, "act": {"status": 404}})
+    house.sandbox.group("some", [fourth, fifth])
+    house.export(level="Group/some")
+    done = run(house, "links", "add", house.sandbox.base, "--patients", "all")
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    assert "0 new, 2 known" in done.stdout, "all are those of the group"
+    house.export()
+    house.sandbox.faults()
     house.fetch()
     assert len({row[0] for row in house.vault()}) == 5
     assert crawled < house.vault()

@@ -104,10 +104,15 @@ def ids(house: House, kind: str) -> set[str]:
 
 def since(house: House) -> list[str | None]:
     """The `_since` of each kick-off so far, oldest first, and None for an export of everything."""
+    return [asked.get("_since") for asked in kicked_off(house)]
+
+
+def kicked_off(house: House) -> list[dict[str, Any]]:
+    """What each kick-off so far asked for, oldest first."""
     logs = sorted(house.home.glob("logs/bulk/clinic/*/log.ndjson"), key=lambda file: file.stat().st_mtime_ns)
     events = [json.loads(line) for file in logs for line in file.read_text().splitlines()]
     kicked = sorted((event for event in events if event["eventId"] == "kickoff"), key=lambda event: event["timestamp"])
-    return [event["eventDetail"]["requestParameters"].get("_since") for event in kicked]
+    return [event["eventDetail"]["requestParameters"] for event in kicked]
 
 
 def test_a_second_night_brings_what_changed_and_knows_what_is_deleted(house: House, clinic: Clinic) -> None:
@@ -150,6 +155,17 @@ def test_an_export_of_everything_tells_what_is_served_no_longer(
     house.sandbox.faults({"match": {"path": "bulkfiles", "type": "Observation"}, "act": {"status": 404}})
     clinic.hold(ann=1, eve=1)
     assert whole() == found, "of a type that failed, and of a person whom the export leaves out, nobody knows"
+
+    house.sandbox.faults()
+    house.fetch()
+    apart = [asked for asked in kicked_off(house) if "_type" in asked]
+    assert [(asked["_type"], asked.get("_since")) for asked in apart] == [("Observation,Patient", None)], (
+        "the type alone is asked for whole again the night after, and not a week later"
+    )
+    with session(read_only=True) as state:
+        assert {row.resource_id for row in state.scalars(select(GoneResource))} == {"ann-2", "bob-1", "ann-1"}
+    house.fetch()
+    assert len([asked for asked in kicked_off(house) if "_type" in asked]) == 1, "then it goes with the others"
 
 
 def test_who_is_new_gets_everything_and_the_others_what_changed(house: House, clinic: Clinic) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from charthouse.lake.analyst import analyst, statements
-from charthouse.linking import links
+from charthouse.linking import links, providers
 from charthouse.settings import get_settings
 from charthouse.state import session
 from charthouse.state.engine import engine
@@ -91,11 +91,13 @@ def analysts(stocked_home: Analysts, monkeypatch: pytest.MonkeyPatch) -> Iterato
 
 def stock(made: Analysts, folder: Path, provider: str, resources: list[Json], person: str = "") -> str:
     """Put resources into the vault, by a new link of a person. Returns the person."""
-    who, link = stocked.new_person(provider)
     if person:
         with session() as state:
-            link = links.start_link(state, person, provider, "direct", patient_id="p").id
-        who = person
+            address = "http://127.0.0.1:9/fhir"
+            providers.register_provider(state, slug=provider, name=f"{provider.title()} Clinic", fhir_base_url=address)
+            who, link = person, links.start_link(state, person, provider, "direct", patient_id="p").id
+    else:
+        who, link = stocked.new_person(provider)
     stocked.store(folder / provider, who, link, [json.dumps(each) for each in resources])
     made.sent += [(who, provider, each) for each in resources]
     return who

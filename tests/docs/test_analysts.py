@@ -7,7 +7,8 @@ from pathlib import Path
 
 import duckdb
 
-from transforms.tables import accounts, prepare, published_tables, sql_views, tables
+from tests.tables.staging import with_views
+from transforms.tables import prepare, tables
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "analysts.md"
 
@@ -16,15 +17,7 @@ def test_every_query_of_the_page_runs() -> None:
     queries = re.findall(r"```sql\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     assert len(queries) >= 7
     with duckdb.connect() as connection:
-        for table in (*published_tables(), *accounts()):
-            connection.execute(table.create_sql(table.name))
-        waiting = list(sql_views())
-        while waiting:  # a view may stand on others
-            view = waiting.pop(0)
-            try:
-                connection.execute(view.create_sql(view.name))
-            except duckdb.CatalogException:
-                waiting.append(view)
+        with_views(connection)
         for query in queries:
             connection.execute(query)
 

@@ -198,6 +198,32 @@ def test_what_else_there_is_of_a_person(analysts: Analysts) -> None:
             assert found[kind] == kinds[kind]
 
 
+def test_freshness_and_what_each_provider_gave(analysts: Analysts) -> None:
+    rows_by: dict[str, Counter[str]] = defaultdict(Counter)
+    for _, where, each in analysts.sent:
+        rows_by[where] += Counter(table for table, _ in rows_of(each) if table not in CHILDREN)
+    rows = analysts.ask(RECIPES["Freshness by provider"])
+    assert {row["provider"]: row["people"] for row in rows} == dict.fromkeys(rows_by, 1)
+    assert {row["provider"] for row in rows if row["days_since_sync"] is None} == set(rows_by)  # stocked, never asked
+
+    recipe = RECIPES["What each provider gave of a person"]
+    for who in {who for who, *_ in analysts.sent}:
+        rows = analysts.ask(recipe.replace("(SELECT min(person_key) FROM built_people)", f"'{who}'"))
+        own = {where for whose, where, _ in analysts.sent if whose == who}
+        assert {row["provider"] for row in rows} == own
+        found = {(row["provider"], row["table_name"]): row["row_count"] for row in rows if row["row_count"]}
+        ten = {(where, table): count for where in own for table, count in rows_by[where].items()}
+        assert ten.items() <= found.items()
+        assert {table for _, table in found.keys() - ten.keys()} <= {"reports", "documents", "surveys"}
+
+
+def test_where_providers_disagree(analysts: Analysts) -> None:
+    (row,) = analysts.ask(RECIPES["Whose providers disagree about them"])
+    assert row["person_key"] == analysts.two
+    assert set(row["disagrees_on"]) == {"birth_year", "sex"}
+    assert (set(row["birth_years"]), set(row["sexes"])) == ({1960, 1961}, {"female", "male"})
+
+
 def test_after_a_diagnosis_and_during_a_stay(analysts: Analysts) -> None:
     tested, done = 0, 0
     onset: dict[str, list[datetime]] = defaultdict(list)
@@ -218,7 +244,7 @@ def test_after_a_diagnosis_and_during_a_stay(analysts: Analysts) -> None:
 
 @pytest.mark.usefixtures("home")
 def test_an_empty_lake_answers_every_recipe() -> None:
-    assert len(RECIPES) >= 12
+    assert len(RECIPES) >= 15
     with analyst() as connection:
         for name, query in RECIPES.items():
             (statement,) = statements(query)

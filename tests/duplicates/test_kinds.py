@@ -106,6 +106,7 @@ def pressure(when: str, systolic: int, diastolic: int) -> Resource:
     return {"resourceType": "Observation", "status": "final", "category": [VITAL], **panel}
 
 
+MORNING = "2020-01-05T08:00:00Z"
 DIABETES = concept("Diabetes mellitus type 2 (disorder)", (SNOMED, "44054006", "Diabetes mellitus type 2 (disorder)"))
 SINUSITIS = concept(None, (SNOMED, "444814009", "Viral sinusitis (disorder)"))
 GLUCOSE = concept(None, (LOINC, "2345-7", "Glucose [Mass/volume] in Serum or Plasma"))
@@ -237,6 +238,38 @@ ONE: Final[dict[str, tuple[list[Resource], list[Resource], int]]] = {
     ),
 }
 """Copies: (first link, second link, pairs of rows)."""
+ONE |= {
+    "systems-as-oids": (
+        [shot(concept("Flu", (CVX, "140")), "2021-10-05")],
+        [shot(concept(None, ("urn:oid:2.16.840.1.113883.12.292", "158")), "2021-10-05")],
+        1,
+    ),
+    "rounded-with-a-zero": (
+        [result(GLUCOSE, "2020-01-05T08:13:22-05:00", 187.7, "mg/dL")],
+        [result(GLUCOSE, "2020-01-05T08:13:22-05:00", 188.0, "mg/dL")],
+        1,
+    ),
+    "specimen-left-out": (
+        [result(concept(None, (LOINC, "20454-5", "Protein [Presence] in Urine by Test strip")), MORNING, "Negative")],
+        [result(concept("PROTEIN"), MORNING, "negative")],
+        1,
+    ),
+    "a-day-too-late": (
+        [order(LISINOPRIL, "2020-01-05T08:13:22-05:00")],
+        [order(LISINOPRIL, "2020-01-06T08:13:22-05:00")],
+        1,
+    ),
+    "code-of-nobody-with-the-same-times": (
+        [condition(concept("Medication review due"), "2020-01-05T08:13:22-05:00", "2020-02-01T08:13:22-05:00")],
+        [condition(concept(None, (ICD10, "Z79.899")), "2020-01-05", "2020-02-01")],
+        1,
+    ),
+    "recorded-at-one-moment-of-another-onset": (
+        [condition(SINUSITIS, "2016-04-27", "2016-05-18", recordedDate="2016-04-27T10:09:51-04:00")],
+        [condition(SINUSITIS, "2016-07-01", "2016-07-20", recordedDate="2016-04-27T10:09:51-04:00")],
+        1,
+    ),
+}
 NOT_ONE: Final[dict[str, tuple[list[Resource], list[Resource]]]] = {
     "type-1-and-type-2": (
         [condition(concept("Type 1 diabetes mellitus"), "2015")],
@@ -321,6 +354,19 @@ NOT_ONE: Final[dict[str, tuple[list[Resource], list[Resource]]]] = {
         [visit(concept("Emergency department visit"), "2020-01-05", kind="EMER")],
         [visit(concept("Hospital admission"), "2020-01-05", kind="IMP")],
     ),
+    "above-and-below": (
+        [procedure(concept(None, (SNOMED, "1260010008", "Removal of subgingival plaque from all teeth")), MORNING)],
+        [procedure(concept(None, (SNOMED, "1260009003", "Removal of supragingival plaque from all teeth")), MORNING)],
+    ),
+    "wider-and-narrower": (
+        [condition(concept(None, (SNOMED, "82423001", "Chronic pain")), MORNING)],
+        [condition(concept(None, (SNOMED, "278860009", "Chronic low back pain")), MORNING)],
+    ),
+    "potassiums": (
+        [result(concept("Potassium"), MORNING, 5.0, "mmol/L")],
+        [result(concept("Potassium"), MORNING, 5.4, "mmol/L")],
+    ),
+    "daily-at-eight": ([order(LISINOPRIL, "2020-01-05T08:00:00Z")], [order(LISINOPRIL, "2020-01-06T08:00:00Z")]),
     "allergies-alike": ([allergy(concept("Shellfish"))], [allergy(concept("Fish"))]),
     "nuts": ([allergy(concept("Peanut"))], [allergy(concept("Tree nut"))]),
 }

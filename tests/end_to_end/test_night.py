@@ -19,7 +19,9 @@ TABLES = (
     "additional",
     "allergies",
     "allergy_reactions",
+    "arrived",
     "conditions",
+    "demographics",
     "lab_results",
     "medication_dosages",
     "medications",
@@ -108,6 +110,25 @@ def test_the_second_night_is_incremental_and_says_so(nights: Any) -> None:
     assert {table["rows_changed"] for table in second["tables"]} == {0}
     assert [table["rows"] for table in second["tables"]] == [table["rows"] for table in first["tables"]]
     assert installation.rows("select count(distinct declaration) as n from built_people") == [{"n": 1}]
+
+
+def test_who_is_linked_and_how_fresh_it_is_stands_beside_the_tables(nights: Any) -> None:
+    installation, _, _ = nights
+    people = installation.rows("SELECT birth_year, sex, state, links, disagrees_on FROM people")
+    assert len(people) == 6
+    assert all(each["birth_year"] and each["sex"] and each["links"] == 1 for each in people)
+    fresh = installation.rows("SELECT provider, confirmed, expired, days_since_sync FROM providers")
+    assert sum(each["confirmed"] for each in fresh) == 6
+    assert {each["days_since_sync"] for each in fresh} == {0}
+    brought = "SELECT table_name, sum(row_count) AS n FROM coverage WHERE result = 'complete' GROUP BY ALL"
+    rows = {
+        each["name"]: each["n"]
+        for each in installation.rows(
+            "SELECT 'vitals' AS name, count(*) AS n FROM vitals UNION ALL SELECT 'visits', count(*) FROM visits"
+        )
+    }
+    found = {each["table_name"]: each["n"] for each in installation.rows(brought)}
+    assert {name: found[name] for name in rows} == rows
 
 
 def test_a_person_reads_where_the_lake_is_and_how_to_ask_it(nights: Any) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from charthouse.errors import FetchError
 from charthouse.partners import http
+from charthouse.partners.hosts import PROBE
 from charthouse.sync import landing
 from charthouse.sync.fetch import FetchSummary, fetch_batch
 from charthouse.sync.fetch_link import GIVE_UP_AFTER
@@ -594,6 +595,9 @@ def test_a_host_that_stays_silent_is_left_by_every_link(
     if patience:
         assert {outcome.code for outcome in last.outcomes if outcome.unit == "link"} <= {"CH101", "CH109"}
         assert len(provider.asked) >= each, "whoever is patient asks for all of them"
+        manifests = [landing.read_manifest(tmp_path / f"link-{number}") for number in range(20)]
+        waited = [query.waited for manifest in manifests if manifest is not None for query in manifest.queries]
+        assert max(waited) < PROBE / 2, "nobody sleeps on when a probe has been answered"
     else:
         assert ("CH140", "link", None, 1) in outcomes(last)
         assert len(provider.asked) < each / 2

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import subprocess
 import sys
 from collections import Counter
@@ -222,98 +220,3 @@ def test_the_sandbox_refuses_a_token_that_was_revoked(sandbox: Sandbox, tmp_path
     manifest = landing.read_manifest(tmp_path / "link")
     assert manifest is not None
     assert (manifest.status, [outcome.code for outcome in manifest.outcomes]) == ("failed", ["CH113"])
-
-
-# -- every fault, killed or not ---------------------------------------------------------------------------------------
-
-SECOND = {"type": "Observation", "page": 2}
-MATRIX: dict[str, list[dict[str, Any]]] = {
-    "dropped": [{"match": SECOND, "act": {"hang_up": True}, "times": 1}],
-    "cut short on the line": [{"match": SECOND, "act": {"cut": True}, "times": 1}],
-    "cut short by the server": [{"match": SECOND, "act": {"body": "truncate"}, "times": 1}],
-    "slow": [{"match": SECOND, "act": {"slow_seconds": 0.3}, "times": 1}],
-    "a burst of 429": [{"act": {"status": 429, "retry_after": 0}, "match": {"path": "/Obs"}, "times": 2}],
-    "a storm of 500": [{"match": {"path": "/"}, "act": {"status": 500}, "times": 2}],
-    "a loop": [{"match": SECOND, "act": {"body": "loop"}, "times": 1}],
-    "HTML": [{"match": SECOND, "act": {"body": "html"}, "times": 1}],
-    "a token that dies": [{"match": {"type": "Observation", "page": 3}, "act": {"expire_token": True}, "times": 1}],
-    "a foreign next": [{"match": SECOND, "act": {"body": "foreign_next"}, "times": 1}],
-    "a page without entries": [{"match": SECOND, "act": {"body": "no_entry"}, "times": 1}],
-}
-KILLED = """
-import json, sys
-from pathlib import Path
-from charthouse import faults
-from charthouse.partners import smart
-from charthouse.partners.client import Client
-from charthouse.settings import get_settings
-from charthouse.sync.fetch import fetch_batch
-from charthouse.sync.link_job import LinkJob
-
-base, folder, access, refresh, scope, after = json.loads(sys.argv[1])
-real, passed = faults.point, 0
-
-def later(name):
-    global passed
-    passed += name == get_settings().crash_at
-    if passed > after:
-        real(name)
-
-faults.point = later
-held = [access, refresh]
-
-def token(_, renew):
-    if renew:
-        got = smart.refresh(base, held[1], Client("charthouse-test"))
-        held[:] = [got.access_token, got.refresh_token]
-    return held[0]
-
-fetch_batch([LinkJob("link", base, "ann", scope)], Path(folder), token, get_settings())
-"""
-
-
-def texts(*folders: Path) -> set[bytes]:
-    """Every resource that landed, as it came."""
-    return {
-        entry.raw
-        for folder in folders
-        for file in landing.page_files(folder / "link")
-        for body in landing.read_pages(file)
-        for entry in read_page(body).entries
-    }
-
-
-@pytest.mark.crash
-@pytest.mark.parametrize("killed", [None, 1, 3], ids=["not killed", "killed early", "killed within the pages"])
-@pytest.mark.parametrize("fault", MATRIX)
-def test_no_fault_loses_anything_for_longer_than_a_night(
-    sandbox: Sandbox, tmp_path: Path, quick: Settings, fault: str, killed: int | None
-) -> None:
-    whole, first, second = (tmp_path / name for name in ("whole", "first", "second"))
-    settings = quick.model_copy(update={"request_tries": 4})
-    fetch(sandbox, sign_in(sandbox, "ann"), whole, settings)
-    sandbox.fault(*MATRIX[fault])
-    try:
-        if killed is not None:
-            tokens = sign_in(sandbox, "ann")
-            given = [sandbox.base, str(first), tokens.access_token, tokens.refresh_token, tokens.scope, killed]
-            variables = {
-                "CRASH_AT": "fetch.page", "HOME": str(first), "PAGE_SIZE": "50", "RETRY_WAIT_MAX": "0.02",
-                "REQUESTS_PER_SECOND": "5000", "FETCH_THREADS": "2",
-            }  # fmt: skip
-            done = subprocess.run(
-                [sys.executable, "-c", KILLED, json.dumps(given)],
-                cwd=ROOT,
-                env=os.environ | {f"CHARTHOUSE_{name}": value for name, value in variables.items()},
-                capture_output=True,
-                timeout=60,
-                check=False,
-            )
-            assert done.returncode == -signal.SIGKILL, done.stderr.decode()
-        night = fetch(sandbox, sign_in(sandbox, "ann"), first, settings)
-    finally:
-        sandbox.fault()
-    if night.status == "complete":
-        assert texts(first) == texts(whole)
-    fetch(sandbox, sign_in(sandbox, "ann"), second, settings, night.watermarks)
-    assert texts(first, second) == texts(whole)

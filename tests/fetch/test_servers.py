@@ -213,7 +213,7 @@ def test_documents_that_records_show_are_read_once(
     assert found["as-bytes"]["contentType"] == "application/pdf"
     assert base64.b64decode(found["as-bytes"]["data"]) == pdf
     (record,) = [query for query in manifest.queries if query.type == "Binary"]
-    assert record.remarks == {"CH120": 1, "CH116": 2}
+    assert record.remarks == {"CH164": 2, "CH116": 1}
     assert manifest.status == "complete"
     assert not [asked for asked in provider.asked if asked.path.endswith("/held")]
 

@@ -140,13 +140,17 @@ def look(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., 
     said: dict[str, Any] = {}
 
     def answer(asked: Asked) -> Reply:
-        found = said["metadata" if asked.path.endswith("/metadata") else "configuration"]
+        last = asked.path.rpartition("/")[2]
+        found = said[{"metadata": "metadata", "Patient": "patients"}.get(last, "configuration")]
         return found if isinstance(found, Reply) else as_json(found)
 
     with OddServer(answer) as server:
 
-        def run(configuration: Any = GOOD, metadata: Any = None, provider: str = "") -> dict[str, tuple[str, str]]:
+        def run(
+            configuration: Any = GOOD, metadata: Any = None, provider: str = "", patients: Any = None
+        ) -> dict[str, tuple[str, str]]:
             said["configuration"] = configuration
+            said["patients"] = patients or Reply(401)
             types = [{"type": kind} for kind in ("Patient", *compartment_types())]
             said["metadata"] = metadata or {
                 "resourceType": "CapabilityStatement",
@@ -200,6 +204,12 @@ CASES: dict[str, tuple[dict[str, Any], str, str]] = {
 def test_what_is_missing_is_said(look: Callable[..., dict[str, tuple[str, str]]], case: str) -> None:
     configuration, what, state = CASES[case]
     assert look(configuration)[what][0] == state
+
+
+def test_a_server_that_lets_everybody_read_lacks_no_sign_in(look: Callable[..., dict[str, tuple[str, str]]]) -> None:
+    everybody = as_json({"resourceType": "Bundle", "type": "searchset"})
+    assert look(Reply(404), patients=everybody)["smart-configuration"][0] == "remark"
+    assert look(Reply(404))["smart-configuration"][0] == "missing"
 
 
 def test_a_registration_that_does_not_fit_is_said(look: Callable[..., dict[str, tuple[str, str]]]) -> None:

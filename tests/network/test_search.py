@@ -10,12 +10,13 @@ import requests
 from charthouse.errors import CharthouseError
 from charthouse.linking import consents, finding, found_providers, links, people, searching, verifications
 from charthouse.linking.disconnect import disconnect, withdraw_consent
+from charthouse.linking.keys import ensure_key
 from charthouse.notify.outbox import list_notices
 from charthouse.settings import get_settings
 from charthouse.state import session
 from charthouse.state.base import now
 
-from .conftest import Night, in_vault, report, rows, verified
+from .conftest import ORGANIZATIONS, Night, connect, in_vault, report, rows, serving, verified
 
 
 def found(key: str, **options: bool) -> dict[str, found_providers.FoundView]:
@@ -198,3 +199,14 @@ def test_another_persons_patient_never_becomes_a_link_of_theirs(partner):
         finding.look_now(second)
         assert partner.people()[second]["connections"]["north-clinic"][0] == "DISCONNECTED"
         assert partner.people()[first]["connections"]["north-clinic"][0] == "CONNECTED"
+
+
+def test_the_sandboxs_network_knows_its_people_again_after_a_stop(stores, home, tmp_path):
+    ensure_key()
+    with serving(tmp_path, stores, ORGANIZATIONS) as first:
+        connect(first)
+        key = verified(first.patients["north"][0])
+        finding.look_now(key)
+        before = first.people()[key]
+    with serving(tmp_path, stores, ORGANIZATIONS) as second:
+        assert second.people()[key] == before

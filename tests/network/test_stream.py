@@ -144,3 +144,16 @@ def end(name: str) -> None:
     """Close a night in the ledger."""
     with session() as state:
         runs.finish_run(state, run_id_of(name), "complete")
+
+
+def test_two_people_with_one_patient_each_get_their_own_stream_alone(partner):
+    """Two accounts of one human being: the partner links one Patient to both of its Persons."""
+    both = {searched(partner, 0), searched(partner, 0)}
+    (batch,) = plan_run([], airflow_run_id="shared")
+    partner.asked()
+    collect_batch(batch)
+    assert partner.asked()["counts"]["everything"] == 2
+    folder = batches.read(batch).folder
+    manifests = [landing.read_manifest(folder / link_id) for link_id in both]
+    assert [(one.status, codes(one)) for one in manifests if one is not None] == [("complete", {})] * 2
+    assert len({one.resources for one in manifests if one is not None}) == 1

@@ -21,7 +21,7 @@ import charthouse
 from charthouse.errors import FetchError
 from charthouse.partners import http
 from charthouse.partners.addresses import origin, within
-from charthouse.partners.bulk_http import BulkHttp
+from charthouse.partners.bulk_http import BulkHttp, ask_by_post, remove_job
 from charthouse.partners.http import HttpClient
 from charthouse.partners.pacing import next_minute, retry_after
 from charthouse.partners.reading import ReadOnlySession
@@ -62,6 +62,27 @@ def test_no_answer_that_is_stored_somewhere_is_taken_unasked(quick: Settings) ->
         searches.get(f"{at.url}/{SECRET}")
         exports.get(f"{at.url}/Patient/$export", None, {"Prefer": "respond-async"})
         assert [asked.headers.get("Cache-Control") for asked in at.asked] == ["no-cache", "no-cache"]
+
+
+def test_what_is_no_get_asks_for_an_export_or_ends_one_of_ours(quick: Settings) -> None:
+    """A kick-off by POST goes to `$export`, and there are no other places in the house from which verbs are sent."""
+    with OddServer(lambda _: Reply(202)) as server:
+        for address in ("/fhir/Observation", "/fhir/$export?_type=Patient", "/fhir/Patient/$export/", "/fhir/$exports"):
+            with pytest.raises(ReadOnlyError):
+                ask_by_post(server.url + address, b"{}", None, quick)
+        assert server.asked == []
+        ask_by_post(f"{server.url}/fhir/Group/1/$export", b"{}", None, quick)
+        remove_job(f"{server.url}/fhir/status/1", None, quick)
+        assert [asked.method for asked in server.asked] == ["POST", "DELETE"]
+    root = Path(charthouse.__file__).parent
+    sent = {
+        (file.name, call.args[1].value)
+        for file in root.rglob("*.py")
+        for call in ast.walk(ast.parse(file.read_text()))
+        if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "_sending"
+        if isinstance(call.args[1], ast.Constant)
+    }
+    assert sent == {("bulk_http.py", "POST"), ("bulk_http.py", "DELETE")}
 
 
 def test_the_client_has_no_way_to_write() -> None:

@@ -80,6 +80,7 @@ def test_next_links_are_followed_as_they_are(quick: Settings) -> None:
         (lambda _: as_json(bundle(1, "http://127.0.0.1:1/fhir?page=2")), "CH114", 2),
         (lambda asked: as_json(bundle(1, f"https://{asked.headers['Host']}/fhir?page=2")), "CH114", 2),
         (lambda _: as_json(bundle(0, "Observation?page=other", written="anew")), "CH108", 1),
+        (lambda asked: as_json(bundle(0, f"Observation?page={asked.one('page')}0")), "CH108", 1),
         *(
             (lambda _, odd=odd: as_json(bundle(1, odd)), "CH114", 2)
             for odd in ("http://[", "javascript:x", "urn:uuid:1")

@@ -6,15 +6,21 @@ import json
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from charthouse.linking import links, providers
 from charthouse.linking.disconnect import disconnect
+from charthouse.linking.watch import watch_links
+from charthouse.notify.catalogue import source as source_of_text
 from charthouse.privacy import erase, requests
 from charthouse.settings import get_settings
 from charthouse.state import session
 from charthouse.state.bulk import GoneResource
+from charthouse.state.notices import Notice
 from sandbox.phone import App, written
 from sandbox.phone_store import TYPES, DataSource, HealthConnect
+from tests.api.conftest import Clock, clock
+from tests.conftest import Installation
 from tests.phone.conftest import BASE, House, measured, patient, phone_with, standard_records, vaccine
 
 
@@ -112,9 +118,6 @@ def test_several_readings_of_one_day_are_what_was_said_last(house: House) -> Non
     app.upload(link, written(deleted, "changes", TYPES))
     house.night(tables=False)
     assert gone(link) >= {("Observation", "l2", "deleted")}
-    assert house.rows("SELECT remarks FROM records.lab_results WHERE resource_key LIKE '%/l2'") == [
-        (["no-longer-served"],)
-    ]
 
 
 def test_disconnecting_the_phone_leaves_the_other_routes(house: House) -> None:
@@ -129,6 +132,8 @@ def test_disconnecting_the_phone_leaves_the_other_routes(house: House) -> None:
         assert links.get_link(state, link).provider == "lakeside", "its base is that of a provider that we know"
     app.upload(link, app.read(source.id))
     assert house.uploads()
+    [shown] = Installation(house.home).json("phones", "list", app.person)
+    assert (shown["link"], shown["data_source"], shown["permitted"]) == (link, "Lakeside", 12)
     assert app.disconnect() == {"links_ended": 1}
     assert house.uploads() == []
     with session(read_only=True) as state:
@@ -147,6 +152,8 @@ def test_a_link_that_ended_comes_back_only_when_it_is_asked_for(house: House) ->
     assert house.uploads() == []
     assert app.say_state()["data_sources"][0]["status"] == "disconnected"
     assert app.sync() == []
+    refused = house.api.ask("POST", f"/links/{link}/reconnect", app._token())
+    assert (refused.status_code, refused.json()["code"]) == (409, "CH614"), "nobody signs in for a phone"
     assert app.say_state(reconnect=[source.id])["data_sources"][0]["status"] == "pending"
     with session() as state:
         request = requests.ask_deletion(state, link)
@@ -193,6 +200,23 @@ def started_all(house: House, store: HealthConnect) -> tuple[App, str]:
     return app, found[0]["link_id"]
 
 
+def test_a_phone_that_uploads_nothing_is_told_where_to_look(clock: Clock, house: House) -> None:
+    """Nobody signs in here, so nothing is abandoned: the permissions in Health Connect are what to look at."""
+    store, source = phone_with(standard_records())
+    store.withdraw("PERSONAL_DETAILS")
+    app = house.app(house.person(), store)
+    link = app.say_state()["data_sources"][0]["link_id"]
+    assert app.upload(link, app.read(source.id))["code"] == "CH985"
+    clock.forward(hours=25)
+    assert (watch_links().unconfirmed, watch_links().abandoned) == (1, 0)
+    with session(read_only=True) as state:
+        [notice] = state.scalars(select(Notice).where(Notice.link_id == link))
+        assert (notice.kind, notice.reason) == ("not_confirmed", "nothing_uploaded")
+    assert "Health Connect" in source_of_text("en", "not_confirmed", "nothing_uploaded", "action")
+    clock.forward(days=14)
+    assert watch_links().given_up == 1
+
+
 @pytest.mark.crash
 @pytest.mark.parametrize("point", ["phone.landed", "store.accounted", "phone.settled"])
 def test_a_night_killed_at_a_point_goes_on(house: House, point: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -231,3 +255,6 @@ def test_whoever_received_an_upload_was_killed_before_it_was_judged(house: House
     assert app.verdict(link, upload, seconds=0)["status"] == "received"
     house.night(tables=False)
     assert len(house.vault()) == len(standard_records())
+
+
+__all__ = ["clock"]

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 COUNTS = "SELECT person_key, count(*) AS n FROM lab_results GROUP BY ALL"
 
+LINKS = "SELECT link_id, sync_status, last_synced_at FROM links ORDER BY ALL"
+
 
 def refused(home: Home, *arguments: str, **settings: str) -> str:
     command = [sys.executable, "-m", "charthouse", *arguments]
@@ -62,6 +64,8 @@ def test_past_nights_and_copies_show_one_night_and_nobody_who_was_erased(home: H
         [first] = [run.id for run in state.query(SyncRun)]
     between = datetime.now(UTC).isoformat()
     before = counts()
+    with analyst() as connection:
+        linked = connection.execute(LINKS).fetchall()
     for clinic in home.clinics.values():
         clinic.later = True
     home.night()
@@ -74,6 +78,8 @@ def test_past_nights_and_copies_show_one_night_and_nobody_who_was_erased(home: H
     assert counts(second) == counts(third) == counts(f"{datetime.now(UTC):%Y-%m-%d}") == after
     asked = json.loads(charthouse(home, "sql", "--json", "--as-of", first, "SELECT count(*) AS n FROM lab_results"))
     assert asked == [{"n": sum(before.values())}]
+    with analyst(first) as connection:  # what is told at the end of a night is of that night, too
+        assert connection.execute(LINKS).fetchall() == linked
     assert "CH512" in refused(home, "shell", "--as-of=last week")
     for night, code in (("2020-02-02", "CH511"), ("20200202T020202Z-abcd", "CH512"), ("", "CH512")):
         with pytest.raises(LakeError, match=code):

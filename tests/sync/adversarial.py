@@ -145,6 +145,7 @@ def records() -> list[Json]:
         ),
         resource("Organization", "org", None, name=typed(), telecom=contacts, address=[address]),
         resource("Location", "place", None, name=typed(), description=NAME, telecom=contacts, address=address),
+        resource("Condition", "in-words", code={"text": typed()}),
         resource("Condition", "c", code=concept("44054006"), onsetString=typed(), note=note, asserter=person()),
         resource(
             "AllergyIntolerance",
@@ -188,6 +189,7 @@ def records() -> list[Json]:
             **{"class": {"code": "AMB", "display": typed()}},
             type=[concept("185349003")],
             period={"start": "2024-01-02"},
+            diagnosis=[{"condition": {"reference": "Condition/c", "display": typed()}}],
             participant=[{"individual": doctor()}, {"individual": relative()}],
             reasonCode=[{"text": typed()}],
             location=[{"location": {"reference": "Location/place", "display": typed()}}],

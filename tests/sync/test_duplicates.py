@@ -20,13 +20,12 @@ from charthouse.sync.publish import publish_run
 from charthouse.sync.removal import remove_from_records, remove_from_vault
 from charthouse.sync.store import store_batch
 from tests.sync.test_removal import second_link
-from transforms.duplicates.views import best_sql
 
 if TYPE_CHECKING:
     from tests.sync.conftest import House
 
 STANDING = "SELECT row_key, duplicate_group, rank, is_best, group_rows, better_by FROM records.duplicates ORDER BY ALL"
-BEST = f"FROM ({best_sql('lab_results')})"
+BEST = "FROM lab_results_best"
 
 
 def asked(query: str) -> list[tuple[Any, ...]]:

@@ -69,12 +69,17 @@ def test_each_type_of_a_night_is_told_with_what_it_took(house: House) -> None:
     (link,) = said("list", "--behind")
     assert (link["result"], link["last_complete"], link["nights"]) == ("partial", None, 1)
     assert link["types"] == {"Goal": "CH111", "Observation": "CH109"}, "what was not granted is not missing"
+    house.provider.rules[:] = [lambda asked: Reply(400) if asked.path.endswith("/Goal") else None]
+    held = house.night()
+    (link,) = said("list", "--behind")
+    assert (link["result"], link["types"]) == ("partial", {"Goal": "CH111"}), "one type is refused, and named"
+    assert len(held["rows"]) == 3, "everything else is published"
     house.provider.rules.clear()
     house.night()
     assert said("list", "--behind") == []
-    assert [(each["complete"], each["partial"]) for each in said("list")] == [(1, 0), (0, 1)]
+    assert [(each["complete"], each["partial"]) for each in said("list")] == [(1, 0), (0, 1), (0, 1)]
     rows = said("show", "--link", link["link_id"], "--type", "Observation", "--every-night")
-    assert [(each["result"], each["received"]) for each in rows] == [("complete", 3), ("partial", 2)]
+    assert [(each["result"], each["received"]) for each in rows] == [("complete", 1), ("complete", 3), ("partial", 2)]
     shown = house.charthouse("syncs", "show").stdout
     assert "Observation" in shown
     assert PATIENT not in shown + json.dumps([night, link, rows])

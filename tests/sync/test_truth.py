@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ import pytest
 from sqlalchemy import select
 from typer.testing import CliRunner
 
-from charthouse.lake.session import open_records
+from charthouse.lake.session import open_records, open_vault
 from charthouse.linking import links
 from charthouse.linking.disconnect import disconnect
 from charthouse.operating.cli import app
@@ -181,6 +182,106 @@ def test_a_provider_whose_records_change_from_night_to_night(
     assert gone() == {}
     assert (report.vanished, report.returned) == (0, 1), "though it was stored twice"
     assert remarks()["o2"] == []
+
+
+def test_a_type_that_breaks_when_everything_is_read_is_asked_for_everything_again(house: House, days: Days) -> None:
+    hold(house, observation(0), observation(2))
+    read(house)
+    days.pass_by(7)
+    late = observation(3) | {"meta": {"lastUpdated": "2024-04-01T00:00:00Z"}}
+    hold(house, observation(0), late, observation(6))
+    broken = lambda asked: (  # noqa: E731
+        Reply(500) if asked.path.endswith("/Observation") and "_lastUpdated" not in asked.query else None
+    )
+    house.provider.rule(broken)
+    assert read(house).links.partial == 1
+    assert "Observation/o6" in {f"{kind}/{name}" for kind, name, _ in house.held()["resources"]}, "what is new came"
+    assert since() == {"Observation": "2024-05-01T10:02:00Z"}
+
+    days.pass_by(1)
+    read(house)
+    house.provider.rules.remove(broken)
+    assert gone() == {}
+    days.pass_by(1)
+    asked_since(house)
+    assert read(house).links.complete == 1
+    assert asked_since(house) == [None], "the night after, and the one after that, until it comes"
+    assert gone() == {"Observation/o2": "not_served"}
+    assert "o3" in {name for _, name, _ in house.held()["resources"]}
+    days.pass_by(1)
+    read(house)
+    assert asked_since(house) == ["ge2024-05-01T10:01:00Z"]
+
+
+def test_a_document_that_is_not_to_be_had_is_asked_for_once_a_week(
+    house: House, days: Days, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CHARTHOUSE_ATTACHMENT_BYTES", "4000")
+    get_settings.cache_clear()
+    shown = [{"attachment": {"url": f"Binary/{name}"}} for name in ("gone", "large", "there")]
+    letter = {
+        "resourceType": "DocumentReference", "id": "d", "status": "current", "content": shown,
+        "subject": {"reference": f"Patient/{PATIENT}"},
+    }  # fmt: skip
+    hold(house, letter, {"resourceType": "Binary", "id": "there", "contentType": "a/b", "data": "AAAA"})
+    size = [5000]
+    house.provider.rule(
+        lambda asked: (
+            Reply(200, b"x" * size[0], {"Content-Type": "text/plain"}) if asked.path.endswith("/large") else None
+        )
+    )
+
+    def asked() -> set[str]:
+        found = {request.path.rpartition("/")[2] for request in house.provider.asked if "/Binary/" in request.path}
+        house.provider.asked.clear()
+        return found
+
+    report = night(house)
+    assert asked() == {"gone", "large", "there"}
+    assert [(said.code, said.count) for said in report.outcomes] == [("CH164", 2)]
+    assert report.status == "complete", "it is a remark"
+    days.pass_by(1)
+    report = read(house)
+    assert asked() == set()
+    assert [(said.code, said.count) for said in report.outcomes] == [("CH164", 2)], "it is still told"
+    size[0] = 10
+    days.pass_by(7)
+    assert [(said.code, said.count) for said in read(house).outcomes] == [("CH164", 1)]
+    assert asked() == {"gone", "large"}
+    days.pass_by(1)
+    read(house)
+    assert asked() == set()
+
+
+def test_what_is_laid_out_in_another_way_is_no_new_version(house: House, days: Days) -> None:
+    """As where a provider is searched one night and exported the next; but 90.0 is more precise than 90."""
+    hold(house, *(observation(number) | {"note": [{"text": "früh"}]} for number in range(3)))
+
+    def versions() -> int:
+        with session() as state:
+            for link in state.scalars(select(Link)):
+                links.clear_watermarks(state, link.id)
+        return sum(row.new_versions for row in read(house).types)
+
+    assert versions() == 4
+
+    values = {"91": "91"}
+
+    def anew(asked: Asked) -> Reply | None:
+        if not asked.path.endswith("/Observation"):
+            return None
+        found = json.loads(house.provider._search("Observation", replace(asked, headers={})).body)
+        text = json.dumps(found, indent=3, sort_keys=True, ensure_ascii=False)
+        return Reply(200, text.replace('"value": 91', f'"value": {values["91"]}').encode())
+
+    house.provider.rule(anew)
+    assert versions() == 0
+    with open_vault(read_only=True) as connection:
+        assert connection.execute("SELECT count(*) FROM vault.resources").fetchone() == (4,)
+    values["91"] = "91.0"
+    assert versions() == 1
+    with session(read_only=True) as state:
+        assert run_report(state, latest_run(state).id).links.complete == 1
 
 
 def test_silence_says_nothing_where_not_everything_came(house: House, days: Days) -> None:

@@ -100,6 +100,66 @@ def rows_of(resource: Json) -> Iterator[tuple[str, int]]:
             yield child, number
 
 
+SURVEYS = {
+    "survey", "functional-status", "disability-status", "cognitive-status", "treatment-intervention-preference",
+    "care-experience-preference",
+}  # fmt: skip
+CODED_BY = {"Immunization": "vaccineCode", "Encounter": "type", "DocumentReference": "type"}
+
+
+def beside_of(resource: Json) -> Iterator[tuple[str, int]]:
+    """Each table beside the ten in which a resource has rows, and how many."""
+    kind = resource["resourceType"]
+    if kind == "DiagnosticReport":
+        yield "reports", 1
+        yield "report_results", len(resource.get("result", []))
+        within = [each for each in resource.get("contained", []) if each["resourceType"] == "Observation"]
+        yield "contained_results", sum(1 + len(each.get("component", [])) for each in within)
+    elif kind == "DocumentReference":
+        yield "documents", 1
+    elif kind == "QuestionnaireResponse":
+        yield "surveys", 1 + answers_of(resource)
+    elif kind == "Observation" and table_of(resource) is None:
+        groups = {each["code"] for group in resource.get("category", []) for each in group.get("coding", [])}
+        if groups & SURVEYS:
+            yield "surveys", 1 + len(resource.get("component", []))
+
+
+def answers_of(item: Json) -> int:
+    """The answers below an item, and the questions without one."""
+    answers, within = item.get("answer", []), item.get("item", [])
+    alone = int("linkId" in item and not answers and not within)
+    return alone + len(answers) + sum(map(answers_of, [*within, *answers]))
+
+
+def codes_of(link: Link, resource: Json) -> Iterator[tuple[str, str, str]]:
+    """Each coding of what each row is about: the table, the system, the code."""
+    kind, tables = resource["resourceType"], {name for name, _ in beside_of(resource)}
+    table = table_of(resource) or next(iter(tables & {"reports", "documents", "surveys"}), None)
+    if table is None or kind == "QuestionnaireResponse":
+        return
+    held = resource.get(CODED_BY.get(kind, "code"), [])
+    if table == "medications":
+        pointed = resource.get("medicationReference", {}).get("reference", "")
+        key = f"{link.link_id}/Medication/{pointed.rpartition('/')[2].rpartition(':')[2]}"
+        held = resource.get("medicationCodeableConcept") or link.concepts.get(key, {})
+    for concept in [*(held if isinstance(held, list) else [held]), *(e["code"] for e in resource.get("component", []))]:
+        for coding in concept.get("coding", []):
+            yield table, coding["system"], coding["code"]
+
+
+def told_of(patient: Json) -> dict[str, Any]:
+    """What may be known of a person."""
+    died, state = patient.get("deceasedDateTime"), patient["address"][0]["state"]
+    return {
+        "birth_year": int(patient["birthDate"][:4]),
+        "sex": patient["gender"],
+        "is_deceased": True if died else patient.get("deceasedBoolean"),
+        "death_year": int(died[:4]) if died else None,
+        "state": {"Massachusetts": "MA"}.get(state, state),
+    }
+
+
 @dataclass
 class Link:
     """What the resources of one link say of each other: their types, what they are called, when visits began."""

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from transforms.tables import EVERYTHING, helpers, observations, prepare_resources, read_presence, stage_inner
+import duckdb
+
+from transforms.tables import (
+    EVERYTHING,
+    accounts,
+    helpers,
+    observations,
+    prepare_resources,
+    published_tables,
+    read_presence,
+    sql_views,
+    stage_inner,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    import duckdb
 
     from transforms.tables import Presence
 
@@ -27,8 +37,26 @@ def prepared(connection: duckdb.DuckDBPyConnection, **relations: str) -> Presenc
 
 def helped(connection: duckdb.DuckDBPyConnection, name: str, rows: Mapping[str, str]) -> list[dict[str, Any]]:
     """The rows of a helper, over what was prepared and the relations in which the tables' rows stand."""
-    (helper,) = (each for each in helpers() if each.name == name)
-    found = connection.execute(helper.select_sql(rows))
+    found = connection.execute(helped_sql(name, rows))
     names = [entry[0] for entry in found.description or ()]
-    assert names == [column.name for column in helper.columns]
     return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+
+
+def helped_sql(name: str, rows: Mapping[str, str] | None = None) -> str:
+    """The SELECT of a helper."""
+    (helper,) = (each for each in helpers() if each.name == name)
+    listed = ", ".join(column.name for column in helper.columns)
+    return f"SELECT {listed} FROM ({helper.select_sql(rows or {})})"
+
+
+def with_views(connection: duckdb.DuckDBPyConnection) -> None:
+    """Every table of the records, empty, and the views over them."""
+    for table in (*published_tables(), *accounts()):
+        connection.execute(table.create_sql(table.name))
+    waiting = list(sql_views())
+    while waiting:  # a view may stand on others
+        view = waiting.pop(0)
+        try:
+            connection.execute(view.create_sql(view.name))
+        except duckdb.CatalogException:
+            waiting.append(view)

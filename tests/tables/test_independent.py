@@ -22,10 +22,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.tables.raw import CHILDREN, Json, Link, Row, Sent, read, rows_of, secrets_of
-from tests.tables.staging import prepared
+from tests.tables.raw import CHILDREN, Json, Link, Row, Sent, beside_of, codes_of, read, rows_of, secrets_of, told_of
+from tests.tables.staging import helped_sql, prepared
 from transforms.bundles import read_page, resource_stub
-from transforms.tables import MAPPING_VERSION, all_tables, other_tables, resource_types
+from transforms.tables import MAPPING_VERSION, all_tables, other_tables, resource_types, sql_views
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -56,6 +56,9 @@ class Published:
     people: Counter[str] = field(default_factory=Counter)
     secrets: set[str] = field(default_factory=set)
     patients: list[str] = field(default_factory=list)
+    beside: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    codes: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    told: dict[str, dict[str, Any]] = field(default_factory=dict)
     sample: dict[str, list[tuple[int, str, dict[str, Any]]]] = field(default_factory=lambda: defaultdict(list))
 
     def rows(self, table: str) -> str:
@@ -72,6 +75,10 @@ class Published:
                 self.people[sent] += 1
                 self.secrets |= secrets_of(each)
                 self.patients.append(json.dumps(each))
+                self.told[link.link_id] = told_of(each)
+            if sent in SETS:
+                self.beside[sent].update(dict(beside_of(each)))
+                self.codes.update(codes_of(link, each))
             for table, number in rows_of(each):
                 self.counts[sent][table] += 1
                 key = f"{link.link_id}/{each['resourceType']}/{each['id']}/{number}"
@@ -133,10 +140,10 @@ def staged(links: Iterable[tuple[Link, bytes]]) -> Iterator[tuple[duckdb.DuckDBP
 def write(connection: duckdb.DuckDBPyConnection, present: Presence, folder: Path) -> None:
     """All tables, ordered by key."""
     folder.mkdir()
-    for each in (*all_tables(), *other_tables()):
-        connection.execute(
-            f"COPY ({each.select_sql(present)} ORDER BY row_key) TO '{folder / each.name}.parquet' (FORMAT parquet)"
-        )
+    selects = {each.name: f"{each.select_sql(present)} ORDER BY row_key" for each in (*all_tables(), *other_tables())}
+    selects |= {name: helped_sql(name) for name in ("demographics",)}
+    for name, select in selects.items():
+        connection.execute(f"COPY ({select}) TO '{folder / name}.parquet' (FORMAT parquet)")
 
 
 @pytest.fixture(scope="module")
@@ -167,6 +174,33 @@ def test_every_category_has_the_rows_that_the_bundles_have(published: Published)
         assert {name: rows for name, rows in found.items() if rows} == published.counts[sent]
     assert published.counts["synthea-r4"]["vitals"] > 4_000
     assert published.counts["synthea-us-core"]["lab_results"] > 26_000
+
+
+def test_beside_the_ten_stands_what_the_bundles_have(published: Published) -> None:
+    found: dict[str, dict[str, int]] = {sent: {} for sent in SETS}
+    for each in other_tables():
+        of_set = f"SELECT link_id, any_value(provider) AS sent FROM {published.rows('visits')} GROUP BY link_id"
+        counted = f"SELECT sent, count(*) FROM {published.rows(each.name)} JOIN ({of_set}) USING (link_id) GROUP BY ALL"
+        for sent, rows in duckdb.sql(counted).fetchall():
+            if sent in found:
+                found[sent][each.name] = rows
+    assert found == {sent: {name: n for name, n in published.beside[sent].items() if n} for sent in SETS}
+    assert found["synthea-us-core"].keys() >= {"documents", "reports", "report_results", "surveys"}
+
+    shown = f"SELECT link_id, {', '.join(next(iter(published.told.values())))} FROM {published.rows('demographics')}"
+    relation = duckdb.sql(shown)
+    rows = {row[0]: dict(zip(relation.columns[1:], row[1:], strict=True)) for row in relation.fetchall()}
+    assert {link: rows[link] for link in published.told} == published.told
+
+    with duckdb.connect() as connection:
+        for name in {table for table, *_ in published.codes} | {"contained_results"}:
+            told = f"FROM {published.rows(name)} WHERE provider <> '{EXAMPLES}'"
+            connection.execute(f"CREATE VIEW {name} AS {told}")
+        for name in ("pregnancy", "surveys"):
+            connection.execute(f"CREATE VIEW IF NOT EXISTS {name} AS FROM {published.rows(name)} WHERE false")
+        (view,) = (each for each in sql_views() if each.name == "codes")
+        counted = f"SELECT table_name, code_system, code, row_count FROM ({view.sql})"
+        assert {(a, b, c): n for a, b, c, n in connection.execute(counted).fetchall()} == published.codes
 
 
 @pytest.mark.parametrize("table", [each.name for each in all_tables()])

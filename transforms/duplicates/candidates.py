@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 _WINDOW: Final = 2 * DAY
 _WIDE: Final = 8 * DAY
 """Of vaccines, whose lots hold them together."""
+_NARROWER: Final = (3_600_000_000, 60_000_000)
+_CROWD: Final = 200
+"""Where more rows are near one than these, as of a watch that counts each minute, an hour counts, or a minute."""
+_CROWDED_DAY: Final = 1_000
+"""On a day with more rows left than these, nothing is paired by the day alone."""
 _COARSE: Final = frozenset({"month", "year"})
 
 
@@ -53,8 +58,10 @@ def _near(keys: Keys, some: list[Row], others: list[Row]) -> Iterator[tuple[Row,
         if row.precision in _COARSE:
             yield from ((row, other) for other in others)
             continue
-        first = bisect_left(starts, row.start - window)
-        last = bisect_left(starts, row.start + window)
+        for reach in (window, *_NARROWER):
+            first, last = bisect_left(starts, row.start - reach), bisect_left(starts, row.start + reach)
+            if last - first <= _CROWD:
+                break
         yield from ((row, other) for other in exact[first:last])
         yield from ((row, other) for other in coarse)
 
@@ -73,6 +80,8 @@ def same_time(keys: Keys, rows: Iterable[Row]) -> Iterator[tuple[Row, Row]]:
             by_day[row.start // DAY].append(row)
     for day in sorted(by_day):
         mine = by_day[day]
+        if len(mine) > _CROWDED_DAY:
+            continue
         for number, row in enumerate(mine):
             yield from ((row, other) for other in mine[number + 1 :] if other.link_id != row.link_id)
             yield from ((row, other) for other in by_day.get(day + 1, ()) if other.link_id != row.link_id)

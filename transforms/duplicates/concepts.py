@@ -8,26 +8,15 @@ from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Final
 
 from transforms.duplicates.drugs import Drug, drug_of, same_ingredients, strengths_agree
-from transforms.duplicates.names import NOTHING, Name, contradict, likeness, name_of
+from transforms.duplicates.names import NOTHING, Name, contradict, likeness, name_of, refines
 from transforms.duplicates.vocabulary import content, vocabulary
+from transforms.tables.systems import folded_address, short_names
 from transforms.values.analytes import analytes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _KEPT: Final = 65_536
-SYSTEMS: Final = {
-    "http://loinc.org": "loinc",
-    "http://snomed.info/sct": "snomed",
-    "http://www.nlm.nih.gov/research/umls/rxnorm": "rxnorm",
-    "http://hl7.org/fhir/sid/ndc": "ndc",
-    "http://hl7.org/fhir/sid/cvx": "cvx",
-    "http://hl7.org/fhir/sid/icd-10-cm": "icd10",
-    "http://hl7.org/fhir/sid/icd-10": "icd10",
-    "http://hl7.org/fhir/sid/icd-9-cm": "icd9",
-    "http://www.ama-assn.org/go/cpt": "cpt",
-}
-"""Systems by a short name, as `schemas/systems.json` writes their addresses into the tables."""
 MEASURES: Final = "measures "
 """What a concept begins with that is a measured thing: an analyte follows."""
 ITEM, PART = "\x1f", "\x1e"
@@ -35,7 +24,7 @@ ITEM, PART = "\x1f", "\x1e"
 _ALIKE: Final = 0.5
 """The share of the shorter wording's words that makes two wordings alike."""
 _ALIKE_IN_ONE_SYSTEM: Final = 0.75
-"""The same of two codes of one system, which tells apart what it has two codes for."""
+"""The share of the longer one's, for two codes of one system: it tells apart what it has two codes for."""
 
 
 class Agreement(IntEnum):
@@ -86,7 +75,8 @@ def concept_of(codings: str, text: str | None, family: str) -> Concept:
     for coding in filter(None, codings.split(ITEM)):
         system, code, display = coding.split(PART)
         if code:
-            codes.add(f"{SYSTEMS.get(system, system)}|{_plain_code(system, code)}")
+            short = _system(system)
+            codes.add(f"{short}|{_plain_code(short, code)}")
         wordings.append(display)
     texts = list(dict.fromkeys(each for each in wordings if each))
     names = tuple(dict.fromkeys(name for each in texts if (name := _name(each, family)) != NOTHING))
@@ -108,9 +98,15 @@ def concept_of(codings: str, text: str | None, family: str) -> Concept:
     return Concept(frozenset(codes), frozenset(meant), names, keys, drugs, family, is_known)
 
 
-def _plain_code(system: str, code: str) -> str:
+@lru_cache(maxsize=4096)
+def _system(address: str) -> str:
+    """A system by its short name, however its address is written; the address, where nobody knows it."""
+    folded = folded_address(address)
+    return short_names().get(folded, folded)
+
+
+def _plain_code(short: str, code: str) -> str:
     """A code as it is compared: CVX without leading zeros, NDC and ICD without punctuation."""
-    short = SYSTEMS.get(system)
     code = code.strip()
     if short == "cvx":
         return code.lstrip("0") or code
@@ -151,8 +147,7 @@ def _crosswalk(family: str) -> Mapping[str, tuple[str, ...]]:
             if short == "is":
                 continue
             for code in codes:
-                address = next((each for each, name in SYSTEMS.items() if name == short), short)
-                found.setdefault(f"{short}|{_plain_code(address, code)}", set()).add(f"is {entry['is']}")
+                found.setdefault(f"{short}|{_plain_code(short, code)}", set()).add(f"is {entry['is']}")
     if family == "vaccine":
         for entry in content("vaccines")["groups"]:
             for short in ("cvx", "ndc", "cpt"):
@@ -233,9 +228,9 @@ def _drugs_agree(one: Concept, other: Concept) -> Agreement:
 def _names_agree(one: Concept, other: Concept) -> Agreement:
     if not one.names or not other.names:
         return Agreement.UNKNOWN
-    best = max(likeness(mine, theirs) for mine in one.names for theirs in other.names)
     one_system = not _systems(one).isdisjoint(_systems(other))
-    if best >= (_ALIKE_IN_ONE_SYSTEM if one_system else _ALIKE):
+    measure, enough = (refines, _ALIKE_IN_ONE_SYSTEM) if one_system else (likeness, _ALIKE)
+    if max(measure(mine, theirs) for mine in one.names for theirs in other.names) >= enough:
         return Agreement.ALIKE
     # Visits are called by what is done, by what is billed, or by where: names of two systems need not be alike.
     return Agreement.UNKNOWN if one.family == "visit" and not one_system else Agreement.DIFFERENT

@@ -41,7 +41,9 @@ def all_keys() -> tuple[Keys, ...]:
 def _keys(table: str, entry: Mapping[str, Any]) -> Keys:
     filled = [f"({name} IS NOT NULL)::INT" for name in entry["filled"]]
     filled += [f"(len({name}) > 0)::INT" for name in entry.get("lists", ())]
-    sql = {name: entry[name] for name in ("kind", "side", "own", "dose", "who", "lot", "class") if name in entry}
+    sql = {
+        name: entry[name] for name in ("kind", "side", "own", "dose", "who", "reason", "lot", "class") if name in entry
+    }
     return Keys(
         table=table,
         family=entry["family"],
@@ -83,6 +85,7 @@ class Row:
     side: Name
     dose: str | None
     who: str | None
+    reason: str | None
     lot: str | None
     value: float | None
     value_text: str | None
@@ -96,6 +99,8 @@ class Row:
     pressures: tuple[float | None, float | None]
 
 
+WHO: Final = "|"
+"""What parts those who took part, and the place, in `who`."""
 _SAYS: Final = (
     "value_system || '|' || value_code",
     "value_boolean::VARCHAR",
@@ -154,6 +159,7 @@ def facts_sql(keys: Keys, relation: str) -> str:
         "side": own("side"),
         "dose": own("dose"),
         "who": own("who"),
+        "reason": own("reason"),
         "lot": own("lot"),
         "value": there("value"),
         "value_text": there("value_text"),
@@ -191,11 +197,11 @@ def row_of(keys: Keys, found: tuple[Any, ...]) -> Row:
     """A row of `facts_sql`, read."""
     person, link, key, provider, route, record, codings, text, repeat, *others = found
     start, precision, day, own_hour, end, recorded, status, negated, served, own, filled, updated, *rest = others
-    kind, visit_class, side, dose, who, lot, value, value_text, unit, comparator, *last = rest
+    kind, visit_class, side, dose, who, reason, lot, value, value_text, unit, comparator, *last = rest
     says, said, positive, systolic, diastolic = last
     return Row(
         person, link, key, provider, route, record, concept_of(codings or "", text, keys.family), repeat, start,
         precision, day, own_hour, end, recorded, status, negated, served, own, filled, updated, kind, visit_class,
-        name_of(side) if side else NOTHING, dose, who, lot, value, value_text, unit, comparator,
+        name_of(side) if side else NOTHING, dose, who, reason, lot, value, value_text, unit, comparator,
         says, name_of(said) if said else NOTHING, positive, (systolic, diastolic),
     )  # fmt: skip

@@ -53,7 +53,7 @@ class Name:
 
     def keyed(self, said: frozenset[str]) -> str:
         """A key of some of its words."""
-        marks = sorted(which for _, which in self.marks)
+        marks = sorted(which for _, which in self.marks if which not in vocabulary().usual)
         return " ".join([*sorted(said), *sorted(self.numbers), *marks]) if self.words else ""
 
 
@@ -68,7 +68,7 @@ def name_of(text: str) -> Name:
     plain = _NUMBERED.sub(lambda found: f"{found[1]} {_ROMAN[found[2].lower()]}", plain)
     for phrase, instead in known.phrases:
         plain = phrase.sub(instead, plain)
-    words, weak, numbers, marks = set(), set(), set(), set()
+    words, weak, numbers, marks, silent = set(), set(), set(), set(), set()
     for found in _WORD.findall(plain):
         word = known.instead.get(found, found).removesuffix("'s")
         word = known.instead.get(singular(word), singular(word))
@@ -78,9 +78,13 @@ def name_of(text: str) -> Name:
             numbers.add(f"{float(word):g}")
         elif word in known.weak:
             weak.add(word)
-        elif word not in known.silent:
+        elif word in known.silent:
+            silent.add(word)
+        else:
             words.add(word)
-    return Name(frozenset(words or weak), frozenset(weak if words else ()), frozenset(numbers), frozenset(marks))
+    # What says little is all that `Abnormal finding` or `Allergy to substance` say.
+    said = words or weak or silent
+    return Name(frozenset(said), frozenset(weak if words else ()), frozenset(numbers), frozenset(marks))
 
 
 def singular(word: str) -> str:
@@ -118,6 +122,12 @@ def likeness(one: Name, other: Name) -> float:
         return 0.0
     shared = sum(1 for word in short if word in long or _akin(word, long))
     return shared / len(short)
+
+
+def refines(one: Name, other: Name) -> float:
+    """How much of the longer wording the shorter is, where it only adds to it; else 0: `sub-` is not `supra-`."""
+    short, long = sorted((len(one.words), len(other.words)))
+    return short / long if short and likeness(one, other) >= 1.0 else 0.0
 
 
 def _akin(word: str, words: frozenset[str]) -> bool:

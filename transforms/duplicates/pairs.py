@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from transforms.duplicates.concepts import Agreement, agree
-from transforms.duplicates.facts import DAY
+from transforms.duplicates.facts import DAY, WHO
 from transforms.duplicates.moments import Apart, apart
 from transforms.duplicates.names import contradict
 from transforms.duplicates.readings import NOT_ONE, same_reading
@@ -28,7 +28,7 @@ _FIRM: Final = Agreement.SAME_NAME
 class Match:
     """Two rows that are one record. `order` sorts matches, the surest first; a weak one counts if nothing else fits."""
 
-    order: tuple[int, int, int, int]
+    order: tuple[int, ...]
     by: str
     weak: bool
     sole: bool
@@ -43,10 +43,20 @@ def match(keys: Keys, one: Row, other: Row) -> Match | None:
     one_id = one.record == other.record and (one.provider == other.provider or len(one.record) > _LONG_ID + 12)
     # The id alone would do, were it not for servers that give an id again to something else.
     if one_id and agreement < Agreement.DIFFERENT:
-        return Match((0, 0, 0, 0), "same-record", weak=False, sole=False)
+        return Match((0, 0, 0, 0, 0), "same-record", weak=False, sole=False)
     if agreement == Agreement.DIFFERENT or _sides_contradict(one, other):
         return None
-    return _BY_FAMILY.get(keys.family, _occasion)(one, other, agreement)
+    found = _BY_FAMILY[keys.family](one, other, agreement)
+    if found is None:
+        return None
+    # Of several that are as near, the one with the same dose and reason.
+    *sure, between = found.order
+    odds = sum(_differ(*pair) for pair in ((one.dose, other.dose), (one.reason, other.reason)))
+    return replace(found, order=(*sure, odds, between))
+
+
+def _differ(one: str | None, other: str | None) -> bool:
+    return bool(one and other) and one != other
 
 
 def repeats(keys: Keys, one: Row, other: Row) -> bool:
@@ -106,13 +116,23 @@ def _observation(one: Row, other: Row, agreement: Agreement) -> Match | None:
             Apart.NEXT_DAY: 3 if "day" in (one.precision, other.precision) else 99,
             Apart.COARSE: 2,
         }
-        return _matched(agreement, time, between) if reading >= needed.get(time, 0) else None
+        if reading >= needed.get(time, 0):
+            return _matched(agreement, time, between)
+        return _slipped(one, other, agreement, time) if reading > 0 else None
     near = time in {Apart.SAME_MOMENT, Apart.DAY_ONLY, Apart.ZONE} or (time == Apart.SAME_HOUR and reading >= 3)
     if agreement == Agreement.ALIKE and near and reading > 0:
         return _matched(agreement, time, between, weak=True)
     if agreement == Agreement.UNKNOWN and time == Apart.SAME_MOMENT and reading >= 2:
         return _matched(agreement, time, between, weak=True, sole=True)
     return None
+
+
+def _slipped(one: Row, other: Row, agreement: Agreement, time: Apart) -> Match | None:
+    """Two moments a day apart to the second, and at no round time: a date was written down wrongly."""
+    start = one.start or 0
+    if abs(start - (other.start or 0)) != DAY or start % 60_000_000 == 0:
+        return None
+    return _matched(agreement, time, DAY, weak=True, sole=True)
 
 
 def _vaccination(one: Row, other: Row, agreement: Agreement) -> Match | None:
@@ -145,11 +165,12 @@ def _lots_differ(one: Row, other: Row) -> bool:
 def _medication(one: Row, other: Row, agreement: Agreement) -> Match | None:
     time, between = apart(one, other)
     if agreement <= _FIRM:
-        if time <= Apart.SAME_DAY:
+        if time <= Apart.ZONE:
             return _matched(agreement, time, between)
-        if time == Apart.NEXT_DAY and one.kind == "order" and "day" in (one.precision, other.precision):
+        by_day = time == Apart.NEXT_DAY and one.kind == "order" and "day" in (one.precision, other.precision)
+        if time == Apart.SAME_DAY or by_day:
             return _matched(agreement, time, between, weak=True, sole=True)
-        return None
+        return _slipped(one, other, agreement, time)
     if agreement in {Agreement.ALIKE, Agreement.UNKNOWN} and time == Apart.SAME_MOMENT:
         return _matched(agreement, time, between, weak=True, sole=True)
     return None
@@ -158,15 +179,16 @@ def _medication(one: Row, other: Row, agreement: Agreement) -> Match | None:
 def _procedure(one: Row, other: Row, agreement: Agreement) -> Match | None:
     time, between = apart(one, other)
     if agreement <= _FIRM:
-        return _matched(agreement, time, between) if time <= Apart.SAME_DAY else None
+        if time <= Apart.ZONE:
+            return _matched(agreement, time, between)
+        if time == Apart.SAME_DAY:
+            return _matched(agreement, time, between, weak=True, sole=True)
+        return _slipped(one, other, agreement, time)
     if agreement == Agreement.ALIKE and time <= Apart.ZONE:
         return _matched(agreement, time, between, weak=True)
     if agreement == Agreement.UNKNOWN and time == Apart.SAME_MOMENT:
         return _matched(agreement, time, between, weak=True, sole=True)
     return None
-
-
-_occasion = _procedure
 
 
 def _condition(one: Row, other: Row, agreement: Agreement) -> Match | None:
@@ -175,9 +197,10 @@ def _condition(one: Row, other: Row, agreement: Agreement) -> Match | None:
         if time <= Apart.NEXT_DAY or _overlap(one, other) or _written_alike(one, other):
             return _matched(agreement, min(time, Apart.COARSE), between)
         return None
-    if agreement == Agreement.ALIKE and time <= Apart.ZONE:
+    ended = one.end is not None and other.end is not None and abs(one.end - other.end) <= DAY
+    if agreement == Agreement.ALIKE and (time <= Apart.ZONE or (time == Apart.NEXT_DAY and ended)):
         return _matched(agreement, time, between, weak=True)
-    if agreement == Agreement.UNKNOWN and time == Apart.SAME_MOMENT:
+    if agreement == Agreement.UNKNOWN and (time == Apart.SAME_MOMENT or (time <= Apart.ZONE and ended)):
         return _matched(agreement, time, between, weak=True, sole=True)
     return None
 
@@ -221,18 +244,25 @@ def _visit(one: Row, other: Row, agreement: Agreement) -> Match | None:
     classes = [("IMP" if each in _OVERNIGHT else each) for each in (one.visit_class, other.visit_class)]
     if classes[0] and classes[1] and classes[0] != classes[1] and time != Apart.SAME_MOMENT:
         return None
-    same_place = bool(one.who) and one.who == other.who
+    same_place = not _present(one).isdisjoint(_present(other))
     as_long = None not in (one.end, other.end, one.start, other.start) and _length(one) == _length(other)
     firm = agreement <= _FIRM
-    if time == Apart.SAME_MOMENT and (firm or agreement == Agreement.ALIKE or as_long or same_place):
-        return _matched(agreement, time, between, weak=not firm, sole=agreement == Agreement.UNKNOWN)
-    if time in {Apart.SAME_HOUR, Apart.DAY_ONLY} and firm:
+    if firm and time in {Apart.SAME_MOMENT, Apart.SAME_HOUR}:
         return _matched(agreement, time, between)
+    if firm and time == Apart.DAY_ONLY and not _differ(one.reason, other.reason):
+        return _matched(agreement, time, between)
+    if firm and as_long and time == Apart.NEXT_DAY:
+        return _slipped(one, other, agreement, time)
     if time == Apart.ZONE and (as_long or same_place):
         return _matched(agreement, time, between, weak=not firm, sole=agreement == Agreement.UNKNOWN)
-    if time == Apart.DAY_ONLY:
+    if time in {Apart.SAME_MOMENT, Apart.DAY_ONLY} or (time == Apart.SAME_HOUR and (as_long or same_place)):
         return _matched(agreement, time, between, weak=True, sole=True)
     return None
+
+
+def _present(row: Row) -> set[str]:
+    """Who took part in a visit, and where it was."""
+    return {each for each in (row.who or "").split(WHO) if each}
 
 
 def _length(row: Row) -> int:

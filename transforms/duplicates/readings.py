@@ -85,10 +85,15 @@ def _plain_unit(unit: str) -> str:
 
 
 def _step(text: str | None, value: float) -> float:
-    """The worth of the last digit that was written: what rounding may have changed by half."""
+    """The worth of the last digit that was written: what rounding may have changed by half.
+
+    Zeros at the end may be digits or the habit of a language (`188.0`): they count as such within a hundredth.
+    """
     written = _plain(text, value)
     _, point, behind = written.partition(".")
-    return 10.0 ** -len(behind) if point else 1.0
+    step = 10.0 ** -len(behind) if point else 1.0
+    short = behind.rstrip("0")
+    return max(step, min(10.0 ** -len(short), abs(value) / 50)) if len(short) < len(behind) else step
 
 
 def _digits(text: str | None, value: float | None) -> int:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 ADDED: Final = {
     "duplicate_group": ("VARCHAR", "The group of `duplicates` that the row stands for; NULL: it is the only one."),
@@ -20,13 +23,14 @@ def best_about(table: str) -> str:
     )
 
 
-def best_sql(table: str) -> str:
-    """The SELECT of the view of a table, over it and `duplicates` by their bare names.
+def best_sql(table: str, columns: Sequence[str] = ()) -> str:
+    """The SELECT of the view of a table, over it and `duplicates` by their bare names: these columns, or all.
 
     The best is the first by rank of those that stand: a row may have gone since the ranks were given.
     """
+    listed = ", ".join(f't."{name}"' for name in columns) or "t.*"
     return (
-        "SELECT t.*, d.duplicate_group, coalesce(d.group_rows, 1) AS group_rows, d.better_by AS best_because\n"
+        f"SELECT {listed}, d.duplicate_group, coalesce(d.group_rows, 1) AS group_rows, d.better_by AS best_because\n"
         f"FROM {table} AS t LEFT JOIN (\n"
         "    SELECT row_key, duplicate_group, group_rows, better_by,\n"
         "        row_number() OVER (PARTITION BY person_key, duplicate_group ORDER BY rank, row_key) AS standing\n"

@@ -25,6 +25,8 @@ class Vocabulary:
     """Word → the kind of mark that it is."""
     decisive: frozenset[str]
     """Kinds of marks of which both or neither must speak: what was, or runs in the family, is not what is."""
+    usual: frozenset[str]
+    """Marks that are meant where none of their kind is named: results are of blood."""
     kinds: Mapping[str, tuple[str, ...]]
     """Family → the kinds of marks that count for it."""
     salts: frozenset[str]
@@ -56,6 +58,7 @@ def vocabulary() -> Vocabulary:
         ),
         marks={word: kind for kind, several in words["marks"].items() for word in several},
         decisive=frozenset(words["decisive"]),
+        usual=frozenset(words["usual"]),
         kinds={family: tuple(several) for family, several in words["kinds"].items()},
         salts=frozenset(drugs["salts"]),
         forms=frozenset(drugs["forms"]),

@@ -70,6 +70,7 @@ def fits(resource_type: str, fhir_version: str) -> Callable[[Any], bool]:
     builder = _Builder(fhir_version)
     root = builder.type_schema(resource_type)
     root["properties"]["resourceType"] = {"const": resource_type}
+    root["properties"]["id"] = PRIMITIVES["id"]
     root["properties"]["contained"] = {"type": "array", "maxItems": 0}
     schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **root, "$defs": builder.definitions}
     is_valid: Callable[[Any], bool] = validator_for(schema).is_valid

@@ -70,11 +70,20 @@ def _table_data(relation: Relation) -> dict[str, Any]:
 
 
 def _table_markdown(table: Relation) -> str:
+    # A view that begins as a table does tells what it adds: a hundred lines twice help nobody.
+    begins = next((each for each in published() if each is not table and _adds_to(table, each)), None)
+    shown = table.columns[len(begins.columns) :] if begins else table.columns
     rows = "\n".join(
         f"| `{column.name}` | {column.sql_type.replace(chr(34), '')} |"
         f" {column.description.replace('|', chr(92) + '|')} |"
-        for column in table.columns
+        for column in shown
     )
     sources = f" From: {', '.join(table.resource_types)}." if isinstance(table, Table) else ""
     sources += " A view." if kind_of(table) == "view" else ""
+    sources += f" The columns of [{begins.name}](#{begins.name}), and:" if begins else ""
     return f"## {table.name}\n\n{table.description}{sources}\n\n| column | type | is |\n|---|---|---|\n{rows}\n"
+
+
+def _adds_to(view: Relation, table: Relation) -> bool:
+    """Whether a view has all columns of a table, as they are there, and then its own."""
+    return kind_of(view) == "view" and kind_of(table) == "table" and view.columns[: len(table.columns)] == table.columns

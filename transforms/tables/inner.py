@@ -55,7 +55,7 @@ def stage(connection: duckdb.DuckDBPyConnection, source: str) -> None:
         )
         while some := holding.fetchmany(_AT_ONCE):
             found = [
-                (nth, kind, name, category, json.dumps(each, ensure_ascii=False))
+                (nth, kind, name, category, json.dumps(each))
                 for nth, kind, sent_id, text in some
                 for name, category, each in inner_observations(kind, sent_id, text)
             ]
@@ -71,7 +71,7 @@ def inner_observations(resource_type: str, resource_id: str, text: str) -> Itera
     A resource that is contained is known as `<id of the resource>#<its own>`. Numbers are texts, as they were sent.
     """
     try:
-        sent = json.loads(text, parse_float=str, parse_int=str)
+        sent = json.loads(text, parse_float=str, parse_int=str, parse_constant=str)
     except (ValueError, RecursionError):
         return
     if not isinstance(sent, dict):
@@ -83,7 +83,8 @@ def inner_observations(resource_type: str, resource_id: str, text: str) -> Itera
     known: set[str] = set()
     for each in held if isinstance(held, list) else [held]:
         if isinstance(each, dict) and each.get("resourceType") == "Observation":
-            name = str(each.get("id", "")).lstrip("#")
+            # An escape may stand for half of a character, which no database takes.
+            name = str(each.get("id", "")).lstrip("#").encode(errors="replace").decode()
             if name and name not in known:
                 known.add(name)
                 yield f"{resource_id}#{name}", CONTAINED, _of_report(sent, each)

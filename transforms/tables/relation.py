@@ -12,7 +12,7 @@ FREE_TEXT: Final = "Free text."
 """What the description of a column ends with that shows what somebody typed: it is as discreet as they were."""
 _TYPED = re.compile(
     r"(?:.*_)?(?:text|display|unit|notes?|description|title|instruction|conclusion|words|group|drug|about|specialty|name)"
-    r"|lot_number"
+    r"|lot_number|what|details|body_site"
 )
 _NOT_TYPED = re.compile(r".*canonical_unit|(?:provider|table|file|column)_name")
 

@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
+from transforms.duplicates.views import ADDED, best_about, best_sql
 from transforms.tables.declaration import TableError
 from transforms.tables.relation import Column, Relation
+from transforms.tables.table import Table, tables
 from transforms.tables.text import quoted
 from transforms.tables.value_sets import COLUMNS, value_sets_sql
 
@@ -72,9 +74,20 @@ def read_sql_view(name: str, text: str) -> SqlView:
 
 @cache
 def sql_views() -> tuple[SqlView, ...]:
-    """All views, by name: those of files, and the value sets."""
+    """All views, by name: those of files, the value sets, and each table without its duplicates."""
     found = files("schemas").joinpath("sql_views").iterdir()
     texts = {entry.name.removesuffix(".sql"): entry.read_text(encoding="utf-8") for entry in found}
     of_files = (read_sql_view(name, text) for name, text in texts.items())
     codes = SqlView("value_sets", "Value sets", VALUE_SETS, COLUMNS, value_sets_sql())
-    return tuple(sorted((*of_files, codes), key=lambda view: view.name))
+    return tuple(sorted((*of_files, codes, *map(_best, tables())), key=lambda view: view.name))
+
+
+def _best(table: Table) -> SqlView:
+    """The view of a table that has one row of each group of duplicates."""
+    return SqlView(
+        name=f"{table.name}_best",
+        title=f"{table.title}, each once",
+        description=best_about(table.name),
+        columns=(*table.columns, *(Column(name, *said) for name, said in ADDED.items())),
+        sql=best_sql(table.name, [column.name for column in table.columns]),
+    )

@@ -52,6 +52,18 @@ def every_address() -> tuple[str, ...]:
     return tuple(address for each in systems for address in (each["addresses"][0], *each.get("apart", {}).values()))
 
 
+@cache
+def short_names() -> dict[str, str]:
+    """Every system's name here by each of its addresses and names, as `folded_address` leaves them."""
+    return {each: name for name in _content()["systems"] for each in _plain(name)}
+
+
+def folded_address(address: str) -> str:
+    """An address without what servers write differently: what `_folded` is in SQL."""
+    made = address.strip().lower().replace("https://", "http://").replace("http://www.", "http://").rstrip("/")
+    return _SNOMED if made.startswith(_SNOMED) else made.replace("urn:oid:", "")
+
+
 def title(name: str) -> str:
     """What the system is called."""
     return str(_content()["systems"][name]["title"])

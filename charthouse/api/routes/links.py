@@ -195,6 +195,8 @@ def reconnect(link_id: LinkId, request: Request, caller: Calling, body: Reconnec
     return_to = checked(body.return_to if body else None, context.settings)
     with session(context.settings, read_only=True) as state:
         link = reach_link(state, caller, link_id)
+    if link.route == "phone":  # nobody signs in: the phone is asked to connect its data source again
+        raise LinkError("CH614", where=f"link {link_id}")
     started = start_sign_in(
         link.person_key,
         link.provider,

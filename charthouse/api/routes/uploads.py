@@ -7,8 +7,10 @@ before its first byte, so nobody waits for an interim answer (104), which no ser
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import re
+from contextlib import suppress
 from datetime import datetime
 from hashlib import sha256
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -180,10 +182,9 @@ async def append(
         raise PhoneError("CH989", what="it has no Upload-Complete")
     declared = int(request.headers.get("content-length") or 0)
     digest = _digest(content_digest, empty=not declared and "transfer-encoding" not in request.headers)
-    await _append(request, link_id, upload_id, int(upload_offset), declared, digest, settings)
+    end, length = await _append(request, link_id, upload_id, int(upload_offset), declared, digest, settings)
     if upload_complete.strip() == "?0":
-        so_far = await run_in_threadpool(_view, settings, link_id, upload_id)
-        return Response(status_code=204, headers=_told(so_far, settings))
+        return Response(status_code=204, headers=_headers(end, length, settings, complete=False))
     view = await run_in_threadpool(uploads.end, link_id, upload_id, settings=settings)
     return Response(
         shown(view).model_dump_json(exclude_none=True),
@@ -211,8 +212,10 @@ def cancel(link_id: LinkId, upload_id: UploadId, request: Request, caller: Calli
 
 async def _append(
     request: Request, link_id: str, upload_id: str, begin_at: int, declared: int, digest: bytes, settings: Settings
-) -> None:
+) -> tuple[int, int]:
     """Take the body to disk, a piece at a time, on threads. A body that is cut leaves what came of it.
+
+    Returns where the upload then ends, and where it will.
 
     Raises:
         PhoneError: CH978 for more than the upload's length, CH981 where it is not what its digest says; nothing is kept
@@ -221,17 +224,24 @@ async def _append(
     held = uploads.appending(link_id, upload_id, begin_at, declared=declared, settings=settings)
     opened: Appending = await run_in_threadpool(held.__enter__)
     try:
-        pieces, size = [], 0
+        pieces, size, writing = [], 0, None
         try:
             async for piece in request.stream():
                 pieces.append(piece)
                 size += len(piece)
-                if size >= PIECE:
-                    await run_in_threadpool(opened.write, b"".join(pieces))
+                if size >= PIECE:  # one piece is written while the next one comes
+                    await _written(writing)
+                    writing = asyncio.ensure_future(run_in_threadpool(opened.write, b"".join(pieces)))
                     pieces, size = [], 0
         except (ClientDisconnect, ApiError):  # it was cut, or nothing came any more
+            await _written(writing)
             await run_in_threadpool(opened.write, b"".join(pieces))
             raise
+        except BaseException:
+            with suppress(PhoneError, OSError):
+                await _written(writing)
+            raise
+        await _written(writing)
         await run_in_threadpool(opened.write, b"".join(pieces))
         if opened.sha256 != digest:
             opened.take_back()
@@ -240,6 +250,12 @@ async def _append(
         await run_in_threadpool(_leave, held, error)
         raise
     await run_in_threadpool(_leave, held, None)
+    return opened.end, opened.most
+
+
+async def _written(writing: asyncio.Future[None] | None) -> None:
+    if writing is not None:
+        await writing
 
 
 def _leave(held: object, error: BaseException | None) -> None:
@@ -273,11 +289,15 @@ def _view(settings: Settings, link_id: str, upload_id: str) -> uploads.UploadVie
 
 
 def _told(view: uploads.UploadView, settings: Settings) -> dict[str, str]:
+    return _headers(view.offset, view.length, settings, complete=view.status != "open")
+
+
+def _headers(offset: int, length: int, settings: Settings, *, complete: bool) -> dict[str, str]:
     """The headers of the draft."""
     return {
-        "Upload-Offset": str(view.offset),
-        "Upload-Complete": "?0" if view.status == "open" else "?1",
-        "Upload-Length": str(view.length),
+        "Upload-Offset": str(offset),
+        "Upload-Complete": "?1" if complete else "?0",
+        "Upload-Length": str(length),
         "Upload-Limit": f"max-size={settings.phone_upload_bytes}, max-append-size={LIMITS.chunk_bytes}",
     }
 

@@ -78,6 +78,7 @@ def people_show(key: Key, as_json: AsJson = False) -> None:
     from charthouse.linking.consents import list_consents
     from charthouse.linking.links import list_links
     from charthouse.linking.people import view_person
+    from charthouse.linking.verifications import list_verifications
     from charthouse.state import audit, session
 
     with session() as state:
@@ -85,14 +86,18 @@ def people_show(key: Key, as_json: AsJson = False) -> None:
         audit.record(state, "operator", "person.read", "person", key)
         links = [asdict(view) for view in list_links(state, person_key=key)]
         consents = [asdict(view) for view in list_consents(state, key)]
+        verifications = [asdict(view) for view in list_verifications(state, key)]
     if as_json:
-        typer.echo(json.dumps(person | {"links": links, "consents": consents}, default=str, indent=1))
+        said = person | {"links": links, "consents": consents, "verifications": verifications}
+        typer.echo(json.dumps(said, default=str, indent=1))
         return
     show([person], as_json=False, empty="")
     typer.echo("\nLinks")
     show([{k: v for k, v in link.items() if k != "person_key"} for link in links], as_json=False, empty="none")
     typer.echo("\nConsents")
     show(consents, as_json=False, empty="none")
+    typer.echo("\nVerifications of their identity")
+    show(verifications, as_json=False, empty="none")
 
 
 @app.command("list")

@@ -21,8 +21,16 @@ def plan(link: LinkId, as_json: AsJson = False) -> None:
     """What the next night asks of a link's server, type by type, and why; only `/metadata` is read for it."""
     from dataclasses import asdict
 
-    from charthouse.operating.link_plan import plan_of
+    from charthouse.operating.link_plan import plan_of, stream_of
 
+    stream = stream_of(link)
+    if stream is not None:
+        asked = f"what changed since {stream.since}" if stream.since else "everything"
+        words = (
+            f"{stream.provider}: read through {stream.partner}, {asked}, with the person's other links in one stream"
+        )
+        typer.echo(json.dumps(asdict(stream), indent=1) if as_json else words)
+        return
     told = plan_of(link)
     if as_json:
         typer.echo(json.dumps(asdict(told), indent=1))

@@ -32,6 +32,7 @@ ROOMS = {
     "serve": "serve:serve",
     "audit": "audit:app",
     "people": "people:app",
+    "phones": "phones:app",
     "consents": "consents:app",
     "links": "links:app",
     "keys": "keys:app",

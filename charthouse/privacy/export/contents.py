@@ -15,7 +15,7 @@ from charthouse.privacy.export import attachments, cells, ips, manifest
 from charthouse.privacy.export.book import Book, base_of, write_pages
 from charthouse.privacy.export.names import Names
 from transforms.checking.rules import RULES
-from transforms.tables import dictionary_markdown, tables
+from transforms.tables import dictionary_markdown, other_tables, tables
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -80,7 +80,7 @@ def write_all(work: Work) -> None:
         bundle = ips.summary(work.held, work.request_id, work.at, work.settings.service_name)
         work.archive.file("ips.json", FHIR, bundle)
     work.archive.file("tables/dictionary.md", "text/markdown", dictionary_markdown().encode())
-    for table in tables():
+    for table in (*tables(), *(each for each in other_tables() if each.parent is None)):
         if work.held.count(table):
             work.alive()
             sheet = work.held.sheet(table)
@@ -321,8 +321,9 @@ sends nothing anywhere.
 
 WHAT IS IN IT
 index.html, pages/   for reading
-tables/              each category as CSV and Parquet; dictionary.md explains the columns. In CSV, a text that a
-                     spreadsheet would take for a formula is preceded by an apostrophe.
+tables/              each category, and reports, documents and surveys beside them, as CSV and Parquet; dictionary.md
+                     explains the columns. In CSV, a text that a spreadsheet would take for a formula is preceded by an
+                     apostrophe.
 fhir/                every resource exactly as received, FHIR R4, one a line. sources.csv says which line is whose: its
                      numbers count through all files of a type (Observation.ndjson, Observation.2.ndjson, ...).
 fhir/earlier/        versions that providers have replaced
