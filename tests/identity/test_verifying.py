@@ -93,7 +93,7 @@ def test_somebody_elses_identity_verifies_nobody(town: Town) -> None:
     again = town.begin(key)
     assert "not decided yet" in town.show(again["open_url"]).text, "a project that says nothing of who it was"
     town.habits()
-    town.forward(3_600)
+    town.forward(86_400)
     assert verifying.look_at_open() == 1
     assert town.last(key)["status"] == "verified"
 
@@ -180,7 +180,7 @@ def test_a_verifier_out_of_order_costs_nothing(town: Town) -> None:
     town.habits(refuses=503, silent=True)
     assert "not decided yet" in town.show(opened).text
     town.habits()
-    town.forward(3_600)
+    town.forward(86_400)
     assert (verifying.look_at_open(), town.last(key)["status"], verifying.look_at_open()) == (1, "verified", 0)
     lost = requests.get(f"{town.api}/verified/nobody", timeout=10)
     assert (lost.status_code, "CH679" in lost.text) == (404, True)
