@@ -105,6 +105,10 @@ def start(
             when it cannot be asked now.
     """
     settings = settings or get_settings()
+    with state_session(settings, read_only=True) as state:
+        known = _open(state, person_key)
+    if known is not None:  # its person may be through already, and no message has come yet
+        look_quietly(known.id, settings=settings)
     with exclusive(f"verification of {person_key}", settings):
         with state_session(settings, read_only=True) as state:
             person = get_person(state, person_key)

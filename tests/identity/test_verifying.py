@@ -148,6 +148,16 @@ def test_messages_count_once_in_any_order_and_only_when_signed_lately_for_a_know
     assert town.send(name, id="event_5", secret=SECRET, ago=-2 * hour) == [401], "the old key has ended"
 
 
+def test_who_is_through_already_is_not_sent_to_a_page_that_is_over(town: Town) -> None:
+    key = town.person()
+    town.habits(silent=True)
+    page, _, token = town.begin(key)["open_url"].partition("?token=")
+    form = dict(zip(("first_name", "last_name", "birth_date"), ANN, strict=True)) | {"outcome": "success"}
+    requests.post(page, data=form | {"token": token}, timeout=10, allow_redirects=False)
+    answer = town.ask("POST", f"/people/{key}/verifications", key, json={})
+    assert (answer.json()["code"], town.last(key)["status"]) == ("CH673", "verified")
+
+
 def test_a_decision_by_hand_is_waited_for_and_may_be_taken_back(town: Town) -> None:
     key = town.person()
     town.habits(times=2, reordered=True)
