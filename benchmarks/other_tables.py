@@ -21,7 +21,7 @@ from typing import Any
 from benchmarks.tables import DATA, FOLDERS, ROOT, apart, build, stock
 
 RESULTS = ROOT / "benchmarks" / "results" / "other_tables.json"
-KEPT = ("additional", "unmapped_codes", "unmapped_units")
+KEPT = ("additional", "duplicates", "unmapped_codes", "unmapped_units")
 """Helpers that there are either way."""
 
 

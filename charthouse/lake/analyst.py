@@ -37,6 +37,11 @@ PERMITTED = frozenset(
     }
 )
 
+BYTES = 2_000_000_000
+"""What a question may use, if that is more than a task may: it is one of its kind, and tasks of a night are several.
+
+Lists by group cannot be spilled: `blood_pressure` of 240,000 measurements at once does not get by with 256 MB.
+"""
 _LEADS_OUT = re.compile(
     r"sqlite_\w+|postgres_\w+|read_postgres_\w+|pg_clear_cache"
     r"|ducklake_(?!(snapshots|current_snapshot|table_\w+|list_files|settings|options)$)\w+"
@@ -61,6 +66,10 @@ def analyst(as_of: str | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
     snapshot = None if as_of is None else snapshots.find(as_of, settings).number
     readable = ", ".join(quoted(str(folder)) for folder in (data_of("records", settings), settings.home / SPILL))
     with open_records(read_only=True, trusting=True, snapshot=snapshot) as connection:
+        if connection.execute("SELECT ? > parse_formatted_bytes(?)", [BYTES, settings.duckdb_memory]).fetchone() == (
+            True,
+        ):
+            connection.execute(f"SET memory_limit = '{BYTES}B'")
         connection.execute(
             "USE records;"  # the tables answer to their bare names
             f"SET python_enable_replacements = false; SET allowed_directories = [{readable}];"

@@ -124,8 +124,6 @@ def ensure_provider(session: Session, account: Account, organization: str, name:
             )
         )
         audit.record(session, "partner", "provider.found", "provider", slug)
-    elif provider.fhir_base_url != account.fhir_base_url:
-        provider.fhir_base_url = account.fhir_base_url
     session.flush()
     return slug
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from joserfc import jwt
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from charthouse.errors import FetchError
 from charthouse.linking import signing_keys, webhook_secrets
@@ -26,7 +26,7 @@ from charthouse.settings import get_settings
 from charthouse.state import audit
 from charthouse.state import session as state_session
 from charthouse.state.base import now
-from charthouse.state.models import Partner
+from charthouse.state.models import Partner, Provider
 from charthouse.state.network import NetworkAccount
 from charthouse.state.seals import sealer_of
 
@@ -113,6 +113,10 @@ def set_account(
     if webhook_secret is not None:
         webhook_secrets.replace(account, webhook_secret, keys, f"partner {partner}", old_hours=old_webhook_hours)
     session.add(account)
+    # What it found is read at its base, also by whoever is not searched for again before the next night.
+    found = Provider.slug.startswith(f"{partner}-", autoescape=True)
+    moved = update(Provider).where(Provider.partner == partner, found)
+    session.execute(moved.values(fhir_base_url=account.fhir_base_url))
     audit.record(session, "operator", "network.account_set", "partner", partner, {"api_url": account.api_url})
     session.flush()
     return account

@@ -7,6 +7,7 @@ with their comments and the views as views. A copy is out of reach of an erasure
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -19,7 +20,6 @@ from charthouse.files import sync
 from charthouse.lake import snapshots
 from charthouse.lake.records import WIDE_BYTES
 from charthouse.lake.session import RECORDS, more_memory, open_records, quoted, transaction
-from charthouse.log import get_logger
 from charthouse.privacy import folders
 from charthouse.settings import Settings, get_settings
 from charthouse.state import audit, session
@@ -51,7 +51,7 @@ snapshot.json      the rows of each table
 {given_away}
 """
 
-log = get_logger(__name__)
+_VIEW: Final = re.compile(r'(CREATE VIEW (?:\w+|"(?:[^"]|"")+")) \((.+?)\) AS (.+?);?', re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +115,8 @@ def _tables(scratch: Path, chosen: Snapshot, settings: Settings) -> dict[str, in
         said = connection.execute(
             f"SELECT table_name, column_name, comment FROM duckdb_columns() WHERE database_name = '{RECORDS}'"
         ).fetchall()
-        connection.execute(f"ATTACH {quoted(str(scratch / DATABASE))} AS copied; USE copied")
+        # Without the records at hand, a view that needs them by name is found out.
+        connection.execute(f"ATTACH {quoted(str(scratch / DATABASE))} AS copied; USE copied; DETACH {RECORDS}")
         for name, *_ in tables:
             connection.execute(f'CREATE TABLE "{name}" AS FROM {_file(scratch, name)}')
         as_views = _views(connection, scratch, {name: sql for name, sql, _ in views})
@@ -139,7 +140,7 @@ def _views(connection: duckdb.DuckDBPyConnection, scratch: Path, left: dict[str,
         done = set()
         for name, sql in left.items():
             try:
-                connection.execute(sql)
+                connection.execute(_named_inside(sql))
             except (duckdb.BinderException, duckdb.CatalogException):
                 continue
             done.add(name)
@@ -150,6 +151,16 @@ def _views(connection: duckdb.DuckDBPyConnection, scratch: Path, left: dict[str,
     for name in left:
         connection.execute(f'CREATE TABLE "{name}" AS FROM {_file(scratch, name)}')
     return made
+
+
+def _named_inside(sql: str) -> str:
+    """`CREATE VIEW` as DuckDB writes it, with the names of columns within the query: outside of it, as a list behind
+    the view's name, DuckDB takes no comment on them."""
+    found = _VIEW.fullmatch(sql.strip())
+    if found is None:
+        return sql
+    head, names, query = found.groups()
+    return f"{head} AS SELECT * FROM ({query}) AS shown ({names})"
 
 
 def _file(scratch: Path, name: str) -> str:

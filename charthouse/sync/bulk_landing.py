@@ -276,6 +276,12 @@ class Sorter:
         else:
             self.left_out += 1
 
+    def give(self, link_id: str, line: bytes) -> None:
+        """Land a line for a link, though it does not say that it is about its patient: `take` left it out."""
+        kind, name, _ = resource_stub(line)
+        self.left_out -= 1
+        self._land({link_id}, kind or "", name, line)
+
     def finish(self) -> None:
         """Write what is held back, and give the files their names."""
         self._follow_targets()

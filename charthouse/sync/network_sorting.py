@@ -2,8 +2,9 @@
 
 A partner's own bookkeeping (the Person, its subscriptions) is no record. What it tags as hidden, or as restricted, is
 left out although it came. A line about a patient of the person's that is no link of theirs (waved away, disconnected)
-is passed over, and so is what is nobody's; one about anybody else is passed over, and counted apart: it should not have
-come.
+is passed over, and so is what is of a type that is about nobody; one about anybody else is passed over, and counted
+apart: it should not have come. A record that should say whose it is, and does not, came in this person's stream: it is
+landed with the first of their links, and the check says what is wrong with it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from charthouse.partners.bulk_manifest import ExportFile
+from charthouse.partners.search import compartment_types
 from charthouse.sync.bulk_landing import Sorter
 from transforms import ndjson
 from transforms.bundles import resource_stub
@@ -52,6 +54,7 @@ class StreamSorter:
         self._export = export
         self._bases = (base,)
         self._elsewhere = elsewhere
+        self._first = min(link_id for links in export.of_patient.values() for link_id in links)
         self._sorter = Sorter(export, shared, _ANY, FIRST, self._bases, held_before)
         self._late = Sorter(export, shared, _ANY, LATE, self._bases, held_before)
         self._aside = aside.open("w+b")
@@ -79,6 +82,8 @@ class StreamSorter:
                 self.unlinked += 1
             elif ndjson.is_about_somebody(line, self._bases):
                 self.foreign += 1
+            elif kind in compartment_types():
+                self._sorter.give(self._first, line)
             else:
                 self.nobodys += 1
 

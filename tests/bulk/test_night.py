@@ -18,6 +18,7 @@ from plugins.steps import until
 from tests.bulk.conftest import KEY, ROOT, SYSTEM, House
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from tests.bulk.conftest import Vault
@@ -47,7 +48,11 @@ def dag(house: House) -> None:
 
 
 def test_a_night_of_the_dag_by_export_makes_the_tables_of_one_by_searches(
-    house: House, linked: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    house: House,
+    linked: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    migrated_airflow: Callable[[Path], None],
 ) -> None:
     """Set up by the command line; seen by it; its log is one that other tools read."""
     shutil.copytree(linked, tmp_path / "searched")
@@ -62,6 +67,7 @@ def test_a_night_of_the_dag_by_export_makes_the_tables_of_one_by_searches(
     assert run(house, "providers", "bulk", "clinic", *arguments, fed=key).returncode == 0
     house.sandbox.habits(working_polls=2)
     house.sandbox.asked()
+    migrated_airflow(house.home)
     dag(house)
     assert house.tables() == expected
     asked = house.sandbox.asked()

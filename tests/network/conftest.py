@@ -141,6 +141,12 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("network")
     made, south = folder / "made", folder / "south"
     sandbox("generate", "--people", "4", "--seed", "21", "--broken-share", "0", "--out", str(made), "--plain")
+    patients = [json.loads(line)["id"] for line in (made / "Patient.ndjson").read_text().splitlines()]
+    with (made / "Immunization.ndjson").open("a") as lines:  # what does not say whose it is, in each one's record
+        for number, patient in enumerate(patients):
+            tag = {"system": "https://charthouse.example/sandbox/filed-under", "code": patient}
+            said = {"resourceType": "Immunization", "id": f"not-said-{number}", "meta": {"tag": [tag]}}
+            lines.write(json.dumps(said | {"status": "entered-in-error"}) + "\n")
     south.mkdir()
     for file in made.iterdir():  # the same people, and other ids: another hospital's
         (south / file.name).write_text(UUID.sub(r"e\1", file.read_text()))

@@ -61,6 +61,7 @@ def test_a_stream_that_fails_late_or_is_cut_is_gone_on_with_and_nothing_is_asked
     manifest, whole = landed("whole")
     assert (manifest.status, codes(manifest)) == ("complete", {})
     assert {"Provenance", "Practitioner", "Observation"} <= {kind for kind, _ in whole}
+    assert [name for kind, name in whole if kind == "Immunization" and name.startswith("not-said")], "hers all the same"
     asked = []
     for number, habits in enumerate(
         [{"late_outcome": 40, "times": 2}, {"cut": 25, "times": 2}, {"cut": 25, "times": 1, "deaf_to_above": True}]

@@ -150,6 +150,7 @@ def _work(request_id: str) -> None:
     """
     from charthouse.errors import CharthouseError
     from charthouse.privacy import erase, receipts, requests
+    from charthouse.privacy.audit_trail import events
     from charthouse.state import session
     from charthouse.state.base import now
 
@@ -170,3 +171,6 @@ def _work(request_id: str) -> None:
         typer.echo("The erasure of its person took it in; the receipt is that one's.")
     else:
         typer.echo(f"receipt: {ended.receipt}")
+    if copies := [event["at"] for event in events(action="tables.exported")]:
+        times = "once" if len(copies) == 1 else f"{len(copies):,} times"
+        typer.echo(f"copies:  tables were exported {times}, last on {copies[-1]:%Y-%m-%d}; those are yours to delete")
