@@ -169,6 +169,9 @@ class Settings(BaseSettings):
     network_message_minutes: Count = Field(
         default=5, description="Minutes by which a partner's message may be old, or ahead, when it comes."
     )
+    identity_message_hours: Count = Field(
+        default=48, description="Hours by which a message of a verifier of identities may be old when it comes."
+    )
     max_pages: Count = Field(default=10_000, description="Most pages of one search before it is given up.")
 
     build_group_resources: Count = Field(default=100_000, description="Resource versions built in one mapped task.")

@@ -1,7 +1,8 @@
 """
 ### find_providers: every day
 
-Looks for people's providers through the partner of their region: **plan** the partners, then **find** (a mapped task a
+Looks for people's providers through the partner of their region: **verify** asks how open verifications of identities
+stand, which neither a browser nor a message has brought; **plan** the partners, then **find** (a mapped task a
 partner) everybody whose turn it is, at the partner's own rate. Whoever verified who they are and agreed is searched
 for; what is found is connected, or shown to its person, who is told once. What ended here is told the partner first.
 
@@ -34,6 +35,13 @@ def find_providers() -> None:
     """Wire the day together; what each step does is in `charthouse.linking.finding`."""
 
     @step()
+    def verify() -> None:
+        """Ask the verifier how each open verification stands, where one is set up."""
+        from charthouse.linking.verifying import look_at_open
+
+        look_at_open()
+
+    @step()
     def plan() -> list[str]:
         """The partners that are set up and search."""
         from charthouse.linking.searching import partners_set_up
@@ -50,7 +58,9 @@ def find_providers() -> None:
         get_current_context()["partner"] = partner
         find_providers(partner)
 
-    find.expand(partner=plan())
+    planned = plan()
+    verify() >> planned
+    find.expand(partner=planned)
 
 
 find_providers()

@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _serve_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
-    parser.add_argument("--provider", action="append", required=True, metavar="NAME=STORE", type=_named_store)
+    parser.add_argument("--provider", action="append", default=[], metavar="NAME=STORE", type=_named_store)
     parser.add_argument(
         "--allow-host", action="append", default=[], metavar="NAME", help="a name with dots to answer to"
     )
@@ -77,6 +77,7 @@ def _serve_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--network", type=Path, metavar="FILE", help="JSON: the organisations that a partner network reaches"
     )
+    parser.add_argument("--identity", action="store_true", help="serve a verifier of identities, too")
     parser.set_defaults(run=_serve)
 
 
@@ -129,8 +130,11 @@ def _named_store(text: str) -> tuple[str, Path]:
 def _serve(chosen: argparse.Namespace) -> int:
     import uvicorn
 
+    from sandbox.identity import Identities
     from sandbox.server import make_app
 
+    if not chosen.provider and not chosen.identity:
+        raise SettingError("nothing to serve: --provider NAME=STORE, or --identity")
     providers = _providers(chosen)
     network = _network(chosen, providers)
     line = socket.socket(socket.AF_INET6 if ":" in chosen.host else socket.AF_INET)
@@ -156,7 +160,12 @@ def _serve(chosen: argparse.Namespace) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))
     config = uvicorn.Config(
-        make_app(providers, frozenset(name.lower() for name in chosen.allow_host), network),
+        make_app(
+            providers,
+            frozenset(name.lower() for name in chosen.allow_host),
+            network,
+            Identities() if chosen.identity else None,
+        ),
         log_level="warning",
         access_log=False,
         timeout_keep_alive=75,

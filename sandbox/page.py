@@ -106,7 +106,7 @@ def consent_page(
     )
     alarm = f'<p class="alarm" role="alert">{escape(said)}</p>' if said else ""
     who = _who(store, patient or request.login_hint)
-    return _page(
+    return document(
         f"{request.client_name} asks for your records - {provider}",
         f"<h1>{escape(provider)}: share your records?</h1>"
         f"<p><b>{escape(request.client_name)}</b> asks to read your health records. You choose what it may see.</p>"
@@ -194,9 +194,9 @@ def grants_page(provider: str, patient: str, people: list[tuple[str, str]], gran
         items = "".join(
             f'<li><a href="manage?patient={escape(identity)}">{escape(name)}</a></li>' for identity, name in people
         )
-        return _page("Your apps", f"<h1>{escape(provider)}: who are you?</h1><ul>{items}</ul>")
+        return document("Your apps", f"<h1>{escape(provider)}: who are you?</h1><ul>{items}</ul>")
     shown = "".join(_grant(grant) for grant in grants if grant["ended"] is None)
-    return _page(
+    return document(
         "Your apps",
         f"<h1>{escape(provider)}: apps with access</h1>"
         f'<p class="soft">Patient {escape(patient)}</p>{shown or "<p>No app has access.</p>"}',
@@ -216,10 +216,11 @@ def _grant(grant: Mapping[str, Any]) -> str:
 
 def refusal_page(said: str) -> bytes:
     """The page for a request whose client cannot be answered safely."""
-    return _page("Not possible", f"<h1>This sign-in is not possible</h1><p>{escape(said)}.</p>")
+    return document("Not possible", f"<h1>This sign-in is not possible</h1><p>{escape(said)}.</p>")
 
 
-def _page(title: str, content: str) -> bytes:
+def document(title: str, content: str) -> bytes:
+    """A page: its title, and what it holds as HTML."""
     return (
         f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{_STYLE}</style></head>'

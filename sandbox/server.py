@@ -4,6 +4,7 @@
 /<provider>/oauth/…       authorize, decide, token, revoke, introspect, manage, jwks
 /<provider>/brands.json   the provider's Brands Bundle; `/brands.json` is a vendor's list of all
 /<provider>/sandbox/…     for the operator, on loopback only
+/identity/…               a verifier of identities (`sandbox/identity_web.py`), where one is served
 /network/…                a partner network that reaches these providers (`sandbox/network_web.py`), where one is served
 """
 
@@ -22,6 +23,7 @@ from starlette.exceptions import HTTPException
 
 from sandbox.brands import brands_bundle, etag, vendor_bundle, written
 from sandbox.control import control_routes
+from sandbox.identity_web import identity_routes
 from sandbox.network_web import NetworkWeb, network_routes
 from sandbox.oauth import oauth_routes
 from sandbox.web import asked_of, json_answer, origin_of, send
@@ -29,6 +31,7 @@ from sandbox.web import asked_of, json_answer, origin_of, send
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 
+    from sandbox.identity import Identities
     from sandbox.network import Network
     from sandbox.provider import Answer, Asked, Provider
 
@@ -41,7 +44,10 @@ _WORTH_PACKING: Final = 1_000
 
 
 def make_app(
-    providers: Mapping[str, Provider], hosts: frozenset[str] = frozenset(), network: Network | None = None
+    providers: Mapping[str, Provider],
+    hosts: frozenset[str] = frozenset(),
+    network: Network | None = None,
+    identities: Identities | None = None,
 ) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
     """The ASGI application that serves these providers.
 
@@ -52,6 +58,8 @@ def make_app(
 
     if network is not None:
         app.include_router(network_routes(NetworkWeb(network)))
+    if identities is not None:
+        app.include_router(identity_routes(identities))
 
     def chosen(name: str) -> Provider:
         if name not in providers:

@@ -26,6 +26,7 @@ from charthouse.api.routes import (
     signing_in,
     unsubscribe,
     uploads,
+    verifications,
 )
 from charthouse.api.shields import BodyLimit, Shield, once_only
 from charthouse.errors import ApiError
@@ -37,8 +38,8 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
 ROUTERS = (
-    people, consents, providers, links, phones, uploads, network, requests, exports, notices, preferences, signing_in,
-    unsubscribe, about,
+    people, consents, providers, links, phones, uploads, verifications, network, requests, exports, notices,
+    preferences, signing_in, unsubscribe, about,
 )  # fmt: skip
 
 
@@ -59,6 +60,8 @@ def make_app(settings: Settings | None = None) -> ASGIApp:
     app.include_router(about.probes)
     app.include_router(exports.taking)
     app.include_router(network.messages)
+    app.include_router(verifications.messages)
+    app.include_router(verifications.coming_back)
     problems.install(app)
     app.add_exception_handler(HTTPStatus.METHOD_NOT_ALLOWED, _not_allowed)
     _set(app, "openapi", lambda: document.describe(app))

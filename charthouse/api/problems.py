@@ -68,6 +68,9 @@ STATUSES: dict[str, int] = {
     "CH632": 410,
     "CH654": 404,
     "CH656": 422,
+    "CH674": 503,
+    "CH676": 422,
+    "CH679": 404,
     "CH701": 404,
     "CH900": 404,
     "CH901": 409,
@@ -96,7 +99,7 @@ STATUSES: dict[str, int] = {
     "CH988": 409,
     "CH989": 400,
 }
-LINKING = range(610, 660)
+LINKING = range(610, 680)
 """Refusals of a person, a provider or a sign-in: the request was understood, and what it asks for cannot be (409)."""
 NOTICES = range(700, 730)
 _OF_STATUS = {401: "CH801", 404: "CH806", 405: "CH807", 408: "CH820", 413: "CH808", 415: "CH809", 429: "CH812"}
@@ -161,7 +164,7 @@ def answer(
     if status == HTTPStatus.UNAUTHORIZED:
         told = "" if shown.code == "CH801" else f', error="invalid_token", error_description="{shown.entry.title}"'
         extra["WWW-Authenticate"] = f'Bearer realm="charthouse"{told}'
-    if status == HTTPStatus.SERVICE_UNAVAILABLE or shown.code == "CH642":
+    if status == HTTPStatus.SERVICE_UNAVAILABLE or shown.code in {"CH642", "CH675"}:
         extra.setdefault("Retry-After", "30")
     return Response(orjson.dumps(problem.model_dump(exclude_none=True)), status, headers=extra, media_type=CONTENT_TYPE)
 

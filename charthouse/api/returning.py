@@ -26,6 +26,11 @@ def start_url(public_url: str, state: str) -> str:
     return f"{public_url.rstrip('/')}{MOUNT}/start/{state}"
 
 
+def verified_url(public_url: str, known_by: str) -> str:
+    """Where a verifier sends a person back to."""
+    return f"{public_url.rstrip('/')}{MOUNT}/verified/{known_by}"
+
+
 def checked(return_to: str | None, settings: Settings) -> str | None:
     """`return_to` if people may be sent there.
 

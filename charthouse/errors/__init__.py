@@ -16,6 +16,7 @@ from charthouse.errors import (
     auditing,
     bulk,
     fetching,
+    identity,
     lakes,
     linking,
     network,
@@ -34,6 +35,7 @@ CATALOGUE: dict[str, ErrorCode] = {
         fetching,
         bulk,
         network,
+        identity,
         auditing,
         lakes,
         state,
@@ -115,7 +117,7 @@ class StateError(CharthouseError):
 
 
 class LinkError(CharthouseError):
-    """A person, provider or sign-in cannot go on like this (CH61x to CH65x)."""
+    """A person, provider or sign-in cannot go on like this (CH61x to CH67x)."""
 
 
 class NoticeError(CharthouseError):

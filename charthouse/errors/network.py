@@ -50,7 +50,7 @@ CODES: tuple[ErrorCode, ...] = (
     ErrorCode(
         "CH186",
         "The message is not signed as the partner signs",
-        "Compare the webhook's secret and address with the partner's: charthouse network set.",
+        "Compare the webhook's secret and address: charthouse network set, or people set-verifier.",
         final=True,
     ),
     ErrorCode(
@@ -70,7 +70,7 @@ CODES: tuple[ErrorCode, ...] = (
     ErrorCode(
         "CH650",
         "The person's identity is not verified",
-        "They verify who they are in the app; an operator notes it with: charthouse network verify",
+        "They verify who they are in the app, or by the address of: charthouse people verify",
         final=True,
     ),
     ErrorCode(

@@ -50,6 +50,14 @@ def matches(identity: Identity, patient: Mapping[str, Any]) -> Match:
     return Match(reason == "matched", reason)
 
 
+def same_person(changed: Identity, known: Identity) -> bool:
+    """Whether an identity that an account tells anew is of the person before: each of its names is one of theirs."""
+    if changed.birth_date != known.birth_date:
+        return False
+    ours = [reading for name in known.names for reading in _readings_of_name(name) if _is_a_name(reading)]
+    return all(any(_agree(one, other) for one in _readings_of_name(name) for other in ours) for name in changed.names)
+
+
 def birth_date_of(patient: Mapping[str, Any]) -> date | None:
     """The Patient's birth date; None where it is missing, partial or no date."""
     said = patient.get("birthDate")

@@ -17,7 +17,7 @@ from joserfc import jwt
 from sqlalchemy import select, update
 
 from charthouse.errors import FetchError
-from charthouse.linking import signing_keys
+from charthouse.linking import signing_keys, webhook_secrets
 from charthouse.linking.regions import ensure_partner
 from charthouse.partners import registry
 from charthouse.partners.addresses import origin
@@ -111,12 +111,7 @@ def set_account(
     account.requests_per_second = requests_per_second
     account.sealed_secret = keys.seal(secret, _owner(partner, "secret"))
     if webhook_secret is not None:
-        if account.sealed_webhook_secret is not None:
-            account.sealed_old_webhook_secret = keys.seal(
-                keys.open(account.sealed_webhook_secret, _owner(partner, "webhook")), _owner(partner, "old webhook")
-            )
-            account.old_webhook_secret_ends_at = now() + timedelta(hours=old_webhook_hours)
-        account.sealed_webhook_secret = keys.seal(webhook_secret, _owner(partner, "webhook"))
+        webhook_secrets.replace(account, webhook_secret, keys, f"partner {partner}", old_hours=old_webhook_hours)
     session.add(account)
     # What it found is read at its base, also by whoever is not searched for again before the next night.
     found = Provider.slug.startswith(f"{partner}-", autoescape=True)
@@ -156,12 +151,6 @@ def account_of(session: Session, partner: str, settings: Settings | None = None)
     if row is None:
         raise FetchError("CH178", where=f"partner {partner}")
     keys = sealer_of(settings)
-    secrets = []
-    if row.sealed_webhook_secret is not None:
-        secrets.append(keys.open(row.sealed_webhook_secret, _owner(partner, "webhook")))
-    ends = row.old_webhook_secret_ends_at
-    if row.sealed_old_webhook_secret is not None and ends is not None and ends > now():
-        secrets.append(keys.open(row.sealed_old_webhook_secret, _owner(partner, "old webhook")))
     return Account(
         partner=partner,
         api_url=row.api_url,
@@ -170,7 +159,7 @@ def account_of(session: Session, partner: str, settings: Settings | None = None)
         client_key=row.client_key,
         secret=keys.open(row.sealed_secret, _owner(partner, "secret")),
         webhook_url=row.webhook_url,
-        webhook_secrets=tuple(secrets),
+        webhook_secrets=webhook_secrets.in_force(row, keys, f"partner {partner}"),
         requests_per_second=row.requests_per_second,
     )
 

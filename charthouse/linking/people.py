@@ -16,7 +16,7 @@ from sqlalchemy import case, func, select
 from sqlalchemy.exc import IntegrityError
 
 from charthouse.errors import LinkError, StateError
-from charthouse.linking.identity import seal
+from charthouse.linking.identity import identity_of, seal
 from charthouse.state import audit
 from charthouse.state.linking import SigningKey
 from charthouse.state.models import Link, Person
@@ -98,12 +98,14 @@ def update_person(
 ) -> Person:
     """Change what is given; what is None stays. The audit trail says which fields, never a value.
 
+    Another name or birth date, by the rules of links, lets a verified identity hold no more: it was somebody else's.
     Where that makes somebody a minor, their links end, and what was read is to be removed (`minors`).
 
     Raises:
         StateError: CH602 when there is no such person, CH607 for a country or version that cannot be one.
     """
-    from charthouse.linking import minors  # it stands above this module: links know people
+    from charthouse.linking import minors, verifications  # they stand above this module: links know people
+    from charthouse.linking.matching import same_person
 
     person = get_person(session, person_key, lock=True)
     if country is not None:
@@ -113,6 +115,9 @@ def update_person(
     if preview_member is not None:
         person.preview_member = preview_member
     if identity is not None:
+        known = identity_of(person, settings)
+        if known is None or not same_person(identity, known):
+            verifications.lapse(session, person_key, actor=actor)
         person.sealed_identity = seal(identity, person_key, settings)
     given = {
         "country": country,

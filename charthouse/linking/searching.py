@@ -99,7 +99,11 @@ def due(session: Session, partner: str, *, settings: Settings | None = None, mos
     agreed = exists().where(
         Consent.person_key == Person.person_key, Consent.kind == IMPORT, Consent.withdrawn_at.is_(None)
     )
-    verified = and_(IdentityVerification.person_key == Person.person_key, IdentityVerification.outcome == "verified")
+    verified = and_(
+        IdentityVerification.person_key == Person.person_key,
+        IdentityVerification.outcome == "verified",
+        IdentityVerification.lapsed_at.is_(None),
+    )
     oldest = verifications.holds_from(at, settings)
     if oldest is not None:
         verified = and_(verified, IdentityVerification.verified_at > oldest)

@@ -48,6 +48,7 @@ class Verification:
     reason: str
     verified_at: datetime
     holds_until: datetime | None
+    lapsed_at: datetime | None = None
 
 
 def record(
@@ -61,9 +62,12 @@ def record(
     level: str = "",
     reason: str = "",
     actor: Actor = "partner",
+    revised: bool = False,
     settings: Settings | None = None,
 ) -> Verification:
     """Note how a verification ended. The same session again, with the same outcome, changes nothing.
+
+    With `revised`, its verifier has looked at it again (by hand, say), and what it says now holds.
 
     Raises:
         StateError: CH602 when there is no such person.
@@ -100,6 +104,13 @@ def record(
             detail = {"verifier": verifier, "outcome": outcome, "level": made.level}
             audit.record(session, actor, "identity.verified", "person", person_key, detail)
             return _view(made, settings)
+    if known is not None and revised and known.person_key == person_key and known.outcome != outcome:
+        known.outcome = "verified" if outcome == "verified" else "failed"
+        known.level, known.reason, known.verified_at = (level if outcome == "verified" else ""), reason, at
+        audit.record(
+            session, actor, "identity.revised", "person", person_key, {"verifier": verifier, "outcome": outcome}
+        )
+        session.flush()
     if known is None or (known.person_key, known.outcome) != (person_key, outcome):
         raise LinkError("CH653", where=f"person {person_key}")
     return _view(known, settings)
@@ -116,6 +127,7 @@ def current(
         IdentityVerification.person_key == person_key,
         IdentityVerification.outcome == "verified",
         IdentityVerification.level.in_(wanted),
+        IdentityVerification.lapsed_at.is_(None),
         IdentityVerification.verified_at <= at + AHEAD,
     )
     oldest = holds_from(at, settings)
@@ -143,11 +155,35 @@ def check_verified(session: Session, person_key: str, *, settings: Settings | No
     return found
 
 
+def lapse(session: Session, person_key: str, *, actor: Actor) -> int:
+    """Let a person's verifications hold no more: their account has become another person's. Returns how many."""
+    held = select(IdentityVerification).where(
+        IdentityVerification.person_key == person_key,
+        IdentityVerification.outcome == "verified",
+        IdentityVerification.lapsed_at.is_(None),
+    )
+    rows = list(session.scalars(held))
+    for row in rows:
+        row.lapsed_at = now()
+    if rows:
+        audit.record(session, actor, "identity.lapsed", "person", person_key, {"verifications": len(rows)})
+        session.flush()
+    return len(rows)
+
+
 def list_verifications(session: Session, person_key: str, *, settings: Settings | None = None) -> list[Verification]:
     """Every verification of a person, oldest first."""
     query = select(IdentityVerification).where(IdentityVerification.person_key == person_key)
     ordered = query.order_by(IdentityVerification.verified_at, IdentityVerification.id)
     return [_view(one, settings) for one in session.scalars(ordered)]
+
+
+def of_session(
+    session: Session, verifier: str, session_id: str, *, settings: Settings | None = None
+) -> Verification | None:
+    """What came of a verifier's session; None while nothing has."""
+    row = _of_session(session, verifier, session_id)
+    return None if row is None else _view(row, settings)
 
 
 def _of_session(session: Session, verifier: str, session_id: str) -> IdentityVerification | None:
@@ -159,7 +195,7 @@ def _of_session(session: Session, verifier: str, session_id: str) -> IdentityVer
 
 def _view(row: IdentityVerification, settings: Settings | None) -> Verification:
     days = (settings or get_settings()).verification_days
-    holds = row.outcome == "verified" and days > 0
+    holds = row.outcome == "verified" and row.lapsed_at is None and days > 0
     return Verification(
         verifier=row.verifier,
         session_id=row.session_id,
@@ -168,4 +204,5 @@ def _view(row: IdentityVerification, settings: Settings | None) -> Verification:
         reason=row.reason,
         verified_at=row.verified_at,
         holds_until=row.verified_at + timedelta(days=days) if holds else None,
+        lapsed_at=row.lapsed_at,
     )

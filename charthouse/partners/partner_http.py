@@ -47,11 +47,11 @@ class Reply:
 class PartnerHttp:
     """Sends to a partner's API. Safe between threads. `pace` is in requests a second, for each host.
 
-    `only_read` is its FHIR base, below which nothing is sent from here.
+    `only_read` is its FHIR base, below which nothing is sent from here; None where it has none.
     """
 
-    def __init__(self, settings: Settings, pace: float, only_read: str, hosts: Hosts | None = None) -> None:
-        self._only_read = only_read.rstrip("/")
+    def __init__(self, settings: Settings, pace: float, only_read: str | None, hosts: Hosts | None = None) -> None:
+        self._only_read = None if only_read is None else only_read.rstrip("/")
         self._settings = settings
         self._pace = pace
         self.hosts = hosts or Hosts(MemoryBook(), settings)
@@ -68,7 +68,8 @@ class PartnerHttp:
         there = origin(url)
         if there is None:
             raise FetchError("CH179", what="an address of the partner's is none")
-        if f"{url}/".startswith((f"{self._only_read}/", f"{self._only_read}?")):
+        held = self._only_read
+        if held is not None and f"{url}/".startswith((f"{held}/", f"{held}?")):
             raise FetchError("CH179", what="its FHIR server is only read")
         host = host_of(there)
         self.hosts.pace(host, self._pace)

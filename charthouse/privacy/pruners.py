@@ -19,6 +19,7 @@ from charthouse.lake.session import VAULT, open_vault, purge
 from charthouse.linking import upload_files
 from charthouse.privacy import requests
 from charthouse.state import session
+from charthouse.state.identity import IdentityMessage, IdentitySession
 from charthouse.state.ledger import ItemOutcome, SyncRun, SyncStage
 from charthouse.state.linking import OperatorAlarm, Removal, SignIn
 from charthouse.state.locks import exclusive
@@ -271,8 +272,14 @@ PRUNERS: Final[dict[str, tuple[Pruner, ...]]] = {
     "alarms": (Rows(OperatorAlarm, lambda before: OperatorAlarm.closed_at < before),),
     "requests": (Rows(PrivacyRequest, lambda before: PrivacyRequest.done_at < before),),
     "webhook_secrets": (Rows(WebhookSecret, lambda before: WebhookSecret.ends_at < before),),
-    "partner_messages": (Rows(NetworkMessage, lambda before: NetworkMessage.received_at < before),),
-    "verifications": (Rows(IdentityVerification, lambda before: IdentityVerification.verified_at < before),),
+    "partner_messages": (
+        Rows(NetworkMessage, lambda before: NetworkMessage.received_at < before),
+        Rows(IdentityMessage, lambda before: IdentityMessage.received_at < before),
+    ),
+    "verifications": (
+        Rows(IdentityVerification, lambda before: IdentityVerification.verified_at < before),
+        Rows(IdentitySession, lambda before: IdentitySession.ended_at < before),
+    ),
     "found_providers": (
         Rows(FoundProvider, lambda before: and_(FoundProvider.gone_at < before, FoundProvider.link_id.is_(None))),
     ),

@@ -26,6 +26,7 @@ from charthouse.privacy.needles import MOST_TEXTS, Needles
 from charthouse.settings import get_settings
 from charthouse.state import session as state_session
 from charthouse.state.base import new_key
+from charthouse.state.identity import IdentitySession
 from charthouse.state.models import Credential, Link, Person
 from charthouse.state.network import FoundProvider, IdentityVerification, NetworkPerson
 from charthouse.state.notices import Contact, Delivery, Notice
@@ -244,7 +245,8 @@ def _of_partner(state: Session, subject: Subject) -> None:
     for patient_id in state.scalars(select(FoundProvider.patient_id).where(mine, FoundProvider.patient_id != "")):
         subject.needles.id(patient_id)
     sessions = select(IdentityVerification.session_id).where(IdentityVerification.person_key == subject.person_key)
-    for session_id in state.scalars(sessions):
+    begun = select(IdentitySession.session_id).where(IdentitySession.person_key == subject.person_key)
+    for session_id in {*state.scalars(sessions), *state.scalars(begun)}:
         subject.needles.id(session_id)
 
 

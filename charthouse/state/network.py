@@ -31,6 +31,7 @@ class IdentityVerification(Base):
     """One verification of who a person is, by whoever does that (`verifier`). A session is noted once.
 
     `level` is the assurance that was reached (`IAL2`); `reason` is the number or word of why it failed.
+    It is `lapsed_at` when its account has become somebody else's: another name, or another birth date.
     """
 
     __tablename__ = "identity_verification"
@@ -49,6 +50,7 @@ class IdentityVerification(Base):
     reason: Mapped[str] = mapped_column(String(64), default="")
     verified_at: Mapped[datetime]
     recorded_at: Mapped[datetime] = mapped_column(default=now)
+    lapsed_at: Mapped[datetime | None]
 
 
 class NetworkAccount(Base):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from sqlalchemy import inspect
 
 from charthouse.state.bulk import BulkJob
+from charthouse.state.identity import IdentitySession, IdentityVerifier
 from charthouse.state.linking import ClientRegistration, SignIn, SigningKey
 from charthouse.state.models import Credential, Person
 from charthouse.state.network import NetworkAccount
@@ -60,5 +61,9 @@ SEALED: Final = (
     SealedColumn(NetworkAccount, "sealed_secret"),
     SealedColumn(NetworkAccount, "sealed_webhook_secret"),
     SealedColumn(NetworkAccount, "sealed_old_webhook_secret"),
+    SealedColumn(IdentityVerifier, "sealed_key"),
+    SealedColumn(IdentityVerifier, "sealed_webhook_secret"),
+    SealedColumn(IdentityVerifier, "sealed_old_webhook_secret"),
+    SealedColumn(IdentitySession, "sealed_address"),
     SealedColumn(PhoneUpload, "sealed_key"),
 )

@@ -27,7 +27,7 @@ def test_the_day_looks_for_everybody_whose_turn_it_is(partner, home, migrated_ai
             database.execute(f"SELECT CAST({column} AS TEXT) FROM {table}").fetchall()
             for table, column in (("xcom", "value"), ("rendered_task_instance_fields", "rendered_fields"))
         ]
-    assert dict(states) == {"plan": "success", "find": "success"}, log.read_text()[-2000:]
+    assert dict(states) == {"verify": "success", "plan": "success", "find": "success"}, log.read_text()[-2000:]
     with session(read_only=True) as state:
         assert {one.person_key for one in found_providers.list_found(state)} == set(keys)
         matched = [links.get_link(state, one.link_id).identity_matched_at for one in links.list_links(state)]

@@ -55,6 +55,19 @@ GOOD: Final = {
     ),
 }
 
+VERIFIED: Final = {
+    "verified": Outcome(
+        "Your identity is verified",
+        "We now look for your healthcare providers, and keep looking. You will be told of each that is found.",
+        "Go back to the app. If you have not yet agreed to the search for your records, it asks you now.",
+    ),
+    "open": Outcome(
+        "Your verification is not decided yet",
+        "It can take a few minutes, and up to a few days if somebody has to look at it.",
+        "You have nothing more to do here. Go back to the app: it shows how it stands.",
+    ),
+}
+
 PROBLEMS: Final = {
     404: Outcome(
         "There is no such page",

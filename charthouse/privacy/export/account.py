@@ -21,6 +21,7 @@ from charthouse.linking.searching import list_searches
 from charthouse.linking.verifications import list_verifications
 from charthouse.notify.contacts import address_of
 from charthouse.notify.preferences import get_preferences
+from charthouse.state.identity import IdentitySession
 from charthouse.state.ledger import ItemOutcome, SyncLink, SyncRun, SyncTally
 from charthouse.state.linking import Removal, SignIn
 from charthouse.state.models import AuditEvent, Credential, Link, LinkEvent, Provider, Watermark
@@ -58,6 +59,9 @@ def account_of(session: Session, person_key: str, scope: Scope, settings: Settin
         "phones": [_row(phone, without=("person_key",)) for phone in _phones(session, person_key)],
         "consents": [asdict(consent) for consent in list_consents(session, person_key)],
         "verifications": [asdict(one) for one in list_verifications(session, person_key, settings=settings)],
+        "verification_sessions": [
+            _row(one, without=("person_key", "state_hash", "sealed_address")) for one in _sessions(session, person_key)
+        ],
         "found_providers": [asdict(one) for one in list_found(session, person_key, all_of_them=True)],
         "searches": [asdict(one) for one in list_searches(session, person_key)],
         "notices": _notices(session, person_key, ids if scope.providers else None),
@@ -67,6 +71,11 @@ def account_of(session: Session, person_key: str, scope: Scope, settings: Settin
         "audit": _audit(session, person_key, ids),
     }
     return said
+
+
+def _sessions(session: Session, person_key: str) -> list[IdentitySession]:
+    query = select(IdentitySession).where(IdentitySession.person_key == person_key)
+    return list(session.scalars(query.order_by(IdentitySession.started_at, IdentitySession.id)))
 
 
 def links_of(session: Session, person_key: str, providers: Sequence[str] = ()) -> list[Link]:
