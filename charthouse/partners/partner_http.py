@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import urllib3
+from urllib3.util import parse_url
 
 from charthouse.errors import FetchError
 from charthouse.partners.addresses import Reach, host_of, origin
@@ -68,8 +69,7 @@ class PartnerHttp:
         there = origin(url)
         if there is None:
             raise FetchError("CH179", what="an address of the partner's is none")
-        held = self._only_read
-        if held is not None and f"{url}/".startswith((f"{held}/", f"{held}?")):
+        if self._only_read is not None and _is_below(url, self._only_read):
             raise FetchError("CH179", what="its FHIR server is only read")
         host = host_of(there)
         self.hosts.pace(host, self._pace)
@@ -142,3 +142,9 @@ class _Answer(NamedTuple):
     status: int
     headers: Mapping[str, str]
     data: bytes
+
+
+def _is_below(url: str, base: str) -> bool:
+    """Whether a URL leads to a base or below it, however either is written (RFC 3986 §6.2.2)."""
+    paths = [f"{(parse_url(one).path or '').rstrip('/')}/".lower() for one in (url, base)]
+    return origin(url) == origin(base) and paths[0].startswith(paths[1])

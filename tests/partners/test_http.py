@@ -24,6 +24,7 @@ from charthouse.partners.addresses import origin, within
 from charthouse.partners.bulk_http import BulkHttp, ask_by_post, remove_job
 from charthouse.partners.http import HttpClient
 from charthouse.partners.pacing import next_minute, retry_after
+from charthouse.partners.partner_http import PartnerHttp
 from charthouse.partners.reading import ReadOnlySession
 from charthouse.partners.transport import ReadOnlyError, bounded_pool
 from tests.partners.odd_server import Asked, OddServer, Reply
@@ -90,6 +91,20 @@ def test_the_client_has_no_way_to_write() -> None:
     assert not verbs & {name.lower() for name in dir(HttpClient)}
 
 
+@pytest.mark.parametrize(
+    "below",
+    ["", "/", "/Patient", "?_type=Patient", "/../4_0_0/Patient/1", "//Patient"],
+    ids=lambda path: path or "base",
+)
+@pytest.mark.parametrize("host", ["partner.example", "PARTNER.example:443"])
+def test_what_speaks_to_a_partner_sends_nothing_to_its_fhir_server(quick: Settings, host: str, below: str) -> None:
+    http = PartnerHttp(quick, 1.0, "https://partner.example/fhir/4_0_0/")
+    for method in ("POST", "PUT", "PATCH", "DELETE", "GET"):
+        with pytest.raises(FetchError, match=r"CH179.*only read"):
+            http.send(method, f"https://{host}/fhir/4_0_0{below}", b"", {})
+    assert http.requests == 0
+
+
 def test_nobody_else_in_the_house_can_write() -> None:
     """Outside the read-only client and the sign-in, `requests` is used for `get` alone, and nothing else like it."""
     root = Path(charthouse.__file__).parent
@@ -113,6 +128,7 @@ def test_nobody_else_in_the_house_can_write() -> None:
         "partners/backend_services.py",
         "partners/bulk_files.py",
         "partners/bulk_http.py",
+        "partners/everything.py",
         "partners/http.py",
         "partners/reading.py",
         "partners/smart.py",
@@ -123,8 +139,14 @@ def test_nobody_else_in_the_house_can_write() -> None:
         "partners/token_endpoint.py",
     }
     # Webhooks go to the app's own push service, at an address of the settings, and never to a provider;
-    # what the sandbox is told goes to the sandbox.
-    away = {"notify/channels/webhook.py", "operating/sandbox_process.py"}
+    # what the sandbox is told goes to the sandbox; what a partner or a verifier is asked goes to its own interface,
+    # and never to the base at which its FHIR records are read (`PartnerHttp.only_read`).
+    away = {
+        "notify/channels/webhook.py",
+        "operating/sandbox_network.py",
+        "operating/sandbox_process.py",
+        "partners/partner_http.py",
+    }
     elsewhere = {use for name, use in found if name not in homes | away}
     assert elsewhere <= {"get", "RequestException", "Timeout"}
     # `transport` reads from a `Session` what the environment says of proxies and certificates, and sends nothing by it.
