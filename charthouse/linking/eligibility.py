@@ -54,7 +54,7 @@ def check_may_link(
     person = get_person(session, person_key)
     provider = get_provider(session, provider_slug)
     check_person(session, person, today=today, settings=settings)
-    _check_provider(provider, route)
+    check_provider(provider, route)
     needs_phone = route in APP_ROUTES if from_app is None else from_app or route in APP_ROUTES
     if needs_phone:
         check_phone(person)
@@ -112,7 +112,12 @@ def check_person(
         raise LinkError("CH617", where=where)
 
 
-def _check_provider(provider: Provider, route: Route) -> None:
+def check_provider(provider: Provider, route: Route) -> None:
+    """Check that a provider can be linked by a route.
+
+    Raises:
+        LinkError: CH612 for its country, CH613 when it is closed or retired, CH614 for the route.
+    """
     where = f"provider {provider.slug}"
     region = region_of(provider.region)
     if region is None:

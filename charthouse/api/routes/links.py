@@ -19,6 +19,7 @@ from charthouse.linking.disconnect import disconnect as end_link
 from charthouse.linking.permissions import permitted
 from charthouse.linking.refusals import message_for
 from charthouse.linking.sign_in import start_sign_in
+from charthouse.linking.troubleshooting import walk
 from charthouse.state import session
 from charthouse.state.models import Link as Row
 from charthouse.state.models import LinkEvent, Provider
@@ -71,6 +72,28 @@ class Event(BaseModel):
 
 class Events(paging.Page[Event]):
     """A page of events, oldest first."""
+
+
+class Step(BaseModel):
+    """A cause that was looked at."""
+
+    cause: str
+    asks: str
+    reason: str | None = Field(default=None, description="What was found, a reason or a code; absent: it is not this.")
+
+
+class Explained(BaseModel):
+    """Why nothing comes over a link, and the one thing to do next."""
+
+    link_id: str
+    status: str
+    sync_status: str
+    steps: list[Step] = Field(description="Every cause of the link's route, in the order in which they are looked at.")
+    cause: str | None = Field(default=None, description="The first that was found; absent: nothing is wrong.")
+    reason: str | None = None
+    title: str = Field(description="What that means, in words for the person.")
+    message: str
+    action: str = Field(description="What the person can do next.")
 
 
 class Disconnected(BaseModel):
@@ -146,6 +169,31 @@ def show(link_id: LinkId, request: Request, caller: Calling) -> Link:
     """Its states, and what the person may do."""
     with session(settings_of(request), read_only=True) as state:
         return shown(reach_link(state, caller, link_id))
+
+
+@router.get(
+    "/links/{link_id}/explanation",
+    operation_id="explainLink",
+    summary="Why nothing comes",
+    response_model_exclude_none=True,
+    responses=refusals(404),
+)
+def explain(link_id: LinkId, request: Request, caller: Calling) -> Explained:
+    """Looks at every cause that people meet, and ends with the one thing to do next."""
+    with session(settings_of(request), read_only=True) as state:
+        reach_link(state, caller, link_id)
+        walked = walk(state, link_id)
+    return Explained(
+        link_id=walked.link_id,
+        status=walked.status,
+        sync_status=walked.sync_status,
+        steps=[Step(cause=step.cause, asks=step.asks, reason=step.reason) for step in walked.steps],
+        cause=walked.cause,
+        reason=walked.reason,
+        title=walked.told.title,
+        message=walked.told.text,
+        action=walked.told.action,
+    )
 
 
 @router.get(
