@@ -36,14 +36,6 @@ pytestmark = pytest.mark.browser
 MAIL = "hanna.canary@example.org"
 DAY = 86_400
 WEEK = 7 * DAY
-CHROMIUM = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
 UNTICKED = "Social history"
 
 
@@ -164,16 +156,6 @@ def town(tmp_path_factory: pytest.TempPathFactory, migrated_airflow: Callable[[P
         assert requests.post(base.removesuffix("/fhir") + "/sandbox/profile", json=habits, timeout=10).ok
         said = stack.enter_context(running("charthouse", "serve", env=env, until="REST API"))
         yield Town(installation, said.split()[-1], base, store, server, clock, folder / "pictures")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as tool:
-        opened = tool.chromium.launch(executable_path="/usr/bin/chromium", args=CHROMIUM)
-        yield opened
-        opened.close()
 
 
 def sign_in(town: Town, browser: Browser, address: str, *, without: str = "", picture: str = "") -> Page:
