@@ -123,8 +123,9 @@ def test_every_answer_of_a_form_is_a_row_of_its_own(build: Build) -> None:
 )
 def test_a_form_in_an_odd_shape_is_read_as_far_as_it_goes(build: Build, item: Any, found: list[str] | None) -> None:
     rows = build("surveys", form(item=item, questionnaire="https://portal.example/Questionnaire/phq-9|2"))
-    assert found is None or [row["value_text"] for row in rows if row["component_number"]] == found
-    assert rows[0]["code"] == "phq-9"
+    if found is not None:  # None: no JSON, which the check keeps out; the build is not to stop at it all the same
+        assert [row["value_text"] for row in rows if row["component_number"]] == found
+        assert rows[0]["code"] == "phq-9"
     assert "portal" not in str(rows)
 
 
