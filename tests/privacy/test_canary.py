@@ -78,8 +78,8 @@ def test_each_gets_what_they_asked_for(home: Home) -> None:
     prepare()
     home.night()
     home.night()
-    assert where(home.path, signs_of(home, "B")) == set()
-    assert where(home.path, {"CANARY-A-south"}) == set()
+    assert where(home.path, signs_of(home, "B"), nobodys=False) == set()
+    assert where(home.path, {"CANARY-A-south"}, nobodys=False) == set()
     assert len(home.held("C")["lab_results"]) == len(before["C"]["lab_results"]) + 1
 
 
