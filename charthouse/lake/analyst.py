@@ -66,9 +66,9 @@ def analyst(as_of: str | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
     snapshot = None if as_of is None else snapshots.find(as_of, settings).number
     readable = ", ".join(quoted(str(folder)) for folder in (data_of("records", settings), settings.home / SPILL))
     with open_records(read_only=True, trusting=True, snapshot=snapshot) as connection:
-        if connection.execute("SELECT ? > parse_formatted_bytes(?)", [BYTES, settings.duckdb_memory]).fetchone() == (
-            True,
-        ):
+        # A literal: values given as parameters would make DuckDB import pandas.
+        least = f"SELECT {BYTES} > parse_formatted_bytes({quoted(settings.duckdb_memory)})"
+        if connection.execute(least).fetchone() == (True,):
             connection.execute(f"SET memory_limit = '{BYTES}B'")
         connection.execute(
             "USE records;"  # the tables answer to their bare names
