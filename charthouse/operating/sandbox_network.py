@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 import requests
-from sqlalchemy import select
 
 from charthouse.errors import FetchError
 from charthouse.files import write_whole
-from charthouse.linking import consents, finding, links, people, searching, signing_keys, verifications
+from charthouse.linking import consents, finding, links, people, signing_keys, verifications
 from charthouse.linking.eligibility import LEAST_ANDROID, is_of_age
 from charthouse.linking.found_providers import slug_of
 from charthouse.linking.identity import parse_identity
@@ -26,7 +25,6 @@ from charthouse.operating import mailroom
 from charthouse.settings import get_settings
 from charthouse.state import session, tombstones
 from charthouse.state.base import now
-from charthouse.state.network import NetworkPerson
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -130,9 +128,6 @@ def search_for(everybody: Sequence[dict[str, Any]]) -> Searched:
             consents.give(state, person.person_key, consents.IMPORT, actor="sync")
             mailroom.give_address(state, person.person_key)
         new += 1
-    with session() as state:  # a sandbox that starts anew knows nobody, which no partner would: everybody is looked at
-        for person_key in state.scalars(select(NetworkPerson.person_key).where(NetworkPerson.partner == PARTNER)):
-            searching.look_soon(state, person_key)
     looked = finding.find_providers(PARTNER)
     if looked.failed:
         raise FetchError("CH176", where="sandbox network")
