@@ -104,7 +104,7 @@ def test_an_address_is_one_address_and_is_never_quoted(home, person, address):
 
 
 def test_a_name_cannot_write_headers_or_markup(mails, write, tell, link, drained):
-    name = "Clinic\r\nBcc: eve@evil.example\r\n\r\n<script>alert(1)</script>\u202egnp{{ 7*7 }}"
+    name = "Clinic\r\nBcc: eve@evil.example\r\n\r\n<script>alert(1)</script>\u202egnp{{ 7919*7919 }}"
     with session() as state:
         providers.register_provider(state, slug="clinic", name="Clinic", fhir_base_url="https://clinic.example/fhir")
         state.execute(text("UPDATE provider SET name = :name"), {"name": name})
@@ -119,7 +119,7 @@ def test_a_name_cannot_write_headers_or_markup(mails, write, tell, link, drained
         assert not {"evil", "Clinic"} & set(re.findall(r"\w+", mail["Subject"]))
         assert "<script" not in mails.html(number)
         assert "\u202e" not in mails.text(number) + mails.html(number)
-        assert "49" not in mails.text(number)
+        assert "62710561" not in mails.text(number)
     assert any("&lt;script&gt;" in mails.html(number) for number in range(len(mails.mails)))
 
 
