@@ -109,3 +109,17 @@ def shown_as_pages(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The declared refusals of a page, which are pages."""
     page = {"text/html": {"schema": {"type": "string"}}}
     return {status: {"description": _TOLD[status], "content": page} for status in sorted({422, 429, 503, *statuses})}
+
+
+def message_refusals(sender: str, about: str) -> dict[int | str, dict[str, Any]]:
+    """The declared refusals of messages that somebody sends of their own accord; `about` is what they are about."""
+    told = {
+        400: "It is no message.",
+        401: f"It is not signed by the {sender}, or not lately.",
+        404: f"There is no such {sender}.",
+        413: "Larger than a megabyte.",
+        422: f"It is about {about}.",
+        429: "Too many that were refused: see Retry-After.",
+        503: "Not now.",
+    }
+    return {status: {"model": Problem, "description": said} for status, said in told.items()}

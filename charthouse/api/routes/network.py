@@ -13,8 +13,7 @@ from starlette.concurrency import run_in_threadpool
 from charthouse.api import paging
 from charthouse.api.callers import Calling, actor_of, reach_person, settings_of, waiting_outside
 from charthouse.api.guard import Guarded, Signed
-from charthouse.api.problems import Problem
-from charthouse.api.shapes import PersonKey, refusals
+from charthouse.api.shapes import PersonKey, message_refusals, refusals
 from charthouse.errors import ApiError, LinkError
 from charthouse.linking import finding, found_providers, network_messages, searching, verifications
 from charthouse.linking.refusals import message_for
@@ -171,18 +170,7 @@ def sign_in(found_id: FoundId, request: Request, caller: Calling) -> SignIn:
     "/partners/{partner}/messages",
     operation_id="takePartnerMessage",
     summary="A message of a partner's",
-    responses={
-        status: {"model": Problem, "description": said}
-        for status, said in {
-            400: "It is no message.",
-            401: "It is not signed by the partner, or not lately.",
-            404: "There is no such partner.",
-            413: "Larger than a megabyte.",
-            422: "It is about nobody who is known here.",
-            429: "Too many that were refused: see Retry-After.",
-            503: "Not now.",
-        }.items()
-    },
+    responses=message_refusals("partner", "nobody who is known here"),
     openapi_extra={"requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}},
 )
 async def take(

@@ -17,9 +17,8 @@ from charthouse.api import pages
 from charthouse.api.callers import Calling, Context, actor_of, context_of, reach_person, settings_of, waiting_outside
 from charthouse.api.guard import Guarded, Shown, Signed
 from charthouse.api.pages import words
-from charthouse.api.problems import Problem
 from charthouse.api.returning import checked, is_permitted, verified_url, with_outcome
-from charthouse.api.shapes import PersonKey, refusals, shown_as_pages
+from charthouse.api.shapes import PersonKey, message_refusals, refusals, shown_as_pages
 from charthouse.errors import ApiError, LinkError
 from charthouse.linking import verifying, verifying_messages
 from charthouse.linking.refusals import message_for
@@ -132,18 +131,7 @@ def show(
     "/verifiers/{verifier}/messages",
     operation_id="takeVerifierMessage",
     summary="A message of a verifier's",
-    responses={
-        status: {"model": Problem, "description": said}
-        for status, said in {
-            400: "It is no message.",
-            401: "It is not signed by the verifier, or not lately.",
-            404: "There is no such verifier.",
-            413: "Larger than a megabyte.",
-            422: "It is about a session that is not known here.",
-            429: "Too many that were refused: see Retry-After.",
-            503: "Not now.",
-        }.items()
-    },
+    responses=message_refusals("verifier", "a session that is not known here"),
     openapi_extra={"requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}},
 )
 async def take(
