@@ -29,7 +29,6 @@ from charthouse.operating import (
     own_api,
     report,
     routes,
-    sandbox_identity,
     sandbox_network,
     sandbox_phones,
     sandbox_process,
@@ -180,9 +179,7 @@ def _night(first: Callable[[], object] = lambda: None) -> Iterator[_Night]:
 def _search(out: Console, sandbox: Sandbox, api: str) -> tuple[str, ...]:
     """Let the partner network search for its people. Returns the patients who were left out."""
     with step(out, "People: verified, and searched for by the partner network"):
-        sandbox_identity.set_up(sandbox, api)
-        sandbox_network.set_up(sandbox, api)
-        searched = sandbox_network.search_for(api, sandbox_process.people_in(sandbox_network.store()))
+        searched = sandbox_network.search(sandbox, api, sandbox_process.people_in(sandbox_network.store()))
     out.print(f"Found by the partner: {searched.found:,} for {searched.people:,} people", highlight=False)
     return searched.left_out
 

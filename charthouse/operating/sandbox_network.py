@@ -78,11 +78,12 @@ def provider() -> str:
 
 
 def set_up(sandbox: Sandbox, api: str) -> None:
-    """Let the running network be our partner: the account here, our client there. `api` is where our REST API is.
+    """Let the running network and verifier be ours: their accounts here, ours there. `api` is where our REST API is.
 
     Raises:
-        SetupError: CH990 where the home has a partner that is no sandbox.
+        SetupError: CH990 where the home has a partner or a verifier that is no sandbox's.
     """
+    sandbox_identity.set_up(sandbox, api)
     network, secret, signs = f"{sandbox.url}/network", secrets.token_urlsafe(32), secrets.token_urlsafe(32)
     messages = f"{api}/partners/{PARTNER}/messages"
     with session() as state:
@@ -107,16 +108,17 @@ def set_up(sandbox: Sandbox, api: str) -> None:
     requests.post(f"{network}/sandbox/clients", json=hooked, timeout=60).raise_for_status()
 
 
-def search_for(api: str, everybody: Sequence[dict[str, Any]]) -> Searched:
-    """Let each of the clinic's people who is not found yet have an account, be verified and agree; search for all.
+def search(sandbox: Sandbox, api: str, everybody: Sequence[dict[str, Any]]) -> Searched:
+    """Set both up; let each of the clinic's people who is not found yet be verified and agree; search for all.
 
     `everybody` is what the sandbox says of its people: `patient`, `name`, `birthDate` as in FHIR. Minors, and whoever
     was erased, are left out. Who has an account of a night that was killed goes on with it.
 
     Raises:
-        SetupError: CH991 where one of them is not verified.
+        SetupError: CH990 as `set_up`, CH991 where one of them is not verified.
         FetchError: as `finding.find_providers`.
     """
+    set_up(sandbox, api)
     with session(read_only=True) as state:
         linked = links.linked_patients(state, provider())
     missing = [said for said in everybody if said["patient"] not in linked]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pytest
-
 from charthouse.linking import finding, found_providers
 from charthouse.linking.keys import ensure_key
 from charthouse.notify.outbox import list_notices
@@ -16,6 +14,8 @@ from .conftest import ORGANIZATIONS, Night, connect, in_vault, report, serving, 
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pytest
 
 
 def test_a_partner_that_was_killed_loses_nobody_and_finds_nobody_anew(
