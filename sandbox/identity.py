@@ -1,7 +1,8 @@
 """A verifier of identities: projects, sessions, what people show it, and what it decides.
 
 It follows what CLEAR publishes (its OpenAPI document "CLEAR1", its webhooks, its reason codes) and knows nothing of its
-clients. A made-up person chooses on its page how their verification ends. What it holds is in memory.
+clients. A made-up person chooses on its page how their verification ends. Projects, sessions and users are remembered
+in a file, where one is named; its habits end with its process.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 import orjson
 import requests
+
+from sandbox.memory import Memory
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -85,13 +88,25 @@ class Session:
 class Identities:
     """The verifier: its projects, sessions and users."""
 
-    def __init__(self) -> None:
-        self.projects: dict[str, Project] = {}
-        self.sessions: dict[str, Session] = {}
-        self.users: dict[str, str] = {}
+    def __init__(self, memory: Memory | None = None) -> None:
+        self.memory = memory or Memory()
+        self.projects = self.memory.all("project", Project)
+        self.sessions = self.memory.all("session", Session)
+        self.users = self.memory.all("user", str)
+        for session in self.sessions.values():
+            session.project = self.projects.get(session.project.project_id, session.project)
         self.habits = Habits()
         self.lock = threading.Lock()
         self.sent: list[int] = []
+
+    def register(self, project: Project) -> None:
+        """Let a client's project be asked for, as it is from now on."""
+        with self.lock:
+            self.projects[project.project_id] = project
+            self.memory.put("project", project.project_id, project)
+            for session in self.sessions.values():
+                if session.project.project_id == project.project_id:
+                    session.project = project
 
     def begin(self, project: Project, redirect_url: str | None) -> Session:
         """A session of a project."""
@@ -100,6 +115,7 @@ class Identities:
                 return next(reversed(self.sessions.values()))
             made = Session(_id("verify"), secrets.token_urlsafe(32), project, redirect_url, int(time.time()))
             self.sessions[made.id] = made
+            self.memory.put("session", made.id, made)
         self.tell(made, "created")
         return made
 
@@ -114,7 +130,9 @@ class Identities:
         born = [int(part) for part in person["birth_date"].split("-")]
         known_by = "|".join((person["first_name"].lower(), person["last_name"].lower(), person["birth_date"]))
         with self.lock:
-            session.user_id = self.users.setdefault("" if self.habits.one_user else known_by, _id("user"))
+            known_by = "" if self.habits.one_user else known_by
+            session.user_id = self.users.setdefault(known_by, _id("user"))
+            self.memory.put("user", known_by, session.user_id)
             session.completed_at = int(time.time())
             session.status = status
             result = "success" if good else "not_applicable" if outcome == "region" else "failure"
@@ -138,12 +156,14 @@ class Identities:
                 },
                 "document_front": "Q0FOQVJZLUlNQUdF" * 64,
             }
+            self.memory.put("session", session.id, session)
         self.tell(session, "status_update", "completed")
 
     def review(self, session: Session, status: str) -> None:
         """Let somebody decide a session by hand."""
         with self.lock:
             session.status = status
+            self.memory.put("session", session.id, session)
         self.tell(session, "status_update")
 
     def shown(self, session: Session) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from transforms.bundles import references, resource_stub
+from transforms.bundles import Stub, references, resource_stub
 from transforms.checking.ownership import compartment, patients_at
 from transforms.fhir_r4 import r4
 
@@ -39,16 +39,16 @@ def page(lines: Iterable[bytes]) -> bytes:
     return _HEAD + entries + _TAIL
 
 
-def owners(line: bytes, patients: Collection[str], bases: Sequence[str]) -> set[str]:
+def owners(line: bytes, patients: Collection[str], bases: Sequence[str], stub: Stub | None = None) -> set[str]:
     """Those of `patients` whom a resource is about, by the elements that name its subject.
 
     A line that mentions none of them is passed over by its bytes alone. `bases` are the FHIR bases below which absolute
-    references count as the server's own.
+    references count as the server's own. `stub` is `resource_stub` of the line, where it is known already.
 
     Raises:
         TornLineError: the line mentions one of them and is no JSON object.
     """
-    kind, name, _ = resource_stub(line)
+    kind, name, _ = stub or resource_stub(line)
     if kind == "Patient" and name is not None:
         if name not in patients:
             return set()
