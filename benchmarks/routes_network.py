@@ -8,7 +8,9 @@
 * **Rate**: a job over people who are new to the partner, told how many requests a second; counted at the server.
 
 Everything runs on one machine in one run: the figures to read are the ratios. The server has the same cores: on a
-machine with none to spare, a ratio is that of who got them, and `own_cpu_seconds` says what a landing costs. Writes
+machine with none to spare, `rate_of_a_bare_get` is that of who got them. `own_cpu_of_a_bare_get` is what a landing
+costs of a core, for each second that the bare stream takes of the server's: below 1, it keeps pace where it has a core,
+and what is behind the last line (what is pointed at, files brought to disk) is what remains. Writes
 benchmarks/results/routes_network.json.
 """
 
@@ -27,6 +29,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import requests
 import urllib3
 
@@ -51,9 +54,9 @@ def main() -> None:
         here = Path(folder)
         os.environ |= {"CHARTHOUSE_HOME": str(here / "home"), "CHARTHOUSE_PRIVATE_ADDRESSES": "loopback"}
         stores = {"one": one_large(here, chosen.copies), "many": many(here, chosen.looks)}
-        with serving(here, stores) as network:
+        with serving(here, stores) as (network, server):
             prepare(network, chosen.rate)
-            said = {"stream": stream()}
+            said = {"stream": stream(server)}
             said["rate"] = rate(network, chosen.looks, chosen.rate)
         said["turns"] = turns(chosen.people)
     RESULTS.parent.mkdir(exist_ok=True)
@@ -61,7 +64,7 @@ def main() -> None:
     print(json.dumps(said, indent=1))
 
 
-def stream() -> dict[str, Any]:
+def stream(server: psutil.Process) -> dict[str, Any]:
     """One person's stream, bare and landed, in turns."""
     from charthouse.linking import finding, links
     from charthouse.state import session
@@ -78,10 +81,12 @@ def stream() -> dict[str, Any]:
     url, token = everything_of(key)
     seconds: dict[str, list[float]] = {"bare": [], "landed": []}
     own: list[float] = []
+    theirs: list[float] = []
     size = lines = 0
     for _ in range(ROUNDS):
-        began = time.perf_counter()
+        began, spent = time.perf_counter(), sum(server.cpu_times()[:2])
         size, lines = bare(url, token)
+        theirs.append(sum(server.cpu_times()[:2]) - spent)
         seconds["bare"].append(time.perf_counter() - began)
         for file in (batch.folder / link.link_id).glob("*"):
             file.unlink()
@@ -96,6 +101,8 @@ def stream() -> dict[str, Any]:
         "seconds": {what: round(taken, 3) for what, taken in best.items()},
         "rate_of_a_bare_get": round(best["bare"] / best["landed"], 2),
         "own_cpu_seconds": round(min(own), 3),
+        "server_cpu_seconds": round(min(theirs), 3),
+        "own_cpu_of_a_bare_get": round(min(own) / min(theirs), 2),
     }
 
 
@@ -227,16 +234,19 @@ def prepare(network: str, wanted: float) -> None:
 
 
 @contextmanager
-def serving(here: Path, stores: dict[str, Path]) -> Iterator[str]:
-    """The sandbox with a network over these stores; its address."""
+def serving(here: Path, stores: dict[str, Path]) -> Iterator[tuple[str, psutil.Process]]:
+    """The sandbox with a network over these stores; its address, and its process."""
     plan = here / "network.json"
     plan.write_text(json.dumps([{"id": name, "name": name, "provider": name} for name in stores]))
     chosen = [part for name, store in stores.items() for part in ("--provider", f"{name}={store}")]
     command = [sys.executable, "-m", "sandbox", "serve", "--port", "0", *chosen, "--network", str(plan)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        yield f"http://127.0.0.1:{json.loads(process.stdout.readline())['port']}/network"
-        process.terminate()
+        at = f"http://127.0.0.1:{json.loads(process.stdout.readline())['port']}/network"
+        try:
+            yield at, psutil.Process(process.pid)
+        finally:
+            process.terminate()
 
 
 _PEOPLE: dict[str, list[dict[str, Any]]] = {}

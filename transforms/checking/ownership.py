@@ -163,12 +163,13 @@ def patients_named(resource: Any, base_url: str) -> set[str]:
 
 def patients_at(resource: dict[str, Any], paths: Iterable[Steps], bases: Iterable[str]) -> set[str]:
     """The ids of a server's patients that the references at these paths name; `bases` are addresses of that server."""
-    own = {_own(base) for base in bases}
     named = set()
     for steps in paths:
+        if steps[0] not in resource:
+            continue
         for text in _references(resource, steps):
             literal = _PATIENT.fullmatch(text)
-            if literal and (literal[1] is None or _own(literal[1]) in own):
+            if literal and (literal[1] is None or _own(literal[1]) in map(_own, bases)):
                 named.add(literal[2])
     return named
 
