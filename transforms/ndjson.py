@@ -7,6 +7,7 @@ never written again by us, as in `transforms.bundles`.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -65,9 +66,9 @@ def owners(line: bytes, patients: Collection[str], bases: Sequence[str], stub: S
         resource = orjson.loads(line)
     except orjson.JSONDecodeError:
         raise TornLineError from None
-    if not isinstance(resource, dict) or kind not in r4().resources:
+    if not isinstance(resource, dict) or kind is None:
         return set()
-    return candidates & patients_at(resource, compartment(kind).subject, bases)
+    return candidates & patients_at(resource, _subject_paths(kind), bases)
 
 
 def is_about_somebody(line: bytes, bases: Sequence[str]) -> bool:
@@ -79,9 +80,15 @@ def is_about_somebody(line: bytes, bases: Sequence[str]) -> bool:
         resource = orjson.loads(line)
     except orjson.JSONDecodeError:
         return False
-    if not isinstance(resource, dict) or kind not in r4().resources:
+    if not isinstance(resource, dict) or kind is None:
         return False
-    return bool(patients_at(resource, compartment(kind).subject, bases))
+    return bool(patients_at(resource, _subject_paths(kind), bases))
+
+
+@lru_cache(maxsize=1024)  # a file may name any types
+def _subject_paths(kind: str) -> tuple[tuple[str, ...], ...]:
+    """Where a resource of a type says whom it is about; nowhere for what is no type of R4."""
+    return compartment(kind).subject if kind in r4().resources else ()
 
 
 def targets(line: bytes, bases: Sequence[str]) -> set[str]:
