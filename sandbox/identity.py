@@ -47,6 +47,8 @@ class Project(msgspec.Struct, forbid_unknown_fields=True):
     api_key: str
     webhook_url: str | None = None
     webhook_secret: str | None = None
+    webhook_token: str | None = None
+    """Stands as a Bearer token beside the signature of each message."""
 
 
 class Habits(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -54,8 +56,8 @@ class Habits(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
     `times`: how often each message is sent. `reordered` sends the last one first. `wrong_hmac` takes a wrong secret.
     `silent` sends none by itself. `status` stands in place of each session's own. `refuses` answers the API with this
-    status. `one_user` gives everybody the same user id; `traitless` tells nothing of the person. `one_session` gives
-    everybody the same session.
+    status. `one_user` gives everybody the same user id; `traitless` tells nothing of the person, `document_alone` what
+    their document says of them and no more. `one_session` gives everybody the same session.
     """
 
     times: int = 1
@@ -66,6 +68,7 @@ class Habits(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     refuses: int | None = None
     one_user: bool = False
     traitless: bool = False
+    document_alone: bool = False
     one_session: bool = False
 
 
@@ -151,6 +154,9 @@ class Identities:
                 "document": {
                     "document_type": "drivers_license",
                     "document_number": "D1234-CANARY-981",
+                    "first_name": person["first_name"],
+                    "last_name": person["last_name"],
+                    "date_of_birth": {"year": born[0], "month": born[1], "day": born[2]},
                     "issuing_country": "USA",
                     "date_of_expiry": expiry,
                 },
@@ -172,6 +178,8 @@ class Identities:
         over = session.completed_at is not None
         hidden = ("ssn4", "document_front")
         traits = {name: value for name, value in session.traits.items() if name not in hidden}
+        if habits.document_alone:
+            traits = {"document": session.traits.get("document")}
         said: dict[str, Any] = {
             "id": session.id,
             "object_name": "verification_session",
@@ -220,6 +228,8 @@ def deliver(project: Project, body: bytes, *, secret: str | None = None) -> int:
     """Send a message to a project; the status of its answer, 0 for none."""
     signed = hmac.new((secret or str(project.webhook_secret)).encode(), body, hashlib.sha256).hexdigest()
     headers = {"Content-Type": "application/json", "X-CLEAR-HMAC-SHA256": signed}
+    if project.webhook_token is not None:
+        headers["Authorization"] = f"Bearer {project.webhook_token}"
     try:
         return requests.post(str(project.webhook_url), data=body, headers=headers, timeout=5).status_code
     except requests.RequestException:

@@ -21,9 +21,9 @@ from charthouse.linking import consents, finding, links, people, signing_keys
 from charthouse.linking.eligibility import LEAST_ANDROID, is_of_age
 from charthouse.linking.found_providers import slug_of
 from charthouse.linking.identity import identity_of, parse_identity
-from charthouse.linking.network_accounts import ISSUER, list_accounts, set_account
+from charthouse.linking.network_accounts import ISSUER, set_account
 from charthouse.operating import mailroom, sandbox_identity
-from charthouse.operating.sandbox_account import refuse_a_real_one
+from charthouse.operating.sandbox_account import refuse_real_ones
 from charthouse.settings import get_settings
 from charthouse.state import session, tombstones
 from charthouse.state.models import Link, Person
@@ -83,11 +83,11 @@ def set_up(sandbox: Sandbox, api: str) -> None:
     Raises:
         SetupError: CH990 where the home has a partner or a verifier that is no sandbox's.
     """
+    refuse_real_ones()
     sandbox_identity.set_up(sandbox, api)
     network, secret, signs = f"{sandbox.url}/network", secrets.token_urlsafe(32), secrets.token_urlsafe(32)
     messages = f"{api}/partners/{PARTNER}/messages"
     with session() as state:
-        refuse_a_real_one((row.api_url for row in list_accounts(state)), "partner")
         set_account(
             state,
             PARTNER,

@@ -278,7 +278,10 @@ PRUNERS: Final[dict[str, tuple[Pruner, ...]]] = {
     ),
     "verifications": (
         Rows(IdentityVerification, lambda before: IdentityVerification.verified_at < before),
-        Rows(IdentitySession, lambda before: IdentitySession.ended_at < before),
+        # One that nobody follows any more, because its verifier is gone, never ended.
+        Rows(
+            IdentitySession, lambda before: func.coalesce(IdentitySession.ended_at, IdentitySession.expires_at) < before
+        ),
     ),
     "found_providers": (
         Rows(FoundProvider, lambda before: and_(FoundProvider.gone_at < before, FoundProvider.link_id.is_(None))),
