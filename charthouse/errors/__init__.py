@@ -15,6 +15,7 @@ from charthouse.errors import (
     api,
     auditing,
     bulk,
+    coach,
     fetching,
     identity,
     lakes,
@@ -40,6 +41,7 @@ CATALOGUE: dict[str, ErrorCode] = {
         lakes,
         state,
         linking,
+        coach,
         notices,
         api,
         privacy,
@@ -118,6 +120,10 @@ class StateError(CharthouseError):
 
 class LinkError(CharthouseError):
     """A person, provider or sign-in cannot go on like this (CH61x to CH67x)."""
+
+
+class CoachError(CharthouseError):
+    """A question to the coach's feed cannot be answered (CH68x, CH69x)."""
 
 
 class NoticeError(CharthouseError):

@@ -61,6 +61,7 @@ def people_edit(
     identity: IdentityFile = None,
     android: Android = None,
     preview: Annotated[bool | None, typer.Option(help="Whether they are in the preview.")] = None,
+    premium: Annotated[bool | None, typer.Option(help="Whether they have Premium, which the coach takes.")] = None,
 ) -> None:
     """Change what is given; the rest stays."""
     from charthouse.linking.people import update_person
@@ -68,7 +69,15 @@ def people_edit(
 
     known = _identity(identity)
     with session() as state:
-        update_person(state, key, country=country, identity=known, android_version=android, preview_member=preview)
+        update_person(
+            state,
+            key,
+            country=country,
+            identity=known,
+            android_version=android,
+            preview_member=preview,
+            premium=premium,
+        )
     typer.echo("changed")
 
 

@@ -1,0 +1,16 @@
+"""Where a question is looked at before it is answered: what is no matter of wellness gets the standing answer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from transforms.coach.standing import Verdict
+
+
+def verdict_on(texts: Iterable[str]) -> Verdict | None:
+    """The standing answer to what people wrote, or None where it may be answered with facts."""
+    del texts
+    return None
