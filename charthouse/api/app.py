@@ -13,6 +13,7 @@ from charthouse.api.callers import Context
 from charthouse.api.limits import Limits
 from charthouse.api.routes import (
     about,
+    coach,
     consents,
     exports,
     links,
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
 ROUTERS = (
-    people, consents, providers, links, phones, uploads, verifications, network, requests, exports, notices,
+    people, consents, coach, providers, links, phones, uploads, verifications, network, requests, exports, notices,
     preferences, signing_in, unsubscribe, about,
 )  # fmt: skip
 

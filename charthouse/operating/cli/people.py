@@ -64,7 +64,9 @@ def people_edit(
     premium: Annotated[bool | None, typer.Option(help="Whether they have Premium, which the coach takes.")] = None,
 ) -> None:
     """Change what is given; the rest stays."""
+    from charthouse.lake import shelf
     from charthouse.linking.people import update_person
+    from charthouse.settings import get_settings
     from charthouse.state import session
 
     known = _identity(identity)
@@ -78,6 +80,8 @@ def people_edit(
             preview_member=preview,
             premium=premium,
         )
+    if premium is False:
+        shelf.drop([key], get_settings())
     typer.echo("changed")
 
 

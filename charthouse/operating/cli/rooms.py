@@ -34,6 +34,7 @@ ROOMS = {
     "people": "people:app",
     "phones": "phones:app",
     "consents": "consents:app",
+    "coach": "coach:app",
     "links": "links:app",
     "keys": "keys:app",
     "network": "network:app",
