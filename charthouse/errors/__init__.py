@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from charthouse.errors import (
     api,
+    assistants,
     auditing,
     bulk,
     coach,
@@ -42,6 +43,7 @@ CATALOGUE: dict[str, ErrorCode] = {
         state,
         linking,
         coach,
+        assistants,
         notices,
         api,
         privacy,
