@@ -86,12 +86,13 @@ def answer(
     settings = settings or get_settings()
     called = function(name)
     asked = asked_of(called, given)
-    with session(settings) as state:
-        access.admit(state, person_key, called.name, actor=actor, through=through)
-        fresh = _links(state, person_key)
+    # Before the gate: whoever is in danger is told whom to call, whatever they agreed to. It says nothing of records.
     verdict = guarding.verdict_on(getattr(asked, each) for each in called.free_text)
     if verdict is not None:
         return answer_type(called)(function=called.name, verdict=verdict)
+    with session(settings) as state:
+        access.admit(state, person_key, called.name, actor=actor, through=through)
+        fresh = _links(state, person_key)
     records = shelf.read(person_key, settings)
     freshness = Freshness(
         last_synced_at=max((each.last_synced_at for each in fresh if each.last_synced_at), default=None),

@@ -30,6 +30,8 @@ ROOMS = {
     "restore": "keeping:restore",
     "retention": "keeping:retention",
     "serve": "serve:serve",
+    "mcp": "mcp:mcp",
+    "feed": "feed:app",
     "audit": "audit:app",
     "people": "people:app",
     "phones": "phones:app",
