@@ -7,6 +7,7 @@ never written again by us, as in `transforms.bundles`.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -77,7 +78,7 @@ def owners(line: bytes, patients: Collection[str], bases: Sequence[str], stub: S
     candidates = _mentioned(line, patients)
     if not candidates:
         return set()
-    subject = compartment(kind).subject if kind is not None and kind in r4().resources else ()
+    subject = _subject_paths(kind) if kind is not None else ()
     try:
         resource = _about(line) if subject in _PLAIN else orjson.loads(line)
     except orjson.JSONDecodeError:
@@ -119,9 +120,15 @@ def is_about_somebody(line: bytes, bases: Sequence[str]) -> bool:
         resource = orjson.loads(line)
     except orjson.JSONDecodeError:
         return False
-    if not isinstance(resource, dict) or kind not in r4().resources:
+    if not isinstance(resource, dict) or kind is None:
         return False
-    return bool(patients_at(resource, compartment(kind).subject, bases))
+    return bool(patients_at(resource, _subject_paths(kind), bases))
+
+
+@lru_cache(maxsize=1024)  # a file may name any types
+def _subject_paths(kind: str) -> tuple[tuple[str, ...], ...]:
+    """Where a resource of a type says whom it is about; nowhere for what is no type of R4."""
+    return compartment(kind).subject if kind in r4().resources else ()
 
 
 def targets(line: bytes, bases: Sequence[str]) -> set[str]:

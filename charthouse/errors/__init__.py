@@ -13,8 +13,10 @@ from __future__ import annotations
 
 from charthouse.errors import (
     api,
+    assistants,
     auditing,
     bulk,
+    coach,
     fetching,
     identity,
     lakes,
@@ -41,6 +43,8 @@ CATALOGUE: dict[str, ErrorCode] = {
         lakes,
         state,
         linking,
+        coach,
+        assistants,
         notices,
         api,
         privacy,
@@ -121,6 +125,10 @@ class StateError(CharthouseError):
 
 class LinkError(CharthouseError):
     """A person, provider or sign-in cannot go on like this (CH61x to CH67x)."""
+
+
+class CoachError(CharthouseError):
+    """A question to the coach's feed cannot be answered (CH68x, CH69x)."""
 
 
 class NoticeError(CharthouseError):

@@ -171,9 +171,8 @@ class SharedResources:
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = NORMAL")
         self._db.execute("CREATE TABLE IF NOT EXISTS shared (key TEXT PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID")
-        self._db.execute(
-            "CREATE TABLE IF NOT EXISTS landed (key TEXT, link TEXT, PRIMARY KEY (key, link)) WITHOUT ROWID"
-        )
+        # Every line is noted, and most exports hold nothing that asks for it: the index comes with the first question.
+        self._db.execute("CREATE TABLE IF NOT EXISTS landed (key TEXT, link TEXT)")
 
     def add(self, rows: Iterable[tuple[str, bytes]]) -> None:
         """Keep some, in place of those of the same key."""
@@ -192,13 +191,14 @@ class SharedResources:
         """Note which resources (`Type/id`) have landed for which link."""
         with self._lock:
             self._db.execute("BEGIN")
-            self._db.executemany("INSERT OR IGNORE INTO landed VALUES (?, ?)", rows)
+            self._db.executemany("INSERT INTO landed VALUES (?, ?)", rows)
             self._db.execute("COMMIT")
 
     def landed_for(self, keys: Iterable[str]) -> dict[str, set[str]]:
         """The links for which each of these resources has landed."""
         found: dict[str, set[str]] = {}
         with self._lock:
+            self._db.execute("CREATE INDEX IF NOT EXISTS landed_key ON landed (key, link)")
             for key in keys:
                 rows = self._db.execute("SELECT link FROM landed WHERE key = ?", [key]).fetchall()
                 if rows:
