@@ -56,6 +56,13 @@ def test_a_night_killed_before_they_are_verified_goes_on_with_the_same_accounts(
         assert {row.said for row in state.query(IdentitySession)} <= {"success", "fail"}
 
 
+def test_all_of_them_come_from_one_address_and_none_is_told_to_wait(home: Path) -> None:
+    ensure_key()
+    with own_api.serving() as api, requests.Session() as browser:
+        statuses = {browser.get(f"{api}/verified/nobody", timeout=10).status_code for _ in range(150)}
+    assert statuses == {404}
+
+
 @pytest.mark.parametrize("what", ["partner", "verifier"])
 def test_a_home_with_a_partner_or_a_verifier_of_its_own_is_left_alone(home: Path, what: str) -> None:
     ensure_key()
