@@ -59,6 +59,10 @@ SENT = [
     lab("panel", "Lipid panel", "2022-02-01", "57698-3", hasMember=[{"reference": "Observation/m1"}]),
     lab("m1", "LDL", "2022-02-01", "13457-7", valueQuantity={"value": 131, "unit": "mg/dL"}, status="preliminary",
         referenceRange=[{"high": {"value": 100, "unit": "mg/dL"}}]),
+    lab("b1", "Systolic", "2022-03-01T09:00:00-05:00", "8480-6", category=[],
+        valueQuantity={"value": 128, "unit": "mmHg"}),
+    lab("b2", "Diastolic", "2022-03-01T09:00:00-05:00", "8462-4", category=[],
+        valueQuantity={"value": 82, "unit": "mmHg"}),
     drug("d1", "Furosemide 20 MG"),
     drug("d2", "Warfarin 5 MG", doNotPerform=True),
     drug("d3", "Aspirin 81 MG", status="stopped"),
@@ -109,6 +113,9 @@ def test_a_result_is_found_in_whatever_form_it_was_sent(records: PersonRecords) 
     assert [part.value.shown for part in panel.fact.parts] == ["131 mg/dL"]
     ldl = ask(records, "latest-result", name="bad cholesterol").fact
     assert (ldl.value.shown, ldl.stage) == ("131 mg/dL", "preliminary")
+    pressure = ask(records, "latest-result", name="blood pressure").fact  # whose sides came by themselves
+    assert (pressure.value.shown, pressure.when.value) == ("128/82 mmHg", "2022-03-01T09:00:00-05:00")
+    assert [source.resource_key for source in pressure.sources] == ["link/Observation/b1", "link/Observation/b2"]
     outside = ask(records, "doctor-list").outside_range
     assert [fact.value.shown for fact in outside] == ["131 mg/dL"]
 
