@@ -101,13 +101,15 @@ def _paired(rows: Sequence[Row], matter: Matter, whole: Sequence[Row]) -> list[R
     for row in alone:
         other = others.get((row.link_id, row.start))
         if other is not None and row.start is not None and is_of(row, first):
-            made.append(
+            whole_of = f"pair {row.row_key}"
+            made += [
                 msgspec.structs.replace(
                     row, systolic=row.value, diastolic=other.value, value=None, display=matter.title, text=None,
-                    code=None,
-                    codings=(*row.codings, *other.codings), usual=(), interpretations=(), group=None,
-                )
-            )  # fmt: skip
+                    code=None, codings=(*row.codings, *other.codings), usual=(), interpretations=(), group=whole_of,
+                    rank=1,
+                ),
+                msgspec.structs.replace(other, group=whole_of, rank=2),
+            ]  # fmt: skip
     return made
 
 
