@@ -300,7 +300,10 @@ PRUNERS: Final[dict[str, tuple[Pruner, ...]]] = {
     ),
     "verifications": (
         Rows(IdentityVerification, lambda before: IdentityVerification.verified_at < before),
-        Rows(IdentitySession, lambda before: IdentitySession.ended_at < before),
+        # One that nobody follows any more, because its verifier is gone, never ended.
+        Rows(
+            IdentitySession, lambda before: func.coalesce(IdentitySession.ended_at, IdentitySession.expires_at) < before
+        ),
     ),
     "coach_feed": (CoachFeed(),),
     "found_providers": (

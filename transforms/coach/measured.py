@@ -36,12 +36,15 @@ class Found:
 
 
 def asked_results(records: PersonRecords, name: str, now: datetime) -> tuple[Question, list[Found]]:
-    """What a name asks for, and the results of each matter that goes by it: the one that is meant first."""
+    """What a name asks for, and the results of each matter that goes by it: the one that is meant first.
+
+    That one may have no results where others have: they are the parts of a panel that is not on record as a whole.
+    """
     asked = question(name, ("results",), ("loinc",))
     rows = [row for row in records.of(*OBSERVATIONS) if not row.negated and stage_of(row) != "cancelled"]
     if asked.matters:
         found = [_found(_of_matter(rows, matter), now) for matter in asked.matters]
-        if found[0].groups or found[0].undated or any(each.groups for each in found):
+        if found[0].groups or found[0].undated or (asked.matters[0].parts and any(each.groups for each in found)):
             return asked, found
     if asked.codes or asked.words:
         return asked, _apart(matching(rows, asked) if asked.codes else _called(rows, asked), now)

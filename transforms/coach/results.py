@@ -147,7 +147,10 @@ class Result(Shape):
 
 
 class LatestResult(Result):
-    """The newest result of what was asked for; `also` are the newest of other matters that go by the same name."""
+    """The newest result of what was asked for; `also` are the newest of matters beside it.
+
+    Of a panel that is not on record as a whole there is no `fact`: `also` are its parts.
+    """
 
     fact: Fact | None = None
     also: list[Fact] = []

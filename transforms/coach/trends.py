@@ -23,17 +23,18 @@ def latest(records: PersonRecords, name: str, now: datetime) -> LatestResult:
     """The newest result of what is asked for, with the parts of a panel."""
     asked, found = asked_results(records, name, now)
     told = asked.told(CATEGORIES)
-    there = [each for each in found if each.groups]
-    if not there:
-        return LatestResult(found=False, looked_for=told, undated=sum(each.undated for each in found))
-    main = there[0]
+    beside = [telling.fact(each.groups[0]) for each in found[1:] if each.groups][:MOST_ALSO]
+    if not found or not found[0].groups:
+        undated = found[0].undated if found else 0
+        return LatestResult(found=bool(beside), looked_for=told, also=beside, undated=undated)
+    main = found[0]
     newest = main.groups[0]
     parts = parts_of(records, newest[0]) if telling.value_of(newest[0]) is None or newest[0].members else []
     return LatestResult(
         found=True,
         looked_for=told,
         fact=telling.fact(newest, parts),
-        also=[telling.fact(each.groups[0]) for each in there[1 : MOST_ALSO + 1]],
+        also=beside,
         earlier=len(main.groups) - 1,
         undated=main.undated,
     )

@@ -38,7 +38,9 @@ class Matter:
     without: frozenset[str]
     """Words that a name must not have."""
     also: tuple[str, ...]
-    """Other matters that go by the same name."""
+    """Other matters that are shown beside it, and never in its place."""
+    parts: tuple[str, ...]
+    """What a panel is made of: told also where the panel itself is not on record."""
     pair: tuple[str, str] | None
     """Two matters that are read together: the sides of a blood pressure."""
     source: str
@@ -98,13 +100,16 @@ def understand(asked: str, kinds: Iterable[Kind]) -> Understood:
         bare = left[-1]
         for phrase in dict.fromkeys((said, *left)):
             if found := index.get(phrase):
-                return Understood((matter(kind, found), *(matter(kind, name) for name in matter(kind, found).also)))
-        near = _near(bare, kind)
-        if near:
-            found = index[near]
-            others = (matter(kind, name) for name in matter(kind, found).also)
-            return Understood((matter(kind, found), *others), " ".join(near))
+                return Understood(_with_others(kind, found))
+        if near := _near(bare, kind):
+            return Understood(_with_others(kind, index[near]), " ".join(near))
     return Understood(())
+
+
+def _with_others(kind: Kind, name: str) -> tuple[Matter, ...]:
+    """A matter, and those that are told beside it."""
+    first = matter(kind, name)
+    return (first, *(matter(kind, other) for other in (*first.parts, *first.also)))
 
 
 def short_code(system: str | None, code: str | None) -> str | None:
@@ -136,7 +141,8 @@ def _near(said: Phrase, kind: Kind) -> Phrase | None:
                 continue
             length = min(len(one), len(other))
             most = 0 if length < LEAST_MISSPELT or one.isdigit() else 1 if length < 8 else 2
-            apart += distance(one, other, most) if most and one[0] == other[0] else 99
+            away = distance(one, other, most) if most and one[0] == other[0] else 99
+            apart += away if away <= most else 99
             if apart > 2:
                 break
         if apart <= 2 and (name not in best or apart < best[name][0]):
@@ -170,6 +176,7 @@ def _matter(kind: Kind, entry: dict[str, Any], source: str) -> Matter:
         words=tuple(dict.fromkeys(words_of(word) for word in words)),
         without=frozenset(word for said in entry.get("without", ()) for word in words_of(said)),
         also=tuple(entry.get("also", ())),
+        parts=tuple(entry.get("parts", ())),
         pair=tuple(entry["pair"]) if "pair" in entry else None,
         source=entry.get("source", source),
     )
