@@ -166,7 +166,9 @@ def _file(name: str) -> dict[str, Any]:
 
 def _matter(kind: Kind, entry: dict[str, Any], source: str) -> Matter:
     words = [*entry.get("words", ()), *_group_words(entry)]
-    says = {words_of(said) for said in (entry["title"], *entry.get("says", ()), *entry.get("words", ()))}
+    # The words of a kind of drug are ingredients, of which each may be of several kinds.
+    named = () if kind == "medications" else entry.get("words", ())
+    says = {words_of(said) for said in (entry["title"], *entry.get("says", ()), *named)}
     return Matter(
         id=entry["matter"],
         kind=kind,

@@ -6,6 +6,8 @@ import unicodedata
 from functools import lru_cache
 from typing import Final
 
+from rapidfuzz.distance import OSA
+
 _KEPT: Final = 16_384
 _NOT_PLURAL: Final = ("ss", "us", "is", "as")
 
@@ -36,21 +38,7 @@ def distance(one: str, other: str, most: int) -> int:
 
     Beyond `most` it is `most + 1`.
     """
-    if abs(len(one) - len(other)) > most:
-        return most + 1
-    before: list[int] = []
-    row = list(range(len(other) + 1))
-    for i, a in enumerate(one, 1):
-        earlier, before = before, row
-        row = [i]
-        for j, b in enumerate(other, 1):
-            cost = min(before[j] + 1, row[-1] + 1, before[j - 1] + (a != b))
-            if i > 1 and j > 1 and a == other[j - 2] and one[i - 2] == b:
-                cost = min(cost, earlier[j - 2] + 1)
-            row.append(cost)
-        if min(row) > most:
-            return most + 1
-    return min(row[-1], most + 1)
+    return int(OSA.distance(one, other, score_cutoff=most))
 
 
 def _singular(word: str) -> str:
