@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 
 from charthouse.api.callers import Calling, must_be_operator, settings_of
 from charthouse.api.guard import Guarded
+from charthouse.api.shapes import refusals
 from charthouse.coach import feed_pages
 
 router = APIRouter(route_class=Guarded, tags=["coach"])
@@ -37,7 +38,12 @@ class Changes(BaseModel):
     more: bool = Field(description="Whether to ask again at once.")
 
 
-@router.get("/coach/feed", operation_id="readCoachFeed", summary="What changed of people who agreed to the coach")
+@router.get(
+    "/coach/feed",
+    operation_id="readCoachFeed",
+    summary="What changed of people who agreed to the coach",
+    responses=refusals(403, 410, 422),
+)
 def read_feed(
     request: Request,
     caller: Calling,
