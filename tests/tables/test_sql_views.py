@@ -83,8 +83,10 @@ def test_blood_pressures_stand_side_by_side_however_they_were_sent(show: Show) -
         vital("both-a", day(8), coded(UPPER), **mmhg(120)),
         vital("both-b", day(8), coded(LOWER), **mmhg(80)),
         # Two measurements of one moment: nobody can say which belong together.
-        *(vital(f"doubt-{number}", day(9), coded(code), **mmhg(value)) for number, (code, value) in enumerate(
-            [(UPPER, 140), (LOWER, 90), (UPPER, 150), (LOWER, 95)])),
+        *(
+            vital(f"doubt-{number}", day(9), coded(code), encounter={"reference": f"Encounter/{value}"}, **mmhg(value))
+            for number, (code, value) in enumerate([(UPPER, 140), (LOWER, 90), (UPPER, 150), (LOWER, 95)])
+        ),
         # The same, but a panel says it.
         vital("members", day(10), coded(PANEL), hasMember=[{"reference": f"Observation/m{n}"} for n in range(2)]),
         vital("m0", day(10), coded(UPPER), **mmhg(126)),
@@ -145,6 +147,9 @@ def test_blood_pressures_stand_side_by_side_however_they_were_sent(show: Show) -
         (None, None, 92, "separate"),
     ]
     assert {row["day"] for row in rows if row["is_unit_assumed"]} == {4, 7}
+    assert [row["encounter_key"] for row in rows if row["day"] == 9] == [
+        f"link/Encounter/{value}" for value in (140, 150, 90, 95)
+    ]
     assert {row["kind"]: row["systolic"] for row in rows if row["kind"]} == {
         "standing": 118,
         "sitting": 128,
