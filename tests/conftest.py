@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 os.environ.setdefault("CHARTHOUSE_PRIVATE_ADDRESSES", "loopback")
 
 ROOT = Path(__file__).resolve().parent.parent
+LONG = ["faults", "end_to_end", "privacy", "sync", "bulk", "dags", "linking", "browser", "api", "lake", "tables"]
+"""The rooms whose files take minutes: first, or at the end one worker waits while the other runs a whole night."""
 SHARED_DATA = ROOT.parent / "shared" / "data"
 
 
@@ -36,7 +38,8 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what needs the published data sets, a browser or a PostgreSQL, where there is none; say so."""
+    """Order the rooms; skip what needs the published data sets, a browser or a PostgreSQL where there is none."""
+    items.sort(key=_room_order)  # stable: files stay whole
     for item in items:
         if item.get_closest_marker("shared_data") and not SHARED_DATA.is_dir():
             item.add_marker(pytest.mark.skip(reason="the published data sets are not beside the project"))
@@ -46,6 +49,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="there is no redis-server on this machine"))
         if item.get_closest_marker("postgres") and not os.environ.get("CHARTHOUSE_TEST_POSTGRES_URL"):
             item.add_marker(pytest.mark.skip(reason="CHARTHOUSE_TEST_POSTGRES_URL is not set"))
+
+
+def _room_order(item: pytest.Item) -> int:
+    room = item.path.relative_to(ROOT / "tests").parts[0]
+    return LONG.index(room) if room in LONG else len(LONG)
 
 
 @dataclass(frozen=True)
