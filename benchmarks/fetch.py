@@ -96,7 +96,7 @@ def ours(asked: dict[str, Any]) -> dict[str, Any]:
 
     settings = Settings(requests_per_second=100_000, fetch_threads=asked["threads"])
     jobs = [
-        LinkJob(f"link-{number}", asked["base"], patient, None, asked.get("watermarks", {}))
+        LinkJob(f"link-{number}", asked["base"], patient, asked.get("scopes"), asked.get("watermarks", {}))
         for number, patient in enumerate(asked["patients"])
     ]
     with tempfile.TemporaryDirectory() as folder:

@@ -1,16 +1,19 @@
 """The crawl, or the export, of a real FHIR server, measured beside bare requests and beside `smart-fetch`.
 
     python -m benchmarks.real_server --base http://localhost:8080/fhir [--bulk] [--smart-fetch PATH] [--rounds 3]
+        [--types Patient,Observation,…]
 
 Any open R4 server does, such as a HAPI FHIR server with the people of `shared/data` loaded; none is started here. All
 its patients are pulled by each contender in a process of its own, in turn, `--rounds` times:
 
 - `bare`: the same searches with the same `_count`, their `next` links followed, bodies gone, `--threads` at once;
 - `ours`: `fetch_batch`, which also checks and lands the pages, and follows references;
-- `smart-fetch`, where its command is given: a crawl of all types that it knows.
+- `smart-fetch`, where its command is given: a crawl of the same people and, with `--types`, of the same types. It asks
+  later than a server such as HAPI FHIR keeps the answers of others, who asked not to be given kept ones.
 
-With `--bulk` they export instead, at the level of all patients: `bare` asks once a second for the files and
-downloads them one by one, `ours` is `collect_batch` of a night.
+With `--bulk` they export instead: `bare` asks once a second for the files of all patients and downloads them one by
+one, `ours` is `collect_batch` of a night, `smart-fetch` exports the whole system. The server's own time until the files
+are there says nothing about a client, so the rate is that of the downloads, by the log that each writes.
 
 `bare` and `ours` ask with `Cache-Control: no-cache`, so that no stored answer is measured.
 The figures to read are the ratios of the best rounds; CPU is the client's. Writes benchmarks/results/real_server.json.
@@ -30,6 +33,7 @@ import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +43,8 @@ from benchmarks.fetch import ROOT, ours, spent
 
 RESULTS = ROOT / "benchmarks" / "results" / "real_server.json"
 NEXT = re.compile(rb'"relation"\s*:\s*"next"\s*,\s*"url"\s*:\s*"([^"]+)"')
+KEPT = 61
+"""Seconds for which HAPI FHIR answers a search from what it found for an earlier one."""
 HEAD = 4096
 """Bytes of a page in which a server names the next one."""
 
@@ -53,7 +59,12 @@ def patients_of(base: str) -> list[str]:
     return found
 
 
-def searches(base: str, patients: list[str]) -> list[str]:
+def scopes_of(types: str | None) -> str | None:
+    """What a person would have granted to be asked for these types alone."""
+    return " ".join(f"patient/{kind}.read" for kind in types.split(",")) if types else None
+
+
+def searches(base: str, patients: list[str], scopes: str | None) -> list[str]:
     """What the plan asks for these people, as addresses."""
     from charthouse.partners.capability import parse_capability
     from charthouse.partners.knowledge import NOTHING_LEARNT, Knowledge
@@ -69,7 +80,7 @@ def searches(base: str, patients: list[str]) -> list[str]:
         query.url(base)
         for patient in patients
         for kind in plan_link(
-            offer, patient, parse_scopes(""), {}, settings.page_size, known, settings.overlap_seconds
+            offer, patient, parse_scopes(scopes or ""), {}, settings.page_size, known, settings.overlap_seconds
         ).types
         for query in ([kind.whole] if kind.whole is not None else kind.parts)
     ]
@@ -78,7 +89,7 @@ def searches(base: str, patients: list[str]) -> list[str]:
 def bare(asked: dict[str, Any]) -> dict[str, Any]:
     """Ask every search, follow its pages, throw the bodies away."""
     own = threading.local()
-    urls = searches(asked["base"], asked["patients"])
+    urls = searches(asked["base"], asked["patients"], asked["scopes"])
 
     def get(url: str | None) -> tuple[int, int]:
         if not hasattr(own, "session"):
@@ -114,8 +125,21 @@ def bare_bulk(asked: dict[str, Any]) -> dict[str, Any]:
     files = [file["url"] for file in said.json()["output"]]
     raw = {"Accept": "application/fhir+ndjson"}
     size = sum(len(http.get(url, timeout=600, headers=raw).content) for url in files)
-    took = {"seconds": time.perf_counter() - began, "cpu": spent() - used, "ready": ready}
+    whole = time.perf_counter() - began
+    took = {"seconds": whole - ready, "cpu": spent() - used, "whole": whole}
     return took | {"requests": len(files), "bytes": size}
+
+
+def downloading(folder: Path) -> dict[str, float]:
+    """Seconds from the last word of the server to the last file, and the resources, by the logs in a folder."""
+    events = [json.loads(line) for log in folder.rglob("log.ndjson") for line in log.read_text().splitlines()]
+    at = {
+        kind: [datetime.fromisoformat(event["timestamp"]) for event in events if event["eventId"] == kind]
+        for kind in ("status_complete", "download_complete")
+    }
+    seconds = (max(at["download_complete"]) - max(at["status_complete"])).total_seconds()
+    lines = [event["eventDetail"]["resourceCount"] for event in events if event["eventId"] == "download_complete"]
+    return {"seconds": seconds, "requests": len(lines), "resources": sum(lines)}
 
 
 def our_bulk(asked: dict[str, Any]) -> dict[str, Any]:
@@ -136,7 +160,8 @@ def our_bulk(asked: dict[str, Any]) -> dict[str, Any]:
     began, used = time.perf_counter(), spent()
     for batch in batches:
         collect_batch(batch)
-    return {"seconds": time.perf_counter() - began, "cpu": spent() - used}
+    whole = {"whole": time.perf_counter() - began, "cpu": spent() - used}
+    return whole | downloading(Path(os.environ["CHARTHOUSE_HOME"]))
 
 
 def alone(contender: str, asked: dict[str, Any]) -> dict[str, Any]:
@@ -156,22 +181,27 @@ def alone(contender: str, asked: dict[str, Any]) -> dict[str, Any]:
     return said
 
 
-def smart_fetch(command: str, base: str, mode: str) -> dict[str, Any]:
-    """What `smart-fetch` takes for all types that it knows."""
+def smart_fetch(command: str, asked: dict[str, Any], types: str | None, *, bulk: bool) -> dict[str, Any]:
+    """What `smart-fetch` takes, of the types named or of all that it knows."""
     folder = Path(tempfile.mkdtemp())
+    who = ["bulk"] if bulk else ["crawl", "--id-list", ",".join(asked["patients"])]
+    time.sleep(KEPT)
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     began = time.perf_counter()
     subprocess.run(
-        [command, mode, "--fhir-url", base, str(folder)],
+        [command, *who, *(["--type", types] if types else []), "--fhir-url", asked["base"], str(folder)],
         check=True,
         stdout=subprocess.DEVNULL,
     )
     seconds = time.perf_counter() - began
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-    shutil.rmtree(folder)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return {"seconds": seconds, "cpu": cpu, "bytes": size}
+    took = {"seconds": seconds, "cpu": cpu, "bytes": size, "whole": seconds}
+    if bulk:
+        took |= downloading(folder)
+    shutil.rmtree(folder)
+    return took
 
 
 def best(rounds: list[dict[str, Any]]) -> dict[str, Any]:
@@ -197,6 +227,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--people", type=int)
+    parser.add_argument("--types")
     parser.add_argument("--bulk", action="store_true")
     parser.add_argument("--contender", choices=[*CONTENDERS])
     options = parser.parse_args()
@@ -206,15 +237,21 @@ def main() -> None:
         return
     base = options.base.rstrip("/")
     patients = patients_of(base)[: options.people]
-    asked = {"base": base, "patients": patients, "threads": options.threads}
+    asked = {
+        "base": base,
+        "patients": patients,
+        "threads": options.threads,
+        "scopes": scopes_of(options.types),
+    }
     ways = ("bare-bulk", "ours-bulk") if options.bulk else ("bare", "ours")
     runs: dict[str, list[dict[str, Any]]] = {way: [] for way in ways}
+    if options.smart_fetch:
+        runs["smart-fetch"] = []
     for _ in range(options.rounds):
         for way in ways:
             runs[way].append(alone(way, asked))
-    if options.smart_fetch:
-        mode = "bulk" if options.bulk else "crawl"
-        runs["smart-fetch"] = [smart_fetch(options.smart_fetch, base, mode)]
+        if options.smart_fetch:
+            runs["smart-fetch"].append(smart_fetch(options.smart_fetch, asked, options.types, bulk=options.bulk))
     found = {name: best(rounds) for name, rounds in runs.items()}
     for name, took in found.items():
         told(name, took, found[ways[0]])

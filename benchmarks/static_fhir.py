@@ -4,8 +4,9 @@
 
 It holds made-up people whose records have the sizes and references of a record as Synthea writes it (about a kilobyte a
 resource), answers searches by `patient` with `_count`, `_lastUpdated` and `next` links, and packs with gzip who asks
-for it. `--makers` pages are made at once; `--seconds-per-page` each 1,000 resources take, `--seconds-per-request` each
-search beside that: a server with a database.
+for it. Its export, of the whole system or of all patients, is ready as soon as it is asked for: a file for each type
+and `PEOPLE_A_FILE` people. `--makers` pages are made at once; `--seconds-per-page` each 1,000 resources take,
+`--seconds-per-request` each search beside that: a server with a database.
 Prints its address as a line of JSON, then serves until its input ends.
 """
 
@@ -38,7 +39,11 @@ TYPES = {
     "Procedure": 160,
 }
 """Resources of each type that a person has: 2,480 with the Patient, 62,000 for 25 people."""
+OF_A_PATIENT = frozenset({"AllergyIntolerance", "Claim", "ExplanationOfBenefit", "Immunization"})
+"""Types whose subject is called `patient`."""
 PRACTITIONERS = 40
+PEOPLE_A_FILE = 10
+JOB = "export-job"
 
 
 def name(kind: str, person: int, number: int) -> str:
@@ -59,7 +64,7 @@ def resource(kind: str, person: int, number: int) -> dict[str, Any]:
             "source": f"#{name('source', person, number)[:16]}",
             "profile": [f"http://hl7.org/fhir/us/core/StructureDefinition/us-core-{kind.lower()}"],
         },
-        "subject": patient,
+        "patient" if kind in OF_A_PATIENT else "subject": patient,
         "encounter": {"reference": f"Encounter/{name('Encounter', person, number % TYPES['Encounter'])}"},
         "performer": [practitioner],
         "code": {
@@ -95,11 +100,20 @@ def entries(kind: str, person: int, base: str) -> list[bytes]:
     ]
 
 
+@cache
+def lines(kind: str, person: int) -> bytes:
+    """One person's resources of a type as lines of NDJSON."""
+    if kind == "Patient":
+        return json.dumps({"resourceType": "Patient", "id": f"p{person}"}).encode() + b"\n"
+    return b"".join(json.dumps(resource(kind, person, number)).encode() + b"\n" for number in range(TYPES[kind]))
+
+
 class Server:
     """The answers, each made once."""
 
-    def __init__(self, seconds_per_page: float, seconds_per_request: float, makers: int) -> None:
+    def __init__(self, people: int, seconds_per_page: float, seconds_per_request: float, makers: int) -> None:
         self.base = ""
+        self.people = people
         self.seconds = seconds_per_page
         self.least = seconds_per_request
         self.makers = asyncio.Semaphore(makers)
@@ -111,6 +125,10 @@ class Server:
         if "_id" in query:
             found = [{"resource": {"resourceType": kind, "id": name}} for name in query["_id"][0].split(",")]
             return json.dumps({"resourceType": "Bundle", "type": "searchset", "entry": found}).encode(), len(found)
+        if kind == "Patient" and "patient" not in query:
+            found = [{"resource": {"resourceType": kind, "id": f"p{person}"}} for person in range(self.people)]
+            said = {"resourceType": "Bundle", "type": "searchset", "link": [], "entry": found}
+            return json.dumps(said).encode(), len(found)
         person = int(query["patient"][0].removeprefix("p"))
         since = query.get("_lastUpdated", [""])[0]
         known = entries(kind, person, self.base)
@@ -132,6 +150,12 @@ class Server:
         words = parts.path.strip("/").split("/")[1:]
         if words == ["metadata"]:
             body, number = json.dumps(self.metadata()).encode(), 0
+        elif words == [JOB]:
+            body, number = json.dumps(self.manifest(parse_qs(parts.query))).encode(), 0
+        elif words[0] == "files":
+            start = int(words[2])
+            people = range(start, min(start + PEOPLE_A_FILE, self.people))
+            body, number = b"".join(lines(words[1], person) for person in people), 0
         elif len(words) == 2:
             body, number = json.dumps({"resourceType": words[0], "id": words[1]}).encode(), 1
         else:
@@ -140,6 +164,18 @@ class Server:
         self.ready[target, packed] = made
         return made
 
+    def manifest(self, query: dict[str, list[str]]) -> dict[str, Any]:
+        """What an export made."""
+        kinds = query["_type"][0].split(",") if "_type" in query else ["Patient", *TYPES]
+        files = [
+            {"type": kind, "url": f"{self.base}/files/{kind}/{start}"}
+            for kind in kinds
+            if kind in TYPES or kind == "Patient"
+            for start in range(0, self.people, PEOPLE_A_FILE)
+        ]
+        said = {"transactionTime": LATEST, "request": f"{self.base}/$export", "requiresAccessToken": False}
+        return said | {"output": files, "error": []}
+
     @staticmethod
     def metadata() -> dict[str, Any]:
         """The CapabilityStatement."""
@@ -147,7 +183,9 @@ class Server:
         does = [{"code": "read"}, {"code": "search-type"}]
         kinds = ["Patient", "Practitioner", *TYPES]
         offered = [{"type": kind, "interaction": does, "searchParam": params} for kind in kinds]
-        rest = [{"mode": "server", "resource": offered}]
+        canonical = "http://hl7.org/fhir/uv/bulkdata/OperationDefinition"
+        exports = [{"name": name, "definition": f"{canonical}/{name}"} for name in ("export", "patient-export")]
+        rest = [{"mode": "server", "resource": offered, "operation": exports}]
         return {"resourceType": "CapabilityStatement", "fhirVersion": "4.0.1", "rest": rest}
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -155,8 +193,17 @@ class Server:
         try:
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
-                target = head.split(b" ", 2)[1].decode()
+                verb, target = head.split(b" ", 2)[0], head.split(b" ", 2)[1].decode()
                 packed = b"gzip" in head.lower()
+                if verb == b"DELETE" or "/$export" in target:
+                    typed = f"?{target.partition('?')[2]}".encode()
+                    where = (
+                        b""
+                        if verb == b"DELETE"
+                        else b"Content-Location: %s/%s%s\r\n" % (self.base.encode(), JOB.encode(), typed)
+                    )
+                    writer.write(b"HTTP/1.1 202 Accepted\r\n" + where + b"Content-Length: 0\r\n\r\n")
+                    continue
                 if target == "/counts":
                     body, number, packed = json.dumps(self.asked).encode(), 0, False
                     self.asked = {}
@@ -168,7 +215,8 @@ class Server:
                     async with self.makers:
                         await asyncio.sleep(taken)
                 coded = b"Content-Encoding: gzip\r\n" if packed else b""
-                writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/fhir+json\r\n" + coded)
+                form = b"ndjson" if "/files/" in target else b"json"
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/fhir+%s\r\n" % form + coded)
                 writer.write(b"Content-Length: %d\r\n\r\n" % len(body) + body)
                 await writer.drain()
         except (asyncio.IncompleteReadError, asyncio.CancelledError, ConnectionError):
@@ -177,7 +225,7 @@ class Server:
 
 async def main(options: argparse.Namespace) -> None:
     """Serve until the input ends."""
-    server = Server(options.seconds_per_page, options.seconds_per_request, options.makers)
+    server = Server(options.people, options.seconds_per_page, options.seconds_per_request, options.makers)
     listening = await asyncio.start_server(server.serve, "127.0.0.1", 0, limit=2**20)
     server.base = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/fhir"
     for person in range(options.people):
@@ -185,6 +233,9 @@ async def main(options: argparse.Namespace) -> None:
             for start in range(0, number, options.count):
                 more = f"&start={start}" if start else ""
                 server.body(f"/fhir/{kind}?patient=p{person}&_count={options.count}{more}", packed=True)
+    for kind in ("Patient", *TYPES):
+        for start in range(0, options.people, PEOPLE_A_FILE):
+            server.body(f"/fhir/files/{kind}/{start}", packed=True)
     print(json.dumps({"base": server.base}), flush=True)
     await asyncio.to_thread(sys.stdin.read)
 

@@ -187,6 +187,10 @@ class Settings(BaseSettings):
     webhook_url: WebUrl = Field(
         default="", description="Where the app's push service takes notices; empty = no push notices."
     )
+    coach_webhook_url: WebUrl = Field(
+        default="",
+        description="Where a back end with an index hears that the coach's feed has changed; empty = it asks.",
+    )
     smtp_url: MailUrl = Field(
         default="",
         description="How mail leaves: smtp://USER:PASSWORD@HOST:PORT, smtps://, smtp+starttls://, or folder:///PATH "
@@ -210,6 +214,10 @@ class Settings(BaseSettings):
         default=None, description="A file with the JWK set of the back end, whose own service tokens are taken too."
     )
     api_backend_issuer: str = Field(default="app", description="The issuer (`iss`) of the back end's own tokens.")
+    mcp_authorization_server: WebUrl = Field(
+        default="",
+        description="The issuer of tokens, as MCP clients are told of it; empty = none is named.",
+    )
     api_limit: RateLimit = Field(default="600/minute", description="Requests that one caller may make of the REST API.")
     api_page_limit: RateLimit = Field(
         default="120/minute", description="Requests of one address for pages, and those with a bad token."

@@ -77,7 +77,13 @@ def _serve_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--network", type=Path, metavar="FILE", help="JSON: the organisations that a partner network reaches"
     )
-    parser.add_argument("--identity", action="store_true", help="serve a verifier of identities, too")
+    parser.add_argument(
+        "--identity",
+        nargs="?",
+        const="",
+        metavar="FILE",
+        help="serve a verifier of identities, too; what it knows is kept in FILE",
+    )
     parser.set_defaults(run=_serve)
 
 
@@ -131,12 +137,16 @@ def _serve(chosen: argparse.Namespace) -> int:
     import uvicorn
 
     from sandbox.identity import Identities
+    from sandbox.memory import Memory
     from sandbox.server import make_app
 
-    if not chosen.provider and not chosen.identity:
+    if not chosen.provider and chosen.identity is None:
         raise SettingError("nothing to serve: --provider NAME=STORE, or --identity")
     providers = _providers(chosen)
     network = _network(chosen, providers)
+    identities = None
+    if chosen.identity is not None:
+        identities = Identities(Memory(Path(chosen.identity) if chosen.identity else None))
     line = socket.socket(socket.AF_INET6 if ":" in chosen.host else socket.AF_INET)
     line.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -164,7 +174,7 @@ def _serve(chosen: argparse.Namespace) -> int:
             providers,
             frozenset(name.lower() for name in chosen.allow_host),
             network,
-            Identities() if chosen.identity else None,
+            identities,
         ),
         log_level="warning",
         access_log=False,
@@ -173,11 +183,7 @@ def _serve(chosen: argparse.Namespace) -> int:
         server_header=False,
     )
     with contextlib.closing(line):
-        try:
-            Server(config).run(sockets=[line])
-        finally:
-            if network is not None:
-                network.keep(_known_people(chosen.network))
+        Server(config).run(sockets=[line])
     return 0
 
 
@@ -203,6 +209,7 @@ def _providers(chosen: argparse.Namespace) -> dict[str, Provider]:
 
 
 def _network(chosen: argparse.Namespace, providers: dict[str, Provider]) -> Network | None:
+    from sandbox.memory import Memory
     from sandbox.network import Network, Organization
 
     if chosen.network is None:
@@ -214,14 +221,7 @@ def _network(chosen: argparse.Namespace, providers: dict[str, Provider]) -> Netw
     for one in organizations:
         if one.provider not in providers:
             raise SettingError(f"{chosen.network}: there is no provider {one.provider!r}")
-    network = Network(organizations, providers)
-    network.recall(_known_people(chosen.network))
-    return network
-
-
-def _known_people(plan: Path) -> Path:
-    """Where a network writes down whom it knows."""
-    return plan.with_suffix(".people.json")
+    return Network(organizations, providers, Memory(chosen.network.with_suffix(".known")))
 
 
 def _by_provider(options: Sequence[str], names: Sequence[str]) -> dict[str, str]:

@@ -1,7 +1,8 @@
 """A verifier of identities: projects, sessions, what people show it, and what it decides.
 
 It follows what CLEAR publishes (its OpenAPI document "CLEAR1", its webhooks, its reason codes) and knows nothing of its
-clients. A made-up person chooses on its page how their verification ends. What it holds is in memory.
+clients. A made-up person chooses on its page how their verification ends. Projects, sessions and users are remembered
+in a file, where one is named; its habits end with its process.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 import orjson
 import requests
+
+from sandbox.memory import Memory
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,6 +47,8 @@ class Project(msgspec.Struct, forbid_unknown_fields=True):
     api_key: str
     webhook_url: str | None = None
     webhook_secret: str | None = None
+    webhook_token: str | None = None
+    """Stands as a Bearer token beside the signature of each message."""
 
 
 class Habits(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -51,8 +56,8 @@ class Habits(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
     `times`: how often each message is sent. `reordered` sends the last one first. `wrong_hmac` takes a wrong secret.
     `silent` sends none by itself. `status` stands in place of each session's own. `refuses` answers the API with this
-    status. `one_user` gives everybody the same user id; `traitless` tells nothing of the person. `one_session` gives
-    everybody the same session.
+    status. `one_user` gives everybody the same user id; `traitless` tells nothing of the person, `document_alone` what
+    their document says of them and no more. `one_session` gives everybody the same session.
     """
 
     times: int = 1
@@ -63,6 +68,7 @@ class Habits(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     refuses: int | None = None
     one_user: bool = False
     traitless: bool = False
+    document_alone: bool = False
     one_session: bool = False
 
 
@@ -85,13 +91,25 @@ class Session:
 class Identities:
     """The verifier: its projects, sessions and users."""
 
-    def __init__(self) -> None:
-        self.projects: dict[str, Project] = {}
-        self.sessions: dict[str, Session] = {}
-        self.users: dict[str, str] = {}
+    def __init__(self, memory: Memory | None = None) -> None:
+        self.memory = memory or Memory()
+        self.projects = self.memory.all("project", Project)
+        self.sessions = self.memory.all("session", Session)
+        self.users = self.memory.all("user", str)
+        for session in self.sessions.values():
+            session.project = self.projects.get(session.project.project_id, session.project)
         self.habits = Habits()
         self.lock = threading.Lock()
         self.sent: list[int] = []
+
+    def register(self, project: Project) -> None:
+        """Let a client's project be asked for, as it is from now on."""
+        with self.lock:
+            self.projects[project.project_id] = project
+            self.memory.put("project", project.project_id, project)
+            for session in self.sessions.values():
+                if session.project.project_id == project.project_id:
+                    session.project = project
 
     def begin(self, project: Project, redirect_url: str | None) -> Session:
         """A session of a project."""
@@ -100,6 +118,7 @@ class Identities:
                 return next(reversed(self.sessions.values()))
             made = Session(_id("verify"), secrets.token_urlsafe(32), project, redirect_url, int(time.time()))
             self.sessions[made.id] = made
+            self.memory.put("session", made.id, made)
         self.tell(made, "created")
         return made
 
@@ -114,7 +133,9 @@ class Identities:
         born = [int(part) for part in person["birth_date"].split("-")]
         known_by = "|".join((person["first_name"].lower(), person["last_name"].lower(), person["birth_date"]))
         with self.lock:
-            session.user_id = self.users.setdefault("" if self.habits.one_user else known_by, _id("user"))
+            known_by = "" if self.habits.one_user else known_by
+            session.user_id = self.users.setdefault(known_by, _id("user"))
+            self.memory.put("user", known_by, session.user_id)
             session.completed_at = int(time.time())
             session.status = status
             result = "success" if good else "not_applicable" if outcome == "region" else "failure"
@@ -133,17 +154,22 @@ class Identities:
                 "document": {
                     "document_type": "drivers_license",
                     "document_number": "D1234-CANARY-981",
+                    "first_name": person["first_name"],
+                    "last_name": person["last_name"],
+                    "date_of_birth": {"year": born[0], "month": born[1], "day": born[2]},
                     "issuing_country": "USA",
                     "date_of_expiry": expiry,
                 },
                 "document_front": "Q0FOQVJZLUlNQUdF" * 64,
             }
+            self.memory.put("session", session.id, session)
         self.tell(session, "status_update", "completed")
 
     def review(self, session: Session, status: str) -> None:
         """Let somebody decide a session by hand."""
         with self.lock:
             session.status = status
+            self.memory.put("session", session.id, session)
         self.tell(session, "status_update")
 
     def shown(self, session: Session) -> dict[str, Any]:
@@ -152,6 +178,8 @@ class Identities:
         over = session.completed_at is not None
         hidden = ("ssn4", "document_front")
         traits = {name: value for name, value in session.traits.items() if name not in hidden}
+        if habits.document_alone:
+            traits = {"document": session.traits.get("document")}
         said: dict[str, Any] = {
             "id": session.id,
             "object_name": "verification_session",
@@ -200,6 +228,8 @@ def deliver(project: Project, body: bytes, *, secret: str | None = None) -> int:
     """Send a message to a project; the status of its answer, 0 for none."""
     signed = hmac.new((secret or str(project.webhook_secret)).encode(), body, hashlib.sha256).hexdigest()
     headers = {"Content-Type": "application/json", "X-CLEAR-HMAC-SHA256": signed}
+    if project.webhook_token is not None:
+        headers["Authorization"] = f"Bearer {project.webhook_token}"
     try:
         return requests.post(str(project.webhook_url), data=body, headers=headers, timeout=5).status_code
     except requests.RequestException:

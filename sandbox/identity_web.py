@@ -109,10 +109,7 @@ def _operators(router: APIRouter, held: Identities) -> None:
     async def projects(request: Request) -> Response:
         operator_only(request)
         project = msgspec.json.decode(await json_body(request), type=Project)
-        held.projects[project.project_id] = project
-        for session in held.sessions.values():
-            if session.project.project_id == project.project_id:
-                session.project = project
+        await run_in_threadpool(held.register, project)
         return json_answer(sorted(held.projects))
 
     @router.api_route("/sandbox/habits", methods=["GET", "POST"])

@@ -1,8 +1,8 @@
 """A partner network: it knows people by their own word, looks for them at the providers it reaches, and connects them.
 
 It follows what b.well publishes (developer.bwell.com, "Application APIs", "Smart Connect"; the readme files of its FHIR
-server) and knows nothing of its clients. What it holds is in memory, and written down when it stops. A person is found
-at a provider by family name, first given name and birth date.
+server) and knows nothing of its clients. Whom it knows, and who may ask, is remembered beside its plan; its habits and
+tokens end with its process. A person is found at a provider by family name, first given name and birth date.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import msgspec
 
+from sandbox.memory import Memory
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from sandbox.provider import Provider
 
@@ -113,28 +114,29 @@ class Person:
 class Network:
     """The network. Safe between threads."""
 
-    def __init__(self, organizations: list[Organization], providers: Mapping[str, Provider]) -> None:
+    def __init__(
+        self, organizations: list[Organization], providers: Mapping[str, Provider], memory: Memory | None = None
+    ) -> None:
         self.organizations = {one.id: one for one in organizations}
         self.providers = providers
-        self.clients: dict[str, Client] = {}
+        self.memory = memory or Memory()
+        self.clients = self.memory.all("client", Client)
+        self.people = self.memory.all("person", Person)
+        self.deleted = list(self.memory.all("deleted", bool))
+        for person in self.people.values():
+            for connection in person.connections.values():
+                name = connection.organization.id
+                connection.organization = self.organizations.get(name, connection.organization)
         self.habits = Habits()
         self.faults_left = 0
-        self.people: dict[str, Person] = {}
-        self.deleted: list[str] = []
         self.lock = threading.RLock()
         self._known: dict[str, dict[tuple[str, str, str], list[str]]] = {}
 
-    def keep(self, file: Path) -> None:
-        """Write down whom it knows, for the next start."""
+    def register(self, client: Client) -> None:
+        """Let a client speak for its users."""
         with self.lock:
-            file.write_bytes(msgspec.json.encode(list(self.people.values())))
-
-    def recall(self, file: Path) -> None:
-        """Know whom it knew at the last stop, if it wrote that down."""
-        if file.exists():
-            known = msgspec.json.decode(file.read_bytes(), type=list[Person])
-            with self.lock:
-                self.people = {person.key: person for person in known}
+            self.clients[client.client_key] = client
+            self.memory.put("client", client.client_key, client)
 
     def behave(self, habits: Habits) -> None:
         """Behave so from now on."""
@@ -152,7 +154,15 @@ class Network:
             if given or family:
                 person.given, person.family = tuple(given.split()), family
             person.birth_date = str(claims.get("birthdate") or person.birth_date)
+            self._remember(person)
             return person
+
+    def describe(self, person: Person, said: Mapping[str, Any]) -> None:
+        """Take a person's name and birth date from their client (`updateUserProfile`)."""
+        with self.lock:
+            person.given, person.family = tuple(said["name"][0]["given"]), said["name"][0]["family"]
+            person.birth_date = said["birthDate"]
+            self._remember(person)
 
     def consent(self, person: Person, said: Mapping[str, Any]) -> dict[str, Any]:
         """Take a consent: the one before of its category is inactive from now on. One to import begins a search."""
@@ -178,6 +188,7 @@ class Network:
                     for connection in person.connections.values():
                         connection.status = "ACCESS_ENDED"
                     person.recommended.clear()
+            self._remember(person)
         return made
 
     def tasks(self, person: Person) -> list[dict[str, Any]]:
@@ -190,6 +201,7 @@ class Network:
                     self._locate(person)
                     person.task = "completed"
                 person.task_looks += 1
+                self._remember(person)
             coding = {"system": "https://www.icanbwell.com/activity-type", "code": "network-data-retrieval"}
             return [
                 {
@@ -228,6 +240,7 @@ class Network:
                         "created": connection.created,
                     }
                 )
+            self._remember(person)
         return listed
 
     def subscription_statuses(self, person: Person) -> list[dict[str, Any]]:
@@ -287,11 +300,13 @@ class Network:
             held = person.connections.get(organization)
             if held is not None:
                 held.status, held.sync_status, held.looks = "CONNECTED", "PENDING", 0
+                self._remember(person)
                 return True
             patient = person.recommended.pop(organization, None)
             if patient is None:
                 return False
             person.connections[organization] = Connection(self.organizations[organization], patient)
+            self._remember(person)
             return True
 
     def move(self, person: Person, organization: str, status: str) -> Connection | None:
@@ -302,13 +317,20 @@ class Network:
                 connection.status = status
                 if status == "DELETED":
                     connection.sync_status = "DATA_DELETED"
+                self._remember(person)
             return connection
 
     def forget(self, key: str) -> bool:
         """Delete a person."""
         with self.lock:
             self.deleted.append(key)
+            self.memory.put("deleted", key, True)
+            self.memory.drop("person", key)
             return self.people.pop(key, None) is not None
+
+    def _remember(self, person: Person) -> None:
+        if self.people.get(person.key) is person:  # a request of somebody who was just deleted brings nobody back
+            self.memory.put("person", person.key, person)
 
     def _locate(self, person: Person) -> None:
         """Look for the person at all organisations."""

@@ -5,7 +5,7 @@
 /network/fhir/4_0_0/…              Person/$everything, Patient, Task, CareTeam: what the token's person may see
 /network/users/{id}                DELETE, signed by HMAC
 /network/connect/…                 where a person signs in at a found provider
-/network/sandbox/…                 for the operator, on loopback only
+/network/sandbox/…                 for the operator (`sandbox/network_control.py`)
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from html import escape
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs
 
-import msgspec
 import orjson
 import requests
 from fastapi import APIRouter, Request, Response
@@ -30,30 +29,20 @@ from joserfc.errors import JoseError
 
 from sandbox import network_stream
 from sandbox.graphql import QueryError, parse, project
-from sandbox.network import ACTIVE, Client, Habits, Network, Person
-from sandbox.network_messages import deliver, is_signed, message
+from sandbox.network import ACTIVE
+from sandbox.network_messages import is_signed
 from sandbox.store import microseconds
-from sandbox.web import hang_up, html, json_answer, json_body, operator_only, origin_of
+from sandbox.web import hang_up, html, json_answer, json_body, origin_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping
+
+    from sandbox.network import Client, Network, Person
 
 EXCHANGE: Final = "urn:ietf:params:oauth:grant-type:token-exchange"
 NDJSON: Final = "application/fhir+ndjson"
 LIVES: Final = 3600.0
 CHUNK: Final = 2**18
-
-
-class _Sent(msgspec.Struct, forbid_unknown_fields=True):
-    """A message for a client. `ago` is how long ago it was signed, `times` how often it is sent."""
-
-    key: str
-    event: str = "records-updated"
-    id: str | None = None
-    ago: float = 0
-    times: int = 1
-    secret: str | None = None
-    client_key: str | None = None
 
 
 class NetworkWeb:
@@ -127,9 +116,7 @@ class NetworkWeb:
         if name == "userProfile":
             return _profile(person)
         if name == "updateUserProfile":
-            told = given["input"]
-            person.given, person.family = tuple(told["name"][0]["given"]), told["name"][0]["family"]
-            person.birth_date = told["birthDate"]
+            network.describe(person, given["input"])
             return _profile(person)
         if name == "createConsent":
             return network.consent(person, given["consentInput"])
@@ -264,88 +251,7 @@ def network_routes(web: NetworkWeb) -> APIRouter:
         text = f"<!doctype html><html lang=en><title>Done</title><p>{'Connected' if fine else 'Not connected'}."
         return html(text.encode(), 200 if fine else 404)
 
-    _operators(router, web)
     return router
-
-
-def _operators(router: APIRouter, web: NetworkWeb) -> None:
-    network = web.network
-
-    @router.api_route("/sandbox/clients", methods=["GET", "POST"])
-    async def clients(request: Request) -> Response:
-        operator_only(request)
-        if request.method == "POST":
-            try:
-                client = msgspec.json.decode(await json_body(request), type=Client)
-            except msgspec.DecodeError as error:
-                return json_answer({"error": str(error)}, status=400)
-            network.clients[client.client_key] = client
-        return json_answer(sorted(network.clients))
-
-    @router.api_route("/sandbox/habits", methods=["GET", "POST"])
-    async def habits(request: Request) -> Response:
-        operator_only(request)
-        if request.method == "POST":
-            try:
-                network.behave(msgspec.json.decode(await json_body(request), type=Habits))
-            except msgspec.DecodeError as error:
-                return json_answer({"error": str(error)}, status=400)
-        return json_answer(msgspec.to_builtins(network.habits))
-
-    @router.get("/sandbox/people")
-    def people(request: Request) -> Response:
-        operator_only(request)
-        with network.lock:
-            said = [
-                {
-                    "key": one.key,
-                    "id": one.id,
-                    "consent": one.consent,
-                    "task": one.task,
-                    "searches": one.searches,
-                    "connections": {name: [held.status, held.sync_status] for name, held in one.connections.items()},
-                    "recommended": sorted(one.recommended),
-                }
-                for one in network.people.values()
-            ]
-        return json_answer({"people": said, "deleted": network.deleted})
-
-    @router.api_route("/sandbox/requests", methods=["GET", "DELETE"])
-    def asked(request: Request) -> Response:
-        operator_only(request)
-        instants = sorted(web.instants)
-        busiest, first = 0, 0
-        for last, at in enumerate(instants):
-            while at - instants[first] >= 1.0:
-                first += 1
-            busiest = max(busiest, last - first + 1)
-        said = {"counts": dict(web.counts), "busiest_second": busiest, "total": len(instants)}
-        if request.method == "DELETE":
-            web.counts.clear()
-            web.instants.clear()
-        return json_answer(said)
-
-    @router.post("/sandbox/connections")
-    async def connections(request: Request) -> Response:
-        operator_only(request)
-        said = orjson.loads(await json_body(request))
-        moved = network.move(network.people[said["key"]], said["organization"], said["status"])
-        return json_answer({"moved": moved is not None})
-
-    @router.post("/sandbox/messages")
-    async def messages(request: Request) -> Response:
-        operator_only(request)
-        order = msgspec.json.decode(await json_body(request), type=_Sent)
-        client = network.clients[order.client_key or next(iter(network.clients))]
-        held = network.people.get(order.key)
-        identity = order.id or str(uuid.uuid4())
-        body = message(identity, order.event, held.id if held else "unknown", order.key, str(client.webhook_url))
-        at = time.time() - order.ago
-        sent = [
-            await run_in_threadpool(deliver, client, body, order.key, at, secret=order.secret)
-            for _ in range(order.times)
-        ]
-        return json_answer({"id": identity, "statuses": sent})
 
 
 def _patient(network: Network, person: Person, identity: str) -> Response:

@@ -24,6 +24,7 @@ from starlette.exceptions import HTTPException
 from sandbox.brands import brands_bundle, etag, vendor_bundle, written
 from sandbox.control import control_routes
 from sandbox.identity_web import identity_routes
+from sandbox.network_control import network_control
 from sandbox.network_web import NetworkWeb, network_routes
 from sandbox.oauth import oauth_routes
 from sandbox.web import asked_of, json_answer, origin_of, send
@@ -57,7 +58,9 @@ def make_app(
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, title="Charthouse sandbox")
 
     if network is not None:
-        app.include_router(network_routes(NetworkWeb(network)))
+        web = NetworkWeb(network)
+        app.include_router(network_routes(web))
+        app.include_router(network_control(web))
     if identities is not None:
         app.include_router(identity_routes(identities))
 

@@ -192,7 +192,11 @@ def _sound_page(bundle: _Bundle, *, may_hold_outcomes: bool) -> Page:
     )
 
 
-def resource_stub(raw: bytes) -> tuple[str | None, str | None, str | None]:
+Stub = tuple[str | None, str | None, str | None]
+"""resourceType, id and meta.lastUpdated of a resource."""
+
+
+def resource_stub(raw: bytes) -> Stub:
     """Peek at a resource: (resourceType, id, meta.lastUpdated), each None where absent or not a string.
 
     Never raises: what is no JSON object has no stub, but one that is broken in one place has what can be told of it.

@@ -7,11 +7,12 @@ never written again by us, as in `transforms.bundles`.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from transforms.bundles import references, resource_stub
+from transforms.bundles import Stub, references, resource_stub
 from transforms.checking.ownership import compartment, patients_at
 from transforms.fhir_r4 import r4
 
@@ -39,16 +40,16 @@ def page(lines: Iterable[bytes]) -> bytes:
     return _HEAD + entries + _TAIL
 
 
-def owners(line: bytes, patients: Collection[str], bases: Sequence[str]) -> set[str]:
+def owners(line: bytes, patients: Collection[str], bases: Sequence[str], stub: Stub | None = None) -> set[str]:
     """Those of `patients` whom a resource is about, by the elements that name its subject.
 
     A line that mentions none of them is passed over by its bytes alone. `bases` are the FHIR bases below which absolute
-    references count as the server's own.
+    references count as the server's own. `stub` is `resource_stub` of the line, where it is known already.
 
     Raises:
         TornLineError: the line mentions one of them and is no JSON object.
     """
-    kind, name, _ = resource_stub(line)
+    kind, name, _ = stub or resource_stub(line)
     if kind == "Patient" and name is not None:
         if name not in patients:
             return set()
@@ -65,9 +66,9 @@ def owners(line: bytes, patients: Collection[str], bases: Sequence[str]) -> set[
         resource = orjson.loads(line)
     except orjson.JSONDecodeError:
         raise TornLineError from None
-    if not isinstance(resource, dict) or kind not in r4().resources:
+    if not isinstance(resource, dict) or kind is None:
         return set()
-    return candidates & patients_at(resource, compartment(kind).subject, bases)
+    return candidates & patients_at(resource, _subject_paths(kind), bases)
 
 
 def is_about_somebody(line: bytes, bases: Sequence[str]) -> bool:
@@ -79,9 +80,15 @@ def is_about_somebody(line: bytes, bases: Sequence[str]) -> bool:
         resource = orjson.loads(line)
     except orjson.JSONDecodeError:
         return False
-    if not isinstance(resource, dict) or kind not in r4().resources:
+    if not isinstance(resource, dict) or kind is None:
         return False
-    return bool(patients_at(resource, compartment(kind).subject, bases))
+    return bool(patients_at(resource, _subject_paths(kind), bases))
+
+
+@lru_cache(maxsize=1024)  # a file may name any types
+def _subject_paths(kind: str) -> tuple[tuple[str, ...], ...]:
+    """Where a resource of a type says whom it is about; nowhere for what is no type of R4."""
+    return compartment(kind).subject if kind in r4().resources else ()
 
 
 def targets(line: bytes, bases: Sequence[str]) -> set[str]:

@@ -6,15 +6,17 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Request, Response
-from starlette.routing import Match
+from starlette.routing import Match, Route
 
-from charthouse.api import MOUNT, document, problems
+from charthouse.api import MOUNT, document, mcp, problems
 from charthouse.api.callers import Context
 from charthouse.api.limits import Limits
 from charthouse.api.routes import (
     about,
+    coach,
     consents,
     exports,
+    feed,
     links,
     network,
     notices,
@@ -38,8 +40,8 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
 ROUTERS = (
-    people, consents, providers, links, phones, uploads, verifications, network, requests, exports, notices,
-    preferences, signing_in, unsubscribe, about,
+    people, consents, coach, providers, links, phones, uploads, verifications, network, requests, exports, feed,
+    notices, preferences, signing_in, unsubscribe, about,
 )  # fmt: skip
 
 
@@ -57,6 +59,9 @@ def make_app(settings: Settings | None = None) -> ASGIApp:
     app.root_path_in_servers = False
     for module in ROUTERS:
         app.include_router(module.router)
+    door = mcp.McpDoor(app.state.context)
+    app.router.routes.append(Route(mcp.PATH, door, name="mcp"))
+    app.router.routes.append(Route(f"{mcp.METADATA}{mcp.PATH}", door.describe, methods=["GET"], name="mcp described"))
     app.include_router(about.probes)
     app.include_router(exports.taking)
     app.include_router(network.messages)

@@ -6,15 +6,17 @@ resource type or an id of ours; `what` is a fixed sentence or a library's messag
 Ranges: CH0xx setting up · CH1xx fetching · CH2xx checking (declared in `transforms.checking.rules`) · CH3xx views
 (declared in `transforms.sql_on_fhir.errors`) · CH4xx auditing · CH5xx the lakes · CH6xx state and links · CH7xx
 notices · CH8xx the REST API · CH9xx privacy,
-phones from CH970 on.
+phones from CH970, the sandbox from CH990 on.
 """
 
 from __future__ import annotations
 
 from charthouse.errors import (
     api,
+    assistants,
     auditing,
     bulk,
+    coach,
     fetching,
     identity,
     lakes,
@@ -23,6 +25,7 @@ from charthouse.errors import (
     notices,
     phone,
     privacy,
+    sandbox,
     setting_up,
     state,
 )
@@ -40,10 +43,13 @@ CATALOGUE: dict[str, ErrorCode] = {
         lakes,
         state,
         linking,
+        coach,
+        assistants,
         notices,
         api,
         privacy,
         phone,
+        sandbox,
     )
     for entry in room.CODES
 }
@@ -71,7 +77,8 @@ Every error and every outcome has a number, which is never used for anything els
 (`charthouse errors --markdown`); a test compares it.
 
 CH0xx setting up · CH1xx fetching · CH2xx checking · CH3xx views · CH4xx auditing · CH5xx the lakes · CH6xx state
-and links · CH7xx notices · CH8xx the REST API · CH9xx privacy, phones (CH970 on)
+and links · CH7xx notices · CH8xx the REST API · CH9xx privacy, phones (CH970 on), the
+sandbox (CH990 on)
 
 | code | what it means | what to do |
 |---|---|---|
@@ -118,6 +125,10 @@ class StateError(CharthouseError):
 
 class LinkError(CharthouseError):
     """A person, provider or sign-in cannot go on like this (CH61x to CH67x)."""
+
+
+class CoachError(CharthouseError):
+    """A question to the coach's feed cannot be answered (CH68x, CH69x)."""
 
 
 class NoticeError(CharthouseError):

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 from charthouse import faults
 from charthouse.lake import comments, marks, snapshots, views
 from charthouse.lake.session import RECORDS, maintain, more_memory, purge, quoted, transaction
-from charthouse.lake.vault import BUCKETS
 from transforms.auditing import rules_of
 from transforms.duplicates import fingerprint
 from transforms.tables import (
@@ -41,8 +40,13 @@ if TYPE_CHECKING:
 
     from transforms.tables import Relation
 
+PARTITIONS = 4
+"""Files that a table of a compacted lake has. A file of hundreds of columns costs some 15 ms to write and commit, and
+1 ms to a question: with sixteen of them, publishing cost a small night as much as building. With one, an erasure would
+write a whole table anew.
+"""
 WIDE_BYTES = 1_500_000_000
-"""What DuckDB books to write a table of hundreds of columns into sixteen partitions at once; much stays untouched."""
+"""What DuckDB books to write a table of hundreds of columns into several partitions at once; much stays untouched."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,8 +273,8 @@ def _changed(connection: duckdb.DuckDBPyConnection, statement: str, values: Mapp
 def _make(connection: duckdb.DuckDBPyConnection, table: Relation) -> None:
     connection.execute(table.create_sql(f"records.{table.name}"))
     if table in all_tables():
-        # The others are small: sixteen files each, most of them of a few rows, would cost a night more than all else.
-        connection.execute(f"ALTER TABLE records.{table.name} SET PARTITIONED BY (bucket({BUCKETS}, person_key))")
+        # The others are small: several files each, most of them of a few rows, would cost a night more than all else.
+        connection.execute(f"ALTER TABLE records.{table.name} SET PARTITIONED BY (bucket({PARTITIONS}, person_key))")
     connection.execute(f"ALTER TABLE records.{table.name} SET SORTED BY (person_key ASC)")
 
 

@@ -26,6 +26,8 @@ SYNC = "sync"
 IMPORT = "import-records"
 """The consent to the search by a partner (`linking.searching`); whoever takes it back is searched for no more, and what
 was found is disconnected, here and at the partner."""
+PERSONALISATION = "personalisation"
+"""The consent to the use of records by the personal health coach (`charthouse.coach`), which takes Premium as well."""
 _WORD = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from charthouse.errors import CharthouseError, StateError
+from charthouse.lake import shelf
 from charthouse.linking import consents, found_providers, links, network_ends, upload_files
 from charthouse.linking.credentials import credential_lock, read_tokens
 from charthouse.linking.providers import get_provider
@@ -82,6 +83,8 @@ def withdraw_consent(person_key: str, kind: str, *, actor: Actor = "person", set
     With that to importing records, those links end that a partner found; the partner is told at once, or as soon as it
     answers, and searches for nobody who took it back. Who takes the one to syncing back takes this one back, too.
 
+    With that to personalisation, the coach sees nothing from this moment on, and the person's shelf goes.
+
     Safe to repeat: a run that was cut off between two links goes on with the others.
 
     Raises:
@@ -93,6 +96,8 @@ def withdraw_consent(person_key: str, kind: str, *, actor: Actor = "person", set
         if kind == consents.IMPORT:
             standing = [link for link in standing if link.route == "verified"]
         told = kind in ENDING and network_ends.end(state, person_key, actor=actor)
+    if kind == consents.PERSONALISATION:
+        shelf.drop([person_key], settings or get_settings())
     ended = 0
     for link in standing:
         if link.status in ("disconnected", "deleted"):

@@ -7,7 +7,8 @@ and the next look asks the partner. So messages may come twice, late, and in any
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
 
 from sqlalchemy.exc import IntegrityError
 
@@ -17,6 +18,7 @@ from charthouse.linking.network_accounts import network_of
 from charthouse.log import get_logger
 from charthouse.state import audit
 from charthouse.state import session as state_session
+from charthouse.state.base import now
 from charthouse.state.network import NetworkMessage, NetworkPerson
 
 if TYPE_CHECKING:
@@ -26,6 +28,10 @@ if TYPE_CHECKING:
     from charthouse.settings import Settings
 
 log = get_logger(__name__)
+
+
+ONCE: Final = timedelta(days=1)
+"""How long a message of the same id about the same person is the same message."""
 
 
 def take(partner: str, headers: Mapping[str, str], body: bytes, *, settings: Settings | None = None) -> Message:
@@ -43,16 +49,19 @@ def take(partner: str, headers: Mapping[str, str], body: bytes, *, settings: Set
         message = network.message(headers, body)
     finally:
         network.close()
-    digest = hashlib.sha256(f"{partner}\n{message.message_id}".encode()).hexdigest()
+    # An id that names a kind of event, as b.well's published example does, comes again: for others, and on other days.
+    known_by = "\n".join((partner, message.message_id, message.person_key or ""))
+    digest = hashlib.sha256(known_by.encode()).hexdigest()
     with state_session(settings) as state:
-        if state.get(NetworkMessage, digest) is not None:
+        taken = state.get(NetworkMessage, digest, with_for_update=True)
+        if taken is not None and taken.received_at > now() - ONCE:
             return message
         person = None if message.person_key is None else state.get(NetworkPerson, message.person_key)
         if person is None or person.partner != partner:
             raise FetchError("CH189", where=f"partner {partner}")
         try:
             with state.begin_nested():
-                state.add(NetworkMessage(digest=digest, partner=partner, event=message.event))
+                state.merge(NetworkMessage(digest=digest, partner=partner, event=message.event, received_at=now()))
         except IntegrityError:  # the same message, twice at once
             return message
         searching.look_soon(state, person.person_key)

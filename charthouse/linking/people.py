@@ -49,6 +49,7 @@ class PersonView:
     identity_known: bool = False
     preview_member: bool = True
     android_version: int | None = None
+    premium: bool = False
 
 
 def create_person(
@@ -93,6 +94,7 @@ def update_person(
     identity: Identity | None = None,
     android_version: int | None = None,
     preview_member: bool | None = None,
+    premium: bool | None = None,
     actor: Actor = "operator",
     settings: Settings | None = None,
 ) -> Person:
@@ -114,6 +116,8 @@ def update_person(
         person.android_version = _android(android_version)
     if preview_member is not None:
         person.preview_member = preview_member
+    if premium is not None:
+        person.premium = premium
     if identity is not None:
         known = identity_of(person, settings)
         if known is None or not same_person(identity, known):
@@ -123,6 +127,7 @@ def update_person(
         "country": country,
         "android_version": android_version,
         "preview_member": preview_member,
+        "premium": premium,
         "identity": identity,
     }
     changed = ",".join(name for name, value in given.items() if value is not None)
@@ -183,6 +188,7 @@ def list_people(session: Session, *, person_key: str | None = None) -> list[Pers
             identity_known=person.sealed_identity is not None,
             preview_member=person.preview_member,
             android_version=person.android_version,
+            premium=person.premium,
         )
         for person, links, sure in session.execute(query)
     ]

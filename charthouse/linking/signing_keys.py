@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import secrets
 from datetime import timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from joserfc.jwk import ECKey, OKPKey, RSAKey
@@ -185,8 +186,14 @@ def _made(purpose: KeyPurpose, algorithm: str, begins_at: datetime, settings: Se
 
 
 def _opened(stored: SigningKey, settings: Settings | None) -> Private:
-    private = json.loads(sealer_of(settings).open(stored.sealed_private, _owner(stored.kid)))
-    private["kid"] = stored.kid
+    return _imported(sealer_of(settings).open(stored.sealed_private, _owner(stored.kid)), stored.kid)
+
+
+@lru_cache(maxsize=16)
+def _imported(text: str, kid: str) -> Private:
+    """A pair from its JWK. Kept: an RSA key is proven sound when it is read, which takes a tenth of a second."""
+    private = json.loads(text)
+    private["kid"] = kid
     kinds: dict[str, type[Private]] = {"RSA": RSAKey, "EC": ECKey, "OKP": OKPKey}
     return kinds[private["kty"]].import_key(private)
 

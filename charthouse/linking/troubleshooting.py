@@ -7,6 +7,7 @@ behind it may only follow from it. Texts are those that people get elsewhere (`r
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import select
@@ -22,13 +23,13 @@ from charthouse.state.models import LinkEvent, Person
 from charthouse.state.phones import PhoneSource
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from sqlalchemy.orm import Session
 
     from charthouse.state.models import Link, Route
 
-    Look = Callable[[Session, Link], str | None]
+    Look = Callable[["Seen"], str | None]
 
 EVERY: Final[frozenset[Route]] = frozenset({"direct", "verified", "phone"})
 ENDED: Final = frozenset({"failed", "expired", "disconnected", "deleted"})
@@ -77,69 +78,102 @@ class Walk:
     told: Message
 
 
-def _age(state: Session, link: Link) -> str | None:
-    if _ended_by(state, link) == "minor_found":
-        return "minor_found"
-    if link.status == "confirmed":
-        return None
-    return _refused(lambda: check_person(state, state.get_one(Person, link.person_key)), {"CH611"})
+@dataclass(frozen=True)
+class Seen:
+    """A link that is looked at, and what several causes ask of it: each is asked of the state once."""
+
+    state: Session
+    link: Link
+
+    @cached_property
+    def ended_by(self) -> str | None:
+        """Why a link that has ended did; None for one that has not."""
+        if self.link.status not in ENDED:
+            return None
+        query = select(LinkEvent.reason).where(LinkEvent.link_id == self.link.id, LinkEvent.field == "status")
+        return self.link.failed_reason or self.state.scalar(query.order_by(LinkEvent.id.desc()).limit(1))
+
+    @cached_property
+    def refused_for(self) -> str | None:
+        """Why its person may not link now, by its number; None where they may, or need not: it is confirmed."""
+        if self.link.status == "confirmed":
+            return None
+        return _refused(lambda: check_person(self.state, self.state.get_one(Person, self.link.person_key)))
+
+    @cached_property
+    def last_codes(self) -> frozenset[tuple[str, str]]:
+        """What went wrong in the last run that took it on: of which unit (a link, a type …), and its number."""
+        last = self.state.scalar(
+            select(SyncLink.run_id)
+            .join(SyncRun, SyncRun.id == SyncLink.run_id)
+            .where(SyncLink.link_id == self.link.id, SyncLink.result != "waiting")
+            .order_by(SyncRun.started_at.desc())
+            .limit(1)
+        )
+        query = select(ItemOutcome.unit, ItemOutcome.code)
+        found = self.state.execute(query.where(ItemOutcome.run_id == last, ItemOutcome.link_id == self.link.id))
+        return frozenset((unit, code) for unit, code in found)
 
 
-def _account(state: Session, link: Link) -> str | None:
-    person = state.get_one(Person, link.person_key)
-    if link.status == "confirmed":
-        return None
-    return _refused(lambda: check_person(state, person), {"CH610", "CH616", "CH617"})
+def _age(seen: Seen) -> str | None:
+    return "minor_found" if seen.ended_by == "minor_found" else _among(seen.refused_for, {"CH611"})
 
 
-def _availability(state: Session, link: Link) -> str | None:
-    if _ended_by(state, link) == "provider_retired":
+def _account(seen: Seen) -> str | None:
+    return _among(seen.refused_for, {"CH610", "CH616", "CH617"})
+
+
+def _availability(seen: Seen) -> str | None:
+    if seen.ended_by == "provider_retired":
         return "provider_retired"
-    return _refused(lambda: check_provider(get_provider(state, link.provider), link.route), {"CH612", "CH613", "CH614"})
+    refused = _refused(lambda: check_provider(get_provider(seen.state, seen.link.provider), seen.link.route))
+    return _among(refused, {"CH612", "CH613", "CH614"})
 
 
-def _verification(state: Session, link: Link) -> str | None:
-    return _refused(lambda: verifications.check_verified(state, link.person_key), {"CH650", "CH651"})
+def _verification(seen: Seen) -> str | None:
+    refused = _refused(lambda: verifications.check_verified(seen.state, seen.link.person_key))
+    return _among(refused, {"CH650", "CH651"})
 
 
-def _phone(state: Session, link: Link) -> str | None:
-    source = state.get(PhoneSource, link.id)
-    if link.status in ENDED or source is None:
+def _phone(seen: Seen) -> str | None:
+    source = seen.state.get(PhoneSource, seen.link.id)
+    if seen.link.status in ENDED or source is None:
         return None
-    return "permissions" if not source.present or link.identity_matched_at is None else None
+    return "permissions" if not source.present or seen.link.identity_matched_at is None else None
 
 
-def _credentials(state: Session, link: Link) -> str | None:
-    ended = _among(state, link, _CREDENTIALS)
+def _credentials(seen: Seen) -> str | None:
+    ended = _among(seen.ended_by, _CREDENTIALS)
     if ended is None:
         return None
-    query = select(SignIn.outcome).where(SignIn.link_id == link.id).order_by(SignIn.started_at.desc()).limit(1)
-    closer = state.scalar(query)  # what became of the last sign-in says more than how the link ended
+    query = select(SignIn.outcome).where(SignIn.link_id == seen.link.id).order_by(SignIn.started_at.desc()).limit(1)
+    closer = seen.state.scalar(query)  # what became of the last sign-in says more than how the link ended
     return closer if closer and has_message(closer) else ended
 
 
-def _details(state: Session, link: Link) -> str | None:
-    return _among(state, link, _DETAILS)
+def _details(seen: Seen) -> str | None:
+    return _among(seen.ended_by, _DETAILS)
 
 
-def _expired(_: Session, link: Link) -> str | None:
-    return "authorization_ended" if link.status == "expired" else None
+def _expired(seen: Seen) -> str | None:
+    return "authorization_ended" if seen.link.status == "expired" else None
 
 
-def _ended(state: Session, link: Link) -> str | None:
-    return _ended_by(state, link)
+def _ended(seen: Seen) -> str | None:
+    return seen.ended_by
 
 
-def _silence(state: Session, link: Link) -> str | None:
-    return "provider_unreachable" if _last_codes(state, link, "link") & watch.OUTAGES else None
+def _silence(seen: Seen) -> str | None:
+    lost = {code for unit, code in seen.last_codes if unit == "link"} & watch.OUTAGES
+    return "provider_unreachable" if lost else None
 
 
-def _waiting(_: Session, link: Link) -> str | None:
-    return "not_confirmed" if link.status == "pending" else None
+def _waiting(seen: Seen) -> str | None:
+    return "not_confirmed" if seen.link.status == "pending" else None
 
 
-def _permissions(state: Session, link: Link) -> str | None:
-    return "permissions" if NOT_SHARED in _last_codes(state, link) else None
+def _permissions(seen: Seen) -> str | None:
+    return "permissions" if NOT_SHARED in {code for _, code in seen.last_codes} else None
 
 
 _LOOKS: Final[Mapping[str, tuple[Cause, Look]]] = {
@@ -233,8 +267,9 @@ def walk(state: Session, link_id: str, language: str = "en") -> Walk:
         StateError: CH602 for an unknown link.
     """
     link = links.get_link(state, link_id)
+    seen = Seen(state, link)
     steps = tuple(
-        Step(cause.id, cause.asks, look(state, link)) for cause, look in _LOOKS.values() if link.route in cause.routes
+        Step(cause.id, cause.asks, look(seen)) for cause, look in _LOOKS.values() if link.route in cause.routes
     )
     found = next((step for step in steps if step.reason is not None), None)
     return Walk(
@@ -249,35 +284,14 @@ def walk(state: Session, link_id: str, language: str = "en") -> Walk:
     )
 
 
-def _refused(look: Callable[[], object], codes: set[str]) -> str | None:
+def _refused(look: Callable[[], object]) -> str | None:
+    """The number of what a check refuses; None where it refuses nothing."""
     try:
         look()
     except (LinkError, FetchError) as error:
-        return error.code if error.code in codes else None
+        return error.code
     return None
 
 
-def _among(state: Session, link: Link, reasons: frozenset[str]) -> str | None:
-    ended = _ended_by(state, link)
-    return ended if ended in reasons else None
-
-
-def _ended_by(state: Session, link: Link) -> str | None:
-    """Why a link that has ended did; None for one that has not."""
-    if link.status not in ENDED:
-        return None
-    query = select(LinkEvent.reason).where(LinkEvent.link_id == link.id, LinkEvent.field == "status")
-    return link.failed_reason or state.scalar(query.order_by(LinkEvent.id.desc()).limit(1))
-
-
-def _last_codes(state: Session, link: Link, unit: str | None = None) -> set[str]:
-    """What went wrong with a link in the last run that took it on."""
-    last = state.scalar(
-        select(SyncLink.run_id)
-        .join(SyncRun, SyncRun.id == SyncLink.run_id)
-        .where(SyncLink.link_id == link.id, SyncLink.result != "waiting")
-        .order_by(SyncRun.started_at.desc())
-        .limit(1)
-    )
-    query = select(ItemOutcome.code).where(ItemOutcome.run_id == last, ItemOutcome.link_id == link.id)
-    return set(state.scalars(query if unit is None else query.where(ItemOutcome.unit == unit)))
+def _among(found: str | None, wanted: Collection[str]) -> str | None:
+    return found if found in wanted else None

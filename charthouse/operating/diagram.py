@@ -75,6 +75,7 @@ _EMPTIED: dict[registry.Eraser, str] = {
     "mails": "files are deleted",
     "exports": "files are deleted, their keys before them",
     "mask": "each occurrence is overwritten in place",
+    "shelves": "files are deleted",
     "sweep": "files are deleted",
     "rewrite": "checkpoint and VACUUM",
 }

@@ -10,7 +10,7 @@ from __future__ import annotations
 import shutil
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,7 @@ from charthouse.operating import (
     airflow_process,
     home,
     mailroom,
+    own_api,
     report,
     routes,
     sandbox_network,
@@ -80,9 +81,12 @@ def run_night(source: Path | None, people: int, seed: int) -> int:
             with step(out, "People: signing in at the provider"):
                 linked = sandbox_process.link_everyone(sandbox, provider)
             _say_of_links(out, linked.new, len(linked.left_out))
-            left_out = _search(out, sandbox) if searched_for else ()
-            if with_phones:
-                _upload(out, with_phones, seed)
+            left_out: tuple[str, ...] = ()
+            with own_api.serving() if searched_for or with_phones else nullcontext("") as api:
+                if searched_for:
+                    left_out = _search(out, sandbox, api)
+                if with_phones:
+                    _upload(out, api, with_phones, seed)
             inventory = sandbox.ask(provider, "inventory")
             if not linked.left_out and not sandbox_process.anybody_linked(provider):
                 _say_of_the_source(out, inventory)
@@ -172,19 +176,18 @@ def _night(first: Callable[[], object] = lambda: None) -> Iterator[_Night]:
         yield _Night(out, folder, log, warm, aside.submit(airflow_process.make_ready, log))
 
 
-def _search(out: Console, sandbox: Sandbox) -> tuple[str, ...]:
+def _search(out: Console, sandbox: Sandbox, api: str) -> tuple[str, ...]:
     """Let the partner network search for its people. Returns the patients who were left out."""
     with step(out, "People: verified, and searched for by the partner network"):
-        sandbox_network.set_up(sandbox)
-        searched = sandbox_network.search_for(sandbox_process.people_in(sandbox_network.store()))
+        searched = sandbox_network.search(sandbox, api, sandbox_process.people_in(sandbox_network.store()))
     out.print(f"Found by the partner: {searched.found:,} for {searched.people:,} people", highlight=False)
     return searched.left_out
 
 
-def _upload(out: Console, number: int, seed: int) -> None:
+def _upload(out: Console, api: str, number: int, seed: int) -> None:
     """Let the phones of some people upload what Health Connect holds."""
     with step(out, "People: uploading from Health Connect"):
-        uploaded = sandbox_phones.upload_all(number, seed)
+        uploaded = sandbox_phones.upload_all(api, number, seed)
     out.print(f"By phone: {uploaded.records:,} records of {uploaded.people:,} people", highlight=False)
 
 

@@ -1,7 +1,7 @@
 """The sandbox's partner network in the embedded night: some of the made-up people are found by it.
 
-They have accounts that say who they are, verified and agreed, and are searched for as everybody is. The network reaches
-one clinic of its own, whose people sign in nowhere.
+They have accounts that say who they are, are verified by the sandbox's verifier, agree, and are searched for as
+everybody is. The network reaches one clinic of its own, whose people sign in nowhere.
 """
 
 from __future__ import annotations
@@ -13,23 +13,26 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 import requests
+from sqlalchemy import exists, select
 
 from charthouse.errors import FetchError
 from charthouse.files import write_whole
-from charthouse.linking import consents, finding, links, people, signing_keys, verifications
+from charthouse.linking import consents, finding, links, people, signing_keys
 from charthouse.linking.eligibility import LEAST_ANDROID, is_of_age
 from charthouse.linking.found_providers import slug_of
-from charthouse.linking.identity import parse_identity
+from charthouse.linking.identity import identity_of, parse_identity
 from charthouse.linking.network_accounts import ISSUER, set_account
-from charthouse.operating import mailroom
+from charthouse.operating import mailroom, sandbox_identity
+from charthouse.operating.sandbox_account import refuse_real_ones
 from charthouse.settings import get_settings
 from charthouse.state import session, tombstones
-from charthouse.state.base import now
+from charthouse.state.models import Link, Person
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from charthouse.linking.identity import Identity
     from charthouse.operating.sandbox_process import Sandbox
 
 PARTNER: Final = "bwell"
@@ -74,9 +77,16 @@ def provider() -> str:
     return slug_of(PARTNER, CLINIC)
 
 
-def set_up(sandbox: Sandbox) -> None:
-    """Let the running network be our partner: the account here, and our client there."""
-    network, secret = f"{sandbox.url}/network", secrets.token_urlsafe(32)
+def set_up(sandbox: Sandbox, api: str) -> None:
+    """Let the running network and verifier be ours: their accounts here, ours there. `api` is where our REST API is.
+
+    Raises:
+        SetupError: CH990 where the home has a partner or a verifier that is no sandbox's.
+    """
+    refuse_real_ones()
+    sandbox_identity.set_up(sandbox, api)
+    network, secret, signs = f"{sandbox.url}/network", secrets.token_urlsafe(32), secrets.token_urlsafe(32)
+    messages = f"{api}/partners/{PARTNER}/messages"
     with session() as state:
         set_account(
             state,
@@ -86,49 +96,57 @@ def set_up(sandbox: Sandbox) -> None:
             users_url=network,
             client_key=CLIENT_KEY,
             secret=secret,
+            webhook_url=messages,
+            webhook_secret=signs,
+            old_webhook_hours=0,
             requests_per_second=RATE,
         )
     issuer = get_settings().public_url.rstrip("/") or ISSUER
     keys = signing_keys.public_jwks("identity_token")
     client = {"client_key": CLIENT_KEY, "secret": secret, "issuer": issuer, "jwks": keys}
-    requests.post(f"{network}/sandbox/clients", json=client, timeout=60).raise_for_status()
+    hooked = client | {"webhook_url": messages, "webhook_secret": signs}
+    requests.post(f"{network}/sandbox/clients", json=hooked, timeout=60).raise_for_status()
 
 
-def search_for(everybody: Sequence[dict[str, Any]]) -> Searched:
-    """Make an account, verified and agreed, for each of the clinic's people who has none, and search for all.
+def search(sandbox: Sandbox, api: str, everybody: Sequence[dict[str, Any]]) -> Searched:
+    """Set both up; let each of the clinic's people who is not found yet be verified and agree; search for all.
 
     `everybody` is what the sandbox says of its people: `patient`, `name`, `birthDate` as in FHIR. Minors, and whoever
-    was erased, are left out.
+    was erased, are left out. Who has an account of a night that was killed goes on with it.
 
     Raises:
+        SetupError: CH990 as `set_up`, CH991 where one of them is not verified.
         FetchError: as `finding.find_providers`.
     """
-    with session() as state:
+    set_up(sandbox, api)
+    with session(read_only=True) as state:
         linked = links.linked_patients(state, provider())
     missing = [said for said in everybody if said["patient"] not in linked]
     gone = tombstones.gone_patients(provider(), [said["patient"] for said in missing])
     minors = {said["patient"] for said in missing if not is_of_age(date.fromisoformat(said["birthDate"]), "US")}
-    new = 0
-    for said in missing:
-        if said["patient"] in gone or said["patient"] in minors:
-            continue
+    coming = [said for said in missing if said["patient"] not in gone | minors]
+    accounts = _without_links() if coming else {}
+    for said in coming:
         identity = parse_identity({"name": said["name"], "birthDate": said["birthDate"]})
-        with session() as state:
-            person = people.create_person(state, identity=identity, android_version=LEAST_ANDROID, actor="sync")
-            verifications.record(
-                state,
-                person.person_key,
-                verifier="sandbox",
-                session_id=secrets.token_urlsafe(16),
-                outcome="verified",
-                at=now(),
-                level="IAL2",
-                actor="sync",
-            )
-            consents.give(state, person.person_key, consents.IMPORT, actor="sync")
-            mailroom.give_address(state, person.person_key)
-        new += 1
+        key = accounts.get(identity) or _account(identity)
+        sandbox_identity.verify(api, key, said)
     looked = finding.find_providers(PARTNER)
     if looked.failed:
         raise FetchError("CH176", where="sandbox network")
-    return Searched(new, looked.new, tuple(sorted(gone | minors)))
+    return Searched(len(coming), looked.new, tuple(sorted(gone | minors)))
+
+
+def _account(identity: Identity) -> str:
+    with session() as state:
+        person = people.create_person(state, identity=identity, android_version=LEAST_ANDROID, actor="sync")
+        consents.give(state, person.person_key, consents.IMPORT, actor="sync")
+        mailroom.give_address(state, person.person_key)
+        return person.person_key
+
+
+def _without_links() -> dict[Identity, str]:
+    """The accounts that have no link, by who they are."""
+    with session(read_only=True) as state:
+        alone = select(Person).where(~exists().where(Link.person_key == Person.person_key))
+        known = {person.person_key: identity_of(person) for person in state.scalars(alone)}
+    return {identity: key for key, identity in known.items() if identity is not None}

@@ -1,17 +1,14 @@
 """Phones in the embedded night: some of the made-up people have their records in Health Connect.
 
-The sandbox's app uploads what such a phone holds to the REST API, which is served on loopback for as long as it takes.
+The sandbox's app uploads what such a phone holds to the REST API.
 """
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import uuid
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from itertools import count
@@ -19,16 +16,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
-import uvicorn
 
-from charthouse.api import MOUNT, tokens
-from charthouse.api.app import make_server_app
+from charthouse.api import tokens
 from charthouse.errors import SetupError
 from charthouse.linking import consents, people, phones
 from charthouse.linking.eligibility import LEAST_ANDROID, is_of_age
 from charthouse.linking.identity import parse_identity
 from charthouse.operating import mailroom
-from charthouse.settings import PROJECT_ROOT, get_settings
+from charthouse.settings import PROJECT_ROOT
 from charthouse.state import session, tombstones
 from charthouse.state.phones import PhoneDevice
 
@@ -54,8 +49,8 @@ def share_of(number: int) -> int:
     return number // ONE_OF
 
 
-def upload_all(number: int, seed: int) -> Uploaded:
-    """Let the apps of so many people upload what their phones hold.
+def upload_all(api: str, number: int, seed: int) -> Uploaded:
+    """Let the apps of so many people upload what their phones hold. `api` is where they reach our REST API.
 
     New people get an account; minors are passed over, and whoever was erased is left out.
 
@@ -63,17 +58,16 @@ def upload_all(number: int, seed: int) -> Uploaded:
         SetupError: CH008 when the sandbox's app does not come to its end.
     """
     taken = records = 0
-    with _serving() as url:
-        for person in _adults(number, seed):
-            device, source = _id(seed, person, "device"), _id(seed, person, "source")
-            with session() as state:
-                known = state.get(PhoneDevice, device)
-                key = known.person_key if known is not None else None
-            if key is None and tombstones.gone_patients(PROVIDER, [source]):
-                continue
-            found = _upload(url, key or _account(person, seed), device, source, person, seed)
-            taken += 1
-            records += sum(sum(said["records"].values()) for said in found)
+    for person in _adults(number, seed):
+        device, source = _id(seed, person, "device"), _id(seed, person, "source")
+        with session() as state:
+            known = state.get(PhoneDevice, device)
+            key = known.person_key if known is not None else None
+        if key is None and tombstones.gone_patients(PROVIDER, [source]):
+            continue
+        found = _upload(api, key or _account(person, seed), device, source, person, seed)
+        taken += 1
+        records += sum(sum(said["records"].values()) for said in found)
     return Uploaded(taken, records)
 
 
@@ -126,22 +120,3 @@ def _app(*arguments: str) -> bytes:
 def _id(seed: int, person: int, what: str) -> str:
     """The same phone, and the same data source, in every night."""
     return str(uuid.uuid5(_NAMES, f"{what} {seed} {person}"))
-
-
-@contextmanager
-def _serving() -> Iterator[str]:
-    """The REST API on a free port of loopback, in a thread of this process. Gives its address."""
-    listening = socket.create_server(("127.0.0.1", 0))
-    at = f"http://127.0.0.1:{listening.getsockname()[1]}"
-    settings = get_settings()
-    app = make_server_app(settings if settings.public_url else settings.model_copy(update={"public_url": at}))
-    config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=20)
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
-    thread.start()
-    try:
-        yield at + MOUNT
-    finally:
-        server.should_exit = True
-        thread.join(30)
-        listening.close()

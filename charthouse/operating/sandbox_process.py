@@ -21,7 +21,7 @@ import requests
 from charthouse.errors import SetupError
 from charthouse.files import write_whole
 from charthouse.linking import credentials, links, people, providers
-from charthouse.operating import mailroom, sandbox_network
+from charthouse.operating import mailroom, sandbox_identity, sandbox_network
 from charthouse.operating.tether import tethered
 from charthouse.partners import smart
 from charthouse.partners.client import Client
@@ -138,7 +138,8 @@ def known_providers() -> list[str]:
 
 @contextmanager
 def serving(names: list[str], *, network: bool = False) -> Iterator[Sandbox]:
-    """The sandbox, serving `names` on loopback until the block ends; with `network`, its partner network and clinic.
+    """The sandbox, serving `names` on loopback until the block ends; with `network`, its partner network
+    with a clinic, and its verifier.
 
     Raises:
         SetupError: CH004 when the port is in use, CH008 when it does not start.
@@ -149,6 +150,7 @@ def serving(names: list[str], *, network: bool = False) -> Iterator[Sandbox]:
     if network:
         clinic = f"{sandbox_network.CLINIC}={sandbox_network.store()}"
         chosen += ["--provider", clinic, "--network", str(sandbox_network.plan())]
+        chosen += ["--identity", str(sandbox_identity.known())]
     with log.open("ab") as noise:
         process = subprocess.Popen(  # noqa: S603
             tethered([sys.executable, "-m", "sandbox", "serve", "--port", str(settings.sandbox_port or 0), *chosen]),

@@ -14,7 +14,7 @@ import typer
 
 from charthouse.api import MOUNT
 from charthouse.errors import SetupError
-from charthouse.operating import airflow_process, home, sandbox_process
+from charthouse.operating import airflow_process, home, own_api, sandbox_network, sandbox_process
 from charthouse.operating.nightly import DEFAULT_PEOPLE, DEFAULT_SEED
 from charthouse.operating.terminal import console, step, stop_as_by_ctrl_c
 from charthouse.settings import get_settings
@@ -38,17 +38,25 @@ def run_airflow() -> None:
         with step(out, "Home: getting ready"):
             folder = home.prepare()
         if not sandbox_process.known_providers():
+            searched_for = sandbox_network.share_of(DEFAULT_PEOPLE)
             with step(out, f"Sandbox provider: {DEFAULT_PEOPLE} people"):
-                sandbox_process.generate(DEFAULT_PEOPLE, DEFAULT_SEED, sandbox_process.GENERATED)
-        names = sandbox_process.known_providers()
+                sandbox_process.generate(DEFAULT_PEOPLE - searched_for, DEFAULT_SEED, sandbox_process.GENERATED)
+                found, seed = sandbox_network.store(), DEFAULT_SEED + DEFAULT_PEOPLE
+                sandbox_process.generate_into(found, searched_for, seed, broken=False)
+        names, network = sandbox_process.known_providers(), sandbox_network.store().exists()
         log = folder / "logs" / "airflow.log"
-        with sandbox_process.serving(names) as sandbox:
+        with sandbox_process.serving(names, network=network) as sandbox:
             with step(out, "People: signing in at the provider"):
                 for name in names:
                     sandbox_process.link_everyone(sandbox, name)
+            if network:
+                with step(out, "People: verified, and searched for by the partner network"), own_api.serving() as api:
+                    sandbox_network.search(sandbox, api, sandbox_process.people_in(sandbox_network.store()))
             with step(out, "Airflow: getting ready"):
                 airflow_process.make_ready(log)
             port = _free_port(settings.airflow_port)
+            if network:
+                sandbox_network.set_up(sandbox, f"http://127.0.0.1:{port}{MOUNT}")
             with log.open("ab") as noise:
                 process = airflow_process.start_standalone(noise, port)
             try:
@@ -59,6 +67,8 @@ def run_airflow() -> None:
                 typer.echo(f"Login:    {airflow_process.ADMIN} / {airflow_process.admin_password()}")
                 typer.echo(f"REST API: http://127.0.0.1:{port}{MOUNT}")
                 typer.echo(f"Sandbox:  {sandbox.url} ({', '.join(names)})")
+                if network:
+                    typer.echo(f"Partner:  {sandbox.url}/network   verifier: {sandbox.url}/identity")
                 typer.echo(f"Log:      {log}")
                 typer.echo("Trigger sync_records there. Ctrl-C stops everything.")
                 code = process.wait()

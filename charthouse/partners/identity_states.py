@@ -41,6 +41,7 @@ _ORDER: Final = (EXPIRED, REGION, CONTACT, SOURCES)
 _CODE: Final = re.compile(r"(?:SV[-_ ]?)?([0-9]{3})", re.IGNORECASE)
 _WORD: Final = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _MOST: Final = 200
+_LONGEST: Final = 40
 
 
 def word_of(status: object) -> str:
@@ -63,15 +64,25 @@ def cause_of(said: Mapping[str, Any], at: datetime) -> str:
 
 
 def patient_of(said: Mapping[str, Any]) -> dict[str, Any]:
-    """Who was verified, as a Patient for the matching rules: every way in which the family name may be written."""
+    """Who was verified, as a Patient for the matching rules: every way in which the family name may be written.
+
+    Projects choose what they hand over: where the person's own traits lack a name or a birth date, those of their
+    document stand in (`traits.document`, seen in clients of the interface).
+    """
     traits = _object(said.get("traits"))
-    given = [*_text(traits.get("first_name")), *_text(traits.get("middle_name"))]
-    last, second, full = (_text(traits.get(f"{part}_name")) for part in ("last", "second_family", "full_last"))
+    document = _object(traits.get("document"))
+    named = traits if _text(traits.get("first_name")) or _text(traits.get("last_name")) else document
+    given = [*_text(named.get("first_name")), *_text(named.get("middle_name"))]
+    last, second, full = (_text(named.get(f"{part}_name")) for part in ("last", "second_family", "full_last"))
     families = dict.fromkeys(" ".join(parts) for parts in (last, last + second, full) if parts)
-    born = day_of(traits.get("dob"))
+    names = [{"family": family, "given": given} for family in families] or [{"given": given}]
+    if not (families or given):
+        names = [{"text": text} for text in _text(document.get("full_name"))] or names
+    days = (held.get(name) for held in (traits, document) for name in ("dob", "date_of_birth"))
+    born = next((day for day in map(day_of, days) if day is not None), None)
     return {
         "resourceType": "Patient",
-        "name": [{"family": family, "given": given} for family in families] or [{"given": given}],
+        "name": names,
         **({"birthDate": born.isoformat()} if born is not None else {}),
     }
 
@@ -88,10 +99,13 @@ def day_of(said: object) -> date | None:
 
 
 def instant_of(said: object) -> datetime | None:
-    """An instant in seconds or milliseconds since 1970; None for none."""
-    if isinstance(said, bool) or not isinstance(said, int | float):
+    """An instant in seconds or milliseconds since 1970, or as text with its zone (RFC 3339); None for none."""
+    if isinstance(said, bool) or not isinstance(said, int | float | str):
         return None
     try:
+        if isinstance(said, str):
+            at = datetime.fromisoformat(said[:_LONGEST])
+            return None if at.tzinfo is None else at.astimezone(UTC)
         return datetime.fromtimestamp(said / 1000 if abs(said) > 1e11 else said, UTC)
     except (ValueError, OverflowError, OSError):
         return None

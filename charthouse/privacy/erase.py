@@ -166,6 +166,7 @@ def _erased(begun: list[Subject], ended: dict[str, Erased], settings: Settings) 
         ("exports", lambda: files.erase_exports(begun, settings)),
         ("state", lambda: state_rows.erase(begun, settings)),
         ("uploads", lambda: files.erase_uploads(begun, settings)),  # once no row lets anybody append
+        ("shelves", lambda: files.erase_shelves(begun, settings)),  # once nobody may be read
         ("mails", lambda: files.erase_mails(begun, settings)),
         ("logs", lambda: files.mask_logs(Matcher(_needles(begun), _words(begun)), settings)),
         ("airflow", lambda: airflow.erase(Matcher(_needles(begun), _words(begun)), settings)),

@@ -18,7 +18,7 @@ from sqlalchemy.orm import aliased
 from charthouse.lake.session import VAULT, open_vault, purge
 from charthouse.linking import upload_files
 from charthouse.privacy import requests
-from charthouse.state import session
+from charthouse.state import feed, session
 from charthouse.state.identity import IdentityMessage, IdentitySession
 from charthouse.state.ledger import ItemOutcome, SyncRun, SyncStage
 from charthouse.state.linking import OperatorAlarm, Removal, SignIn
@@ -207,6 +207,28 @@ class OfVault:
         return f"{deed} FROM vault.{self.table} WHERE stored_at < $before AND NOT ({self.kept})", values
 
 
+class CoachFeed:
+    """Whom the coach's feed told to be gone. Readers that have not come so far since are told to start again."""
+
+    def due(self, settings: Settings, before: datetime) -> int:
+        """How many tombstones there are."""
+        return self._rows().due(settings, before)
+
+    def prune(self, settings: Settings, before: datetime) -> int:
+        """Forget them: first it is said that they are forgotten."""
+        with session(settings) as state:
+            feed.forget(state, before)
+        return self._rows().prune(settings, before)
+
+    def _rows(self) -> Rows:
+        # By whole days, as the feed's horizon goes.
+        return Rows(feed.CoachFeedEntry, lambda before: feed.CoachFeedEntry.gone_at < _midnight(before))
+
+
+def _midnight(instant: datetime) -> datetime:
+    return instant.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+
+
 def _changed(path: Path) -> datetime:
     return datetime.fromtimestamp(path.lstat().st_mtime, UTC)
 
@@ -278,8 +300,12 @@ PRUNERS: Final[dict[str, tuple[Pruner, ...]]] = {
     ),
     "verifications": (
         Rows(IdentityVerification, lambda before: IdentityVerification.verified_at < before),
-        Rows(IdentitySession, lambda before: IdentitySession.ended_at < before),
+        # One that nobody follows any more, because its verifier is gone, never ended.
+        Rows(
+            IdentitySession, lambda before: func.coalesce(IdentitySession.ended_at, IdentitySession.expires_at) < before
+        ),
     ),
+    "coach_feed": (CoachFeed(),),
     "found_providers": (
         Rows(FoundProvider, lambda before: and_(FoundProvider.gone_at < before, FoundProvider.link_id.is_(None))),
     ),

@@ -37,7 +37,7 @@ ASIDE: Final = ".restoring"
 KEY: Final = "credentials.key"
 MARK: Final = ".restore"
 """Stands in a home while parts of it are exchanged. It holds the proofs of before, until the new state has them."""
-LEFTOVERS: Final = ("landing", "staging", "uploads")
+LEFTOVERS: Final = ("landing", "shelf", "staging", "uploads")
 """What a run of before has on its way: it does not belong to the state that is put back."""
 
 

@@ -68,6 +68,7 @@ class Person(Base):
 
     `subject` is a keyed hash of the back end's own id of the account, so that the same account is not made twice.
     `sealed_identity` is what the account tells of the person (names, birth date), opened for comparisons alone.
+    `premium` is whether the account has the subscription that the coach is a part of.
     """
 
     __tablename__ = "person"
@@ -77,6 +78,7 @@ class Person(Base):
     created_at: Mapped[datetime] = mapped_column(default=now)
     subject: Mapped[str | None] = mapped_column(index=True, unique=True)
     preview_member: Mapped[bool] = mapped_column(default=True, server_default=true())
+    premium: Mapped[bool] = mapped_column(default=False, server_default=false())
     android_version: Mapped[int | None]
     sealed_identity: Mapped[bytes | None] = mapped_column(LargeBinary)
 

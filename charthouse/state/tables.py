@@ -3,6 +3,7 @@
 from charthouse.state import (
     bulk,
     documents,
+    feed,
     hosts,
     identity,
     ledger,
@@ -21,6 +22,7 @@ __all__ = [
     "Base",
     "bulk",
     "documents",
+    "feed",
     "hosts",
     "identity",
     "ledger",

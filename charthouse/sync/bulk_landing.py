@@ -11,6 +11,7 @@ import os
 import shutil
 import sqlite3
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from charthouse.linking.links import LinkWork
     from charthouse.partners.bulk_manifest import ExportFile
     from charthouse.partners.scopes import Access
+    from transforms.bundles import Stub
 
 FOLDER: Final = "export"
 GONE: Final = ".gone.json"
@@ -40,6 +42,8 @@ _SHARED: Final = "shared.sqlite"
 BUFFER: Final = 8 * 2**20
 """Bytes of lines that one file of an export holds back before they are written: a page for each link then."""
 _SHARED_ROWS: Final = 500
+_SIDE_BY_SIDE: Final = 8
+"""Files that are brought to disk at the same time: a disk takes several in one go."""
 
 
 class Landed(msgspec.Struct, array_like=True):
@@ -167,9 +171,8 @@ class SharedResources:
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = NORMAL")
         self._db.execute("CREATE TABLE IF NOT EXISTS shared (key TEXT PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID")
-        self._db.execute(
-            "CREATE TABLE IF NOT EXISTS landed (key TEXT, link TEXT, PRIMARY KEY (key, link)) WITHOUT ROWID"
-        )
+        # Every line is noted, and most exports hold nothing that asks for it: the index comes with the first question.
+        self._db.execute("CREATE TABLE IF NOT EXISTS landed (key TEXT, link TEXT)")
 
     def add(self, rows: Iterable[tuple[str, bytes]]) -> None:
         """Keep some, in place of those of the same key."""
@@ -188,13 +191,14 @@ class SharedResources:
         """Note which resources (`Type/id`) have landed for which link."""
         with self._lock:
             self._db.execute("BEGIN")
-            self._db.executemany("INSERT OR IGNORE INTO landed VALUES (?, ?)", rows)
+            self._db.executemany("INSERT INTO landed VALUES (?, ?)", rows)
             self._db.execute("COMMIT")
 
     def landed_for(self, keys: Iterable[str]) -> dict[str, set[str]]:
         """The links for which each of these resources has landed."""
         found: dict[str, set[str]] = {}
         with self._lock:
+            self._db.execute("CREATE INDEX IF NOT EXISTS landed_key ON landed (key, link)")
             for key in keys:
                 rows = self._db.execute("SELECT link FROM landed WHERE key = ?", [key]).fetchall()
                 if rows:
@@ -243,15 +247,15 @@ class Sorter:
                 scratch_of(self._export.of(link_id) / name).unlink(missing_ok=True)
         self._files: dict[str, set[str]] = {}
 
-    def take(self, line: bytes) -> None:
-        """Land one resource, if it is of a linked person."""
+    def take(self, line: bytes, stub: Stub | None = None) -> None:
+        """Land one resource, if it is of a linked person. `stub` is its `resource_stub`, where it is known already."""
         self.lines += 1
         if not (line.startswith(b"{") and line.endswith(b"}")):
             # No resource of anybody: a page of HTML, or half a line. What else is missing, nobody knows.
             self.torn += 1
             self.failed.add(self._type or EVERYTHING)
             return
-        kind, name, _ = resource_stub(line)
+        kind, name, _ = stub = stub or resource_stub(line)
         if kind == "OperationOutcome":
             # Servers leave word of what they could not export in the place of what they could not.
             self.failed |= {self._type or EVERYTHING if said == EVERYTHING else said for said in _failed(line)}
@@ -262,7 +266,7 @@ class Sorter:
                 self._keep(f"{kind}/{name}", line)
             return
         try:
-            whose = ndjson.owners(line, self._export.of_patient, self._bases)
+            whose = ndjson.owners(line, self._export.of_patient, self._bases, stub)
         except ndjson.TornLineError:
             self.torn += 1
             self.failed.add(kind or self._type or EVERYTHING)
@@ -289,12 +293,12 @@ class Sorter:
         if self._nobodys:
             self._shared.add(self._nobodys)
             self._nobodys = []
-        for link_id, names in self._files.items():
-            for name in names:
-                file = self._export.of(link_id) / name
-                try:
-                    put(scratch_of(file), file)
-                except FileNotFoundError:  # its person, or the link alone, was erased meanwhile
+        named = [(link_id, self._export.of(link_id) / name) for link_id, names in self._files.items() for name in names]
+        if named:
+            with ThreadPoolExecutor(min(_SIDE_BY_SIDE, len(named))) as pool:
+                done = list(pool.map(_put, [file for _, file in named]))
+            for (link_id, _), there in zip(named, done, strict=True):
+                if not there:  # its person, or the link alone, was erased meanwhile
                     self.links.pop(link_id, None)
 
     def _land(self, links: set[str], kind: str, name: str | None, line: bytes) -> None:
@@ -354,6 +358,15 @@ class Sorter:
             self._shared.note_landed(self._landed)
             self._landed = []
         faults.point("export.flushed")
+
+
+def _put(file: Path) -> bool:
+    """Give a file its name; whether it was still there."""
+    try:
+        put(scratch_of(file), file)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 class Outcomes:

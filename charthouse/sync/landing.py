@@ -238,6 +238,11 @@ def file_name(number: int | str, label: str) -> str:
     return f"{head}.{re.sub(r'[^A-Za-z0-9=.,_-]+', '.', label)[:LONGEST]}{PAGES}"
 
 
+def type_of(file: Path) -> str:
+    """The type that a landed file of lines or of a query is of, as its name says it."""
+    return file.name.split(".")[1]
+
+
 def read_manifest(path: Path) -> Manifest | None:
     """The manifest of a link's folder (or the marker file itself); None while the landing is not complete."""
     marker = path if path.name == MARKER else path / MARKER

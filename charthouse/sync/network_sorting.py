@@ -63,11 +63,12 @@ class StreamSorter:
 
     def take(self, line: bytes) -> None:
         """Land one resource, if it is of one of the person's links, and may be shown."""
-        kind = resource_stub(line)[0]
+        stub = resource_stub(line)
+        kind = stub[0]
         if kind in BOOKKEEPING:
             self.bookkeeping += 1
             return
-        if any(mark in line for mark in _MARKS) and is_withheld(line):
+        if (_MARKS[0] in line or _MARKS[1] in line) and is_withheld(line):
             self.withheld += 1
             for link_id in self._links_of(line):
                 self.withheld_by_link[link_id] = self.withheld_by_link.get(link_id, 0) + 1
@@ -76,7 +77,7 @@ class StreamSorter:
             self._aside.write(line + b"\n")
             return
         before = self._sorter.left_out
-        self._sorter.take(line)
+        self._sorter.take(line, stub)
         if self._sorter.left_out > before:
             if self._elsewhere and ndjson.owners(line, self._elsewhere, self._bases):
                 self.unlinked += 1

@@ -45,9 +45,11 @@ class Pointing:
         received: set[str] = set()
         wanted: set[str] = set()
         for file in landing.page_files(folder):
+            nobodys = landing.type_of(file) in REFERENCED_TYPES
             for body in landing.read_pages(file):
                 wanted |= self._pointed_at(body)
-                received |= {f"{kind}/{name}" for kind, name, _ in _stubs(body) if kind in REFERENCED_TYPES}
+                if nobodys:
+                    received |= {f"{kind}/{name}" for kind, name, _ in _stubs(body)}
         landed: dict[str, list[bytes]] = {}
         missing: set[str] = set()
         while todo := wanted - received - missing:

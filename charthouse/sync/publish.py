@@ -9,10 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from charthouse import faults, progress
+from charthouse.coach import shelf as shelves
 from charthouse.errors import LakeError
-from charthouse.lake import records, vault
+from charthouse.lake import records, shelf, vault
 from charthouse.lake.session import RECORDS, VAULT, open_records, open_vault, writing
 from charthouse.log import get_logger
+from charthouse.settings import get_settings
 from charthouse.state import session
 from charthouse.sync import holding, night, runs, staging
 from charthouse.sync.audit import read_summary
@@ -52,6 +54,7 @@ def publish_run(airflow_run_id: str) -> list[str]:
                     held_rows=change.withheld,
                 )
         counts["people"] = len(people)
+        shelves.stock(people, get_settings())
     if people or _left_uncompacted():
         _compact(run_id)
     progress.tell("publish", 1, total=1, unit="snapshot" if people else "nothing new")
@@ -63,16 +66,17 @@ def _publish(run_id: str, people: dict[str, int]) -> list[TableChange]:
         # Under the hold in which it commits: nobody goes meanwhile.
         gone = holding.gone_among(records.staged_links(connection, staging.rows(run_id)))
         there = holding.people_among(people)
-        changes = records.publish(
-            connection,
-            staging.rows(run_id),
-            staging.broken_file(run_id),
-            {person: sequence for person, sequence in people.items() if person in there},
-            gone=sorted(gone),
-            marks_of=staging.marks_of(run_id),
-            run_id=run_id,
-        )
-        faults.point("publish.committed")
+        with shelf.changing(people, get_settings()):
+            changes = records.publish(
+                connection,
+                staging.rows(run_id),
+                staging.broken_file(run_id),
+                {person: sequence for person, sequence in people.items() if person in there},
+                gone=sorted(gone),
+                marks_of=staging.marks_of(run_id),
+                run_id=run_id,
+            )
+            faults.point("publish.committed")
     return changes
 
 

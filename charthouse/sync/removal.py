@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select
 
 from charthouse import faults
-from charthouse.lake import records, vault
+from charthouse.lake import records, shelf, vault
 from charthouse.lake.session import RECORDS, VAULT, open_records, open_vault, writing
 from charthouse.linking.removal import close_removals, open_removals
 from charthouse.log import get_logger
@@ -64,10 +64,9 @@ def remove_from_records() -> int:
     done = [removal for removal in due if removal.link_id not in left]
     if not done:
         return 0
-    with writing(RECORDS), open_records() as connection:
-        rows = records.remove_links(
-            connection, [removal.person_key for removal in done], [removal.link_id for removal in done]
-        )
+    people = [removal.person_key for removal in done]
+    with writing(RECORDS), open_records() as connection, shelf.changing(people, get_settings()):
+        rows = records.remove_links(connection, people, [removal.link_id for removal in done])
     faults.point("removal.removed")
     with session() as state:
         done = [removal for removal in done if not _at_work(state, removal)]

@@ -51,55 +51,70 @@ found AS (
     FROM vitals
     LEFT JOIN codes AS loinc ON loinc.code = loinc_code
     LEFT JOIN codes AS snomed ON snomed.code = snomed_code
-    LEFT JOIN codes AS of_panel ON component_number > 0 AND of_panel.code = observation_code
+    LEFT JOIN codes AS of_panel ON of_panel.code = CASE WHEN component_number > 0 THEN observation_code END
     WHERE NOT is_entered_in_error AND NOT is_negated
 ),
 -- Between 20 and 400 a number without a unit is mmHg: of kPa it would be two to fifty.
 sides AS (
-    SELECT * EXCLUDE (members, value_text), {'row': row_key, 'pressure': pressure} AS side
+    SELECT * EXCLUDE (members, value_text), value_set = 'systolic_pressure' AS is_upper
     FROM found
     WHERE value_set IN ('systolic_pressure', 'diastolic_pressure') AND value_comparator IS NULL
         AND pressure > 0 AND (NOT has_no_unit OR pressure BETWEEN 20 AND 400)
 ),
 members AS (
-    SELECT any_value(resource_key) AS panel, member
-    FROM (SELECT resource_key, unnest(members).key AS member FROM found WHERE value_set = 'blood_pressure')
-    GROUP BY member
+    SELECT person_key, member, any_value(resource_key) AS panel
+    FROM (SELECT person_key, resource_key, unnest(members).key AS member FROM found WHERE value_set = 'blood_pressure')
+    GROUP BY person_key, member
 ),
+placed AS (
+    SELECT sides.*, CASE WHEN component_number > 0 THEN resource_key ELSE members.panel END AS panel
+    FROM sides LEFT JOIN members ON members.person_key = sides.person_key
+        AND members.member = CASE WHEN component_number = 0 THEN sides.resource_key END
+),
+-- What is of one panel, or of one moment: nearly always one number a side. Lists of all would not spill to disk.
 together AS (
     SELECT
         person_key, link_id, provider, kind, body_site, effective_start, effective_start_precision, effective_start_day,
-        CASE WHEN component_number > 0 THEN sides.resource_key ELSE members.panel END AS panel,
-        coalesce(list(side ORDER BY component_number, row_key) FILTER (value_set = 'systolic_pressure'), []) AS upper,
-        coalesce(list(side ORDER BY component_number, row_key) FILTER (value_set = 'diastolic_pressure'), []) AS lower,
-        any_value(encounter_key) AS encounter_key, bool_or(has_no_unit) AS is_unit_assumed,
-        list_distinct(flatten(list(remarks))) AS remarks
-    FROM sides LEFT JOIN members ON component_number = 0 AND members.member = sides.resource_key
-    GROUP BY ALL
+        panel, any_value(encounter_key) AS encounter_key, bool_or(has_no_unit) AS is_unit_assumed,
+        max(pressure) FILTER (is_upper) AS systolic, max(pressure) FILTER (NOT is_upper) AS diastolic,
+        min(row_key) FILTER (is_upper) AS systolic_key, min(row_key) FILTER (NOT is_upper) AS diastolic_key,
+        list(remarks) FILTER (len(remarks) > 0) AS remarks,
+        CASE
+            WHEN panel IS NOT NULL THEN count(*) FILTER (is_upper) > 1 OR count(*) FILTER (NOT is_upper) > 1
+            -- Apart from a panel, each side must be one number.
+            ELSE count(*) > 1 AND NOT coalesce(effective_start IS NOT NULL
+                AND systolic = min(pressure) FILTER (is_upper) AND diastolic = min(pressure) FILTER (NOT is_upper), false)
+        END AS is_several
+    FROM placed
+    GROUP BY person_key, link_id, provider, kind, body_site, effective_start, effective_start_precision,
+        effective_start_day, panel
 ),
-paired AS (
-    SELECT
-        * EXCLUDE (upper, lower),
-        -- Components follow each other in the order sent. Apart from a panel, each side must be one number.
-        CASE
-            WHEN panel IS NOT NULL THEN upper
-            WHEN is_sure THEN upper[1:1]
-            ELSE list_concat(upper, list_resize([], len(lower)))
-        END AS upper,
-        CASE
-            WHEN panel IS NOT NULL THEN lower
-            WHEN is_sure THEN lower[1:1]
-            ELSE list_concat(list_resize([], len(upper)), lower)
-        END AS lower
-    FROM (
-        SELECT *, effective_start IS NOT NULL
-            AND len(list_distinct(list_transform(upper, lambda each: each.pressure))) = 1
-            AND len(list_distinct(list_transform(lower, lambda each: each.pressure))) = 1 AS is_sure
-        FROM together
-    )
+-- Components follow each other in the order sent. What is apart from a panel, and in doubt, stands alone.
+several AS (
+    SELECT *, CASE WHEN panel IS NULL THEN row_key ELSE row_number() OVER (
+        PARTITION BY panel, link_id, kind, body_site, effective_start, effective_start_precision, effective_start_day,
+            is_upper
+        ORDER BY component_number, row_key)::VARCHAR END AS nth
+    FROM placed SEMI JOIN (FROM together WHERE is_several) AS one
+        ON one.person_key = placed.person_key AND one.link_id = placed.link_id
+        AND one.panel IS NOT DISTINCT FROM placed.panel AND one.kind IS NOT DISTINCT FROM placed.kind
+        AND one.body_site IS NOT DISTINCT FROM placed.body_site
+        AND one.effective_start IS NOT DISTINCT FROM placed.effective_start
+        AND one.effective_start_precision IS NOT DISTINCT FROM placed.effective_start_precision
+        AND one.effective_start_day IS NOT DISTINCT FROM placed.effective_start_day
 ),
 measured AS (
-    SELECT * EXCLUDE (upper, lower, is_sure), unnest(upper) AS upper, unnest(lower) AS lower FROM paired
+    SELECT * EXCLUDE is_several FROM together WHERE NOT is_several
+    UNION ALL BY NAME
+    SELECT
+        person_key, link_id, provider, kind, body_site, effective_start, effective_start_precision, effective_start_day,
+        panel, any_value(encounter_key) AS encounter_key, bool_or(has_no_unit) AS is_unit_assumed,
+        max(pressure) FILTER (is_upper) AS systolic, max(pressure) FILTER (NOT is_upper) AS diastolic,
+        min(row_key) FILTER (is_upper) AS systolic_key, min(row_key) FILTER (NOT is_upper) AS diastolic_key,
+        list(remarks) FILTER (len(remarks) > 0) AS remarks
+    FROM several
+    GROUP BY person_key, link_id, provider, kind, body_site, effective_start, effective_start_precision,
+        effective_start_day, panel, nth
 ),
 worded AS (
     SELECT *, regexp_extract(value_text, '^\s*(\d{2,3})\s*/\s*(\d{2,3})\s*(?:mm ?\[?[hH][gG]\]?)?\s*$', ['upper', 'lower']) AS words
@@ -107,17 +122,18 @@ worded AS (
     WHERE component_number = 0 AND NOT has_components AND value_set IS NOT NULL AND contains(value_text, '/')
 )
 SELECT
-    person_key, link_id, provider, effective_start, effective_start_precision, effective_start_day,
-    upper.pressure AS systolic, lower.pressure AS diastolic, kind, body_site,
-    CASE WHEN panel IS NULL THEN 'separate' ELSE 'panel' END AS sent_as, is_unit_assumed,
-    upper.row AS systolic_key, lower.row AS diastolic_key, encounter_key, remarks
-FROM measured
-WHERE panel IS NOT NULL OR NOT EXISTS (
-    FROM measured AS whole
-    WHERE whole.panel IS NOT NULL AND whole.link_id = measured.link_id
-        AND whole.effective_start = measured.effective_start
-        AND (measured.upper IS NULL OR whole.upper.pressure = measured.upper.pressure)
-        AND (measured.lower IS NULL OR whole.lower.pressure = measured.lower.pressure)
+    person_key, link_id, provider, effective_start, effective_start_precision, effective_start_day, systolic, diastolic,
+    kind, body_site, CASE WHEN panel IS NULL THEN 'separate' ELSE 'panel' END AS sent_as, is_unit_assumed, systolic_key,
+    diastolic_key, encounter_key, coalesce(list_distinct(flatten(remarks)), []) AS remarks
+FROM (
+    FROM measured WHERE panel IS NOT NULL
+    UNION ALL
+    FROM (FROM measured WHERE panel IS NULL) AS apart
+    ANTI JOIN (FROM measured WHERE panel IS NOT NULL) AS whole
+        ON whole.person_key = apart.person_key AND whole.link_id = apart.link_id
+        AND whole.effective_start = apart.effective_start
+        AND (apart.systolic IS NULL OR whole.systolic = apart.systolic)
+        AND (apart.diastolic IS NULL OR whole.diastolic = apart.diastolic)
 )
 UNION ALL BY NAME
 SELECT

@@ -5,14 +5,17 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
 import time
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
+import requests
 
 from tests.conftest import ROOT
 
@@ -80,7 +83,9 @@ def test_a_stopped_night_leaves_nothing_behind_and_blames_no_link(
     assert {link["sync_status"] for link in installation.json("links", "list")} <= {"waiting", "running"}
 
 
-def test_who_does_not_want_to_wait_for_airflow_stops_it_twice(installation: Any) -> None:
+def test_airflow_comes_with_partner_and_verifier_and_who_does_not_want_to_wait_stops_it_twice(
+    installation: Any,
+) -> None:
     """The first signal waits for the tasks at work, for half a minute at most."""
     process = subprocess.Popen(
         [sys.executable, "-m", "charthouse", "airflow"],
@@ -91,7 +96,15 @@ def test_who_does_not_want_to_wait_for_airflow_stops_it_twice(installation: Any)
     )
     with process:
         assert process.stdout is not None
-        assert any("Ctrl-C stops everything" in line for line in process.stdout)
+        shown = "".join(takewhile(lambda line: "Ctrl-C stops everything" not in line, process.stdout))
+        partner, verifier = re.findall(r"^Partner:\s+(\S+)\s+verifier: (\S+)$", shown, re.MULTILINE)[0]
+        found = requests.get(f"{partner}/sandbox/people", timeout=10).json()["people"]
+        assert [list(one["connections"]) for one in found] == [["harbor"]] * 5, "searched for, and found"
+        told = requests.post(f"{partner}/sandbox/messages", json={"key": found[0]["key"]}, timeout=30).json()
+        assert told["statuses"] == [200], "its messages reach the REST API that Airflow serves"
+        hooked = {"project_id": "project_sandbox", "session": "verify_nobody", "id": "event_1"}
+        told = requests.post(f"{verifier}/sandbox/messages", json=hooked, timeout=30).json()
+        assert told["statuses"] == [422], "signed for us, about nobody"
         started = psutil.Process(process.pid).children(recursive=True)
         assert len(started) >= 5, "the sandbox and the parts of Airflow"
         process.terminate()

@@ -149,6 +149,7 @@ def town(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
             "api_key": KEY,
             "webhook_url": f"{made.api}/verifiers/clear/messages",
             "webhook_secret": SECRET,
+            "webhook_token": "a-token-beside-the-signature",
         }
         requests.post(f"{made.verifier}/sandbox/projects", json=project, timeout=10).raise_for_status()
         yield made

@@ -112,13 +112,10 @@ def test_a_quarantined_resource_is_kept_once_byte_for_byte(home: Path, tmp_path:
 
 def test_people_fall_into_the_partitions_that_ducklake_gives_them(home: Path) -> None:
     people = [str(uuid.uuid4()) for _ in range(60)]
-    with open_records() as connection:
-        connection.execute(
-            "INSERT INTO records.vaccines (person_key) SELECT unnest(?)",
-            [people],
-        )
+    with open_vault() as connection:
+        connection.execute("INSERT INTO vault.resources (person_key) SELECT unnest(?)", [people])
         files: dict[str, set[int]] = {}
-        rows = connection.execute("SELECT filename, person_key FROM records.vaccines").fetchall()
+        rows = connection.execute("SELECT filename, person_key FROM vault.resources").fetchall()
     for file, person in rows:
         files.setdefault(file, set()).add(bucket_of(person, vault.BUCKETS))
     assert {len(buckets) for buckets in files.values()} == {1}

@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +48,7 @@ class Partner:
 
     url: str
     patients: dict[str, list[dict[str, Any]]]
+    process: subprocess.Popen[str] = field(repr=False)
 
     @property
     def network(self) -> str:
@@ -101,7 +102,7 @@ def serving(folder: Path, stores: dict[str, Path], organizations: list[dict[str,
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         said = json.loads(process.stdout.readline())
-        yield Partner(f"http://127.0.0.1:{said['port']}", listed)
+        yield Partner(f"http://127.0.0.1:{said['port']}", listed, process)
         process.terminate()
 
 

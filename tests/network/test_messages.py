@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -63,6 +64,22 @@ def test_a_message_makes_it_the_persons_turn_and_counts_once_in_any_order(partne
     assert partner.send(key, id="later", times=3)["statuses"] == [200, 200, 200]
     assert partner.send(key, id="earlier")["statuses"] == [200]
     assert (turns(key), taken()) == ([key], 2)
+
+
+def test_an_id_that_names_a_kind_of_event_counts_for_each_person_and_again_on_another_day(partner, told):
+    key, _ = told
+    other = verified(partner.patients["north"][1])
+    finding.look_now(other)
+    for person in (key, other, key):
+        assert partner.send(person, id="bundle-data-export")["statuses"] == [200]
+    assert (sorted(turns(key)), taken()) == (sorted([key, other]), 2)
+    with session() as state:
+        for row in state.scalars(select(NetworkMessage)):
+            row.received_at -= timedelta(days=2)
+        state.get_one(NetworkPerson, key).next_look_at += timedelta(days=9)
+    assert turns(key) == [other]
+    assert partner.send(key, id="bundle-data-export")["statuses"] == [200]
+    assert (sorted(turns(key)), taken()) == (sorted([key, other]), 2)
 
 
 def test_what_is_not_signed_lately_by_the_secret_in_force_is_refused_and_nothing_is_kept(partner, told):

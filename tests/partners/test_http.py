@@ -143,6 +143,7 @@ def test_nobody_else_in_the_house_can_write() -> None:
     # and never to the base at which its FHIR records are read (`PartnerHttp.only_read`).
     away = {
         "notify/channels/webhook.py",
+        "operating/sandbox_identity.py",
         "operating/sandbox_network.py",
         "operating/sandbox_process.py",
         "partners/partner_http.py",

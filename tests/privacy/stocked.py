@@ -14,6 +14,7 @@ from charthouse.lake.session import open_records, open_vault, quoted
 from charthouse.linking import links, people, providers
 from charthouse.state import session
 from charthouse.sync.build import VECTORS
+from charthouse.sync.origins import stage_origins
 from transforms.duplicates import find
 from transforms.tables import Helper, built_tables, helpers, prepare, resource_types, stage_inner, tables
 
@@ -82,7 +83,7 @@ def publish(folder: Path, *persons: str) -> None:
         connection.execute(f"SET memory_limit = '{2 * VECTORS}B'")
         vault.stage_current(connection, list(persons), resource_types())
         stage_inner(connection, "staged")
-        for statement in prepare("staged", others="others"):
+        for statement in prepare("staged", links=stage_origins(connection, persons), others="others"):
             connection.execute(statement)
         heads = {person: head.stored_seq for person, head in vault.heads(connection).items() if person in persons}
         files = {table.name: folder / "rows" / table.name / "all.parquet" for table in built_tables()}

@@ -39,7 +39,7 @@ def taken(
 ) -> tuple[Installation, list[str], list[str], Path]:
     """A home after two nights, its rows after each, and the folder of the backup that was taken during the second.
 
-    Four people: of five, one would be found by the sandbox's network, which forgets everybody when it starts anew.
+    Of six people, one is found by the partner and one comes by phone.
     """
     folder = tmp_path_factory.mktemp("taken")
     installation: Installation = new_installation(folder / "home")
@@ -47,7 +47,7 @@ def taken(
     assert done.returncode == 0, done.stdout + done.stderr
     first = rows_of(installation)
     night = subprocess.Popen(
-        [sys.executable, "-m", "charthouse", "nightly", "--people", "4", "--seed", "5"],
+        [sys.executable, "-m", "charthouse", "nightly", "--people", "6", "--seed", "5"],
         cwd=ROOT,
         env=installation.environment(),
         stdout=subprocess.PIPE,
@@ -82,7 +82,7 @@ def test_a_backup_taken_during_a_night_goes_on_elsewhere(taken: Any, tmp_path: P
     assert other.json("audit", "verify")["anchored"] == other.json("audit", "verify")["events"]
 
     shutil.copytree(folder / "sandbox", other.home / "sandbox")
-    done = other.run("nightly", "--people", "4", "--seed", "5")
+    done = other.run("nightly", "--people", "6", "--seed", "5")
     assert done.returncode == 0, done.stdout + done.stderr
     assert rows_of(other) == second
     assert other.run("doctor").returncode == 0

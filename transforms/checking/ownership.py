@@ -16,7 +16,7 @@ from transforms.checking.verdict import Finding
 from transforms.fhir_r4 import r4
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from transforms.checking.verdict import Owner
 
@@ -163,26 +163,32 @@ def patients_named(resource: Any, base_url: str) -> set[str]:
 
 def patients_at(resource: dict[str, Any], paths: Iterable[Steps], bases: Iterable[str]) -> set[str]:
     """The ids of a server's patients that the references at these paths name; `bases` are addresses of that server."""
-    own = {_own(base) for base in bases}
     named = set()
     for steps in paths:
         for text in _references(resource, steps):
             literal = _PATIENT.fullmatch(text)
-            if literal and (literal[1] is None or _own(literal[1]) in own):
+            if literal and (literal[1] is None or _own(literal[1]) in {_own(base) for base in bases}):
                 named.add(literal[2])
     return named
 
 
-def _references(node: Any, steps: Steps) -> Iterator[str]:
-    """The texts of the references at a path, through lists; what has another shape is passed over."""
-    if isinstance(node, list):
-        for item in node:
-            yield from _references(item, steps)
-    elif isinstance(node, dict):
-        if steps:
-            yield from _references(node.get(steps[0]), steps[1:])
-        elif isinstance(text := node.get("reference"), str):
-            yield text
+def _references(resource: dict[str, Any], steps: Steps) -> list[str]:
+    """The texts of the references at a path, through lists; what has another shape is passed over.
+
+    It is asked of every line of an export, most of which have an object at most on the way.
+    """
+    nodes: list[Any] = [resource]
+    for step in steps:
+        nodes = [value for node in nodes for value in _flat(node.get(step) if isinstance(node, dict) else None)]
+    texts = [node.get("reference") for node in nodes if isinstance(node, dict)]
+    return [text for text in texts if isinstance(text, str)]
+
+
+def _flat(value: Any) -> tuple[Any, ...] | list[Any]:
+    """What stands in a value, however deep its lists are."""
+    if isinstance(value, list):
+        return [one for item in value for one in _flat(item)]
+    return () if value is None else (value,)
 
 
 def _steps(path: str) -> Steps:

@@ -12,6 +12,7 @@ from charthouse.api import MOUNT
 from charthouse.api.callers import Calling, actor_of, must_be_operator, reach_person, settings_of
 from charthouse.api.guard import Guarded
 from charthouse.api.shapes import BODY, Body, Country, Day, Name, PersonKey, Text, refusals
+from charthouse.lake import shelf
 from charthouse.linking import people
 from charthouse.linking.identity import Identity, parse_identity
 from charthouse.state import session
@@ -66,6 +67,7 @@ class PersonChanged(Body):
     identity: IdentityGiven | None = None
     android_version: int | None = Field(default=None, ge=1, le=99)
     preview_member: bool | None = None
+    premium: bool | None = Field(default=None, description="Whether the account has Premium. For operators alone.")
 
 
 class Person(BaseModel):
@@ -75,6 +77,7 @@ class Person(BaseModel):
     country: str
     created_at: datetime
     preview_member: bool
+    premium: bool = Field(description="Whether the account has Premium, which the coach takes.")
     android_version: int | None = None
     identity_known: bool = Field(description="Whether the account has told who its person is.")
 
@@ -130,7 +133,7 @@ def show(person_key: PersonKey, request: Request, caller: Calling) -> Person:
     operation_id="changePerson",
     summary="Change what the account tells",
     response_model_exclude_none=True,
-    responses=refusals(404, 409, *BODY),
+    responses=refusals(403, 404, 409, *BODY),
 )
 def change(person_key: PersonKey, body: PersonChanged, request: Request, caller: Calling) -> Person:
     """What is left out stays as it is. A new identity is compared at the next sign-in."""
@@ -139,12 +142,17 @@ def change(person_key: PersonKey, body: PersonChanged, request: Request, caller:
     }
     if body.identity is not None:
         changes["identity"] = body.identity.known()
+    if body.premium is not None:
+        must_be_operator(caller)
     with session(settings_of(request)) as state:
         reach_person(state, caller, person_key)
         if changes:
             people.update_person(state, person_key, actor=actor_of(caller), **changes)
         state.flush()
-        return shown(reach_person(state, caller, person_key))
+        changed = shown(reach_person(state, caller, person_key))
+    if not changed.premium:
+        shelf.drop([person_key], settings_of(request))
+    return changed
 
 
 def shown(row: Row) -> Person:
@@ -154,6 +162,7 @@ def shown(row: Row) -> Person:
         country=row.country,
         created_at=row.created_at,
         preview_member=row.preview_member,
+        premium=row.premium,
         android_version=row.android_version,
         identity_known=row.sealed_identity is not None,
     )

@@ -61,14 +61,27 @@ def people_edit(
     identity: IdentityFile = None,
     android: Android = None,
     preview: Annotated[bool | None, typer.Option(help="Whether they are in the preview.")] = None,
+    premium: Annotated[bool | None, typer.Option(help="Whether they have Premium, which the coach takes.")] = None,
 ) -> None:
     """Change what is given; the rest stays."""
+    from charthouse.lake import shelf
     from charthouse.linking.people import update_person
+    from charthouse.settings import get_settings
     from charthouse.state import session
 
     known = _identity(identity)
     with session() as state:
-        update_person(state, key, country=country, identity=known, android_version=android, preview_member=preview)
+        update_person(
+            state,
+            key,
+            country=country,
+            identity=known,
+            android_version=android,
+            preview_member=preview,
+            premium=premium,
+        )
+    if premium is False:
+        shelf.drop([key], get_settings())
     typer.echo("changed")
 
 

@@ -16,6 +16,7 @@ from sqlalchemy import select
 
 from charthouse.errors import PrivacyError, StateError
 from charthouse.files import write_whole
+from charthouse.lake import shelf
 from charthouse.lake.session import sweep_spilled
 from charthouse.notify.channels.folder import folder_of
 from charthouse.privacy import requests
@@ -66,6 +67,14 @@ def erase_uploads(subjects: Sequence[Subject], settings: Settings) -> dict[str, 
         return {}
     _, links = keys_of(subjects)
     return {"uploads": sum(remove_tree(settings.uploads / link_id) for link_id in links)}
+
+
+def erase_shelves(subjects: Sequence[Subject], settings: Settings) -> dict[str, int]:
+    """Take the shelves of the subjects' people away: of a link alone, too, for its records are on it."""
+    if not places("files", "shelves"):
+        return {}
+    people, _ = keys_of(subjects)
+    return {"shelves": shelf.drop(people, settings)}
 
 
 def mail_folders(settings: Settings) -> list[Path]:

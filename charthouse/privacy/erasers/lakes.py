@@ -5,8 +5,10 @@ Whoever writes to a lake holds its lock (`charthouse.lake.session.writing`), fro
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Final
 
+from charthouse.lake import shelf
 from charthouse.lake.session import RECORDS, VAULT, open_records, open_vault, purge, quoted, transaction, writing
 from charthouse.privacy.registry import Place, places
 from charthouse.sync import strays
@@ -27,7 +29,9 @@ def delete_rows(lake: Any, subjects: Sequence[Subject], settings: Settings) -> d
     """Delete the subjects' rows from a lake, in one transaction. Who is built stays said for those who keep a link."""
     taken: dict[str, int] = {}
     heads = _heads(subjects, settings) if lake == RECORDS else {}
-    with writing(lake, settings), OPENED[lake](settings=settings) as connection:
+    with writing(lake, settings), OPENED[lake](settings=settings) as connection, ExitStack() as changing:
+        if lake == RECORDS:
+            changing.enter_context(shelf.changing({subject.person_key for subject in subjects}, settings))
         known = _tables(connection, lake)
         _name(connection, subjects)
         with transaction(connection):

@@ -10,8 +10,10 @@ from sqlalchemy.engine import CursorResult
 from charthouse.privacy import requests
 from charthouse.privacy.registry import places
 from charthouse.privacy.subjects import Subject, keys_of
+from charthouse.state import feed
 from charthouse.state import session as state_session
 from charthouse.state.base import now
+from charthouse.state.feed import CoachFeedEntry
 from charthouse.state.models import AuditEvent, Link
 from charthouse.state.notices import Notice
 from charthouse.state.privacy import ExportPart, PrivacyRequest
@@ -77,6 +79,8 @@ def _emptied(state: Session, name: str, subjects: Sequence[Subject]) -> int:
     if name == AuditEvent.__tablename__:
         events = update(AuditEvent).where(AuditEvent.subject_id.in_([*people, *links]))
         return _changed(state, events.values(subject_id=None, salt=None))
+    if name == CoachFeedEntry.__tablename__:
+        return feed.retire(state, people)
     if name == PrivacyRequest.__tablename__:
         theirs = update(PrivacyRequest).where(
             or_(PrivacyRequest.person_key.in_(people), PrivacyRequest.link_id.in_(links))

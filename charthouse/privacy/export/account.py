@@ -21,6 +21,7 @@ from charthouse.linking.searching import list_searches
 from charthouse.linking.verifications import list_verifications
 from charthouse.notify.contacts import address_of
 from charthouse.notify.preferences import get_preferences
+from charthouse.state.feed import CoachFeedEntry
 from charthouse.state.identity import IdentitySession
 from charthouse.state.ledger import ItemOutcome, SyncLink, SyncRun, SyncTally
 from charthouse.state.linking import Removal, SignIn
@@ -67,6 +68,10 @@ def account_of(session: Session, person_key: str, scope: Scope, settings: Settin
         "notices": _notices(session, person_key, ids if scope.providers else None),
         "preferences": _preferences(session, person_key),
         "contacts": _contacts(session, person_key, settings),
+        "coach_feed": [
+            _row(entry, without=("person_key", "sealed_key", "manifest", "mark"))
+            for entry in session.scalars(select(CoachFeedEntry).where(CoachFeedEntry.person_key == person_key))
+        ],
         "requests": _requests(session, person_key),
         "audit": _audit(session, person_key, ids),
     }
