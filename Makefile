@@ -47,7 +47,7 @@ nightly: $(STAMP)  ## one real night (SOURCE=DIR: your own FHIR files; PROVIDER=
 	  $${KEY_FILE:+--key-file "$$KEY_FILE"} $${CLIENT_ID:+--client-id "$$CLIENT_ID"}
 
 test: check  ## lint, types, import arrows, then every test
-	@$(BIN)/python -m pytest -n 2 --dist loadfile
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 airflow: $(STAMP)  ## Airflow with its web page, the sandbox beside it, and a printed login
 	@$(BIN)/charthouse airflow

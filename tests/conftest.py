@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,10 +20,14 @@ from filelock import FileLock
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from sqlalchemy import URL
+
 # The counterparties of the tests are on this machine.
 os.environ.setdefault("CHARTHOUSE_PRIVATE_ADDRESSES", "loopback")
 
 ROOT = Path(__file__).resolve().parent.parent
+LONG = ["faults", "end_to_end", "privacy", "sync", "bulk", "dags", "linking", "browser", "api", "lake", "tables"]
+"""The rooms whose files take minutes: first, or at the end one worker waits while the other runs a whole night."""
 SHARED_DATA = ROOT.parent / "shared" / "data"
 
 
@@ -33,7 +38,8 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what needs the published data sets, a browser or a PostgreSQL, where there is none; say so."""
+    """Order the rooms; skip what needs the published data sets, a browser or a PostgreSQL where there is none."""
+    items.sort(key=_room_order)  # stable: files stay whole
     for item in items:
         if item.get_closest_marker("shared_data") and not SHARED_DATA.is_dir():
             item.add_marker(pytest.mark.skip(reason="the published data sets are not beside the project"))
@@ -45,28 +51,57 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="CHARTHOUSE_TEST_POSTGRES_URL is not set"))
 
 
-@pytest.fixture
-def postgres_stores() -> Iterator[dict[str, str]]:
-    """Settings that put the state and both lake catalogs into PostgreSQL databases of their own."""
+def _room_order(item: pytest.Item) -> int:
+    room = item.path.relative_to(ROOT / "tests").parts[0]
+    return LONG.index(room) if room in LONG else len(LONG)
+
+
+@dataclass(frozen=True)
+class Stores:
+    """Settings that put the state and both lake catalogs into databases of a PostgreSQL, and the server itself."""
+
+    server: URL
+    names: Mapping[str, str]
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """The variables and their values."""
+        server = self.server
+        words = {"host": server.host, "port": server.port, "user": server.username, "password": server.password}
+        dsn = " ".join(f"{key}={value}" for key, value in words.items() if value)
+        state = server.set(database=self.names["state"])
+        return {
+            "CHARTHOUSE_STATE_URL": state.render_as_string(hide_password=False),
+            "CHARTHOUSE_VAULT_CATALOG": f"postgres:{dsn} dbname={self.names['vault']}",
+            "CHARTHOUSE_RECORDS_CATALOG": f"postgres:{dsn} dbname={self.names['records']}",
+        }
+
+
+@contextmanager
+def databases(template: Stores | None = None) -> Iterator[Stores]:
+    """Databases of their own, empty or as those of `template` are; they go at the end of the block."""
     from sqlalchemy import create_engine, make_url, text
 
     server = make_url(os.environ["CHARTHOUSE_TEST_POSTGRES_URL"])
     made = create_engine(server, isolation_level="AUTOCOMMIT")
-    names = {store: f"{store}_{secrets.token_hex(4)}" for store in ("state", "vault", "records")}
+    mark = secrets.token_hex(4)
+    stores = Stores(server, {store: f"{store}_{mark}" for store in ("state", "vault", "records")})
     with made.connect() as connection:
-        for name in names.values():
-            connection.execute(text(f"CREATE DATABASE {name}"))
-    words = {"host": server.host, "port": server.port, "user": server.username, "password": server.password}
-    dsn = " ".join(f"{key}={value}" for key, value in words.items() if value)
-    yield {
-        "CHARTHOUSE_STATE_URL": server.set(database=names["state"]).render_as_string(hide_password=False),
-        "CHARTHOUSE_VAULT_CATALOG": f"postgres:{dsn} dbname={names['vault']}",
-        "CHARTHOUSE_RECORDS_CATALOG": f"postgres:{dsn} dbname={names['records']}",
-    }
+        for store, name in stores.names.items():
+            like = f" TEMPLATE {template.names[store]}" if template else ""
+            connection.execute(text(f"CREATE DATABASE {name}{like}"))
+    yield stores
     with made.connect() as connection:
-        for name in names.values():
+        for name in stores.names.values():
             connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
     made.dispose()
+
+
+@pytest.fixture
+def postgres_stores() -> Iterator[dict[str, str]]:
+    """Settings that put the state and both lake catalogs into empty PostgreSQL databases of their own."""
+    with databases() as stores:
+        yield stores.settings
 
 
 @dataclass(frozen=True)
@@ -148,9 +183,8 @@ def installation(tmp_path: Path) -> Installation:
     return Installation(tmp_path / "home")
 
 
-@pytest.fixture(scope="session")
-def prepared_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home as `prepare` leaves it, made once: two databases and two lakes with all their tables take two seconds."""
+def _prepare(home: Path, settings: Mapping[str, str] | None = None) -> None:
+    """Make a home ready in this process, which forgets it again."""
     from charthouse.operating.home import prepare
     from charthouse.settings import get_settings
     from charthouse.state.engine import engine
@@ -158,12 +192,38 @@ def prepared_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith("CHARTHOUSE_")]:
             patch.delenv(name)
-        patch.setenv("CHARTHOUSE_HOME", str(tmp_path_factory.mktemp("prepared") / "home"))
+        for name, value in {"CHARTHOUSE_HOME": str(home), **(settings or {})}.items():
+            patch.setenv(name, value)
         get_settings.cache_clear()
-        made = prepare()
+        prepare()
         engine().dispose()
     get_settings.cache_clear()
-    return made
+
+
+@pytest.fixture(scope="session")
+def prepared_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home as `prepare` leaves it, made once: two databases and two lakes with all their tables take four seconds."""
+    home = tmp_path_factory.mktemp("prepared") / "home"
+    _prepare(home)
+    return home
+
+
+@pytest.fixture(scope="session")
+def prepared_on_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Stores]]:
+    """The same with its databases on PostgreSQL, which are templates of others."""
+    home = tmp_path_factory.mktemp("prepared-on-postgres") / "home"
+    with databases() as stores:
+        _prepare(home, stores.settings)
+        yield home, stores
+
+
+@pytest.fixture
+def home_on_postgres(prepared_on_postgres: tuple[Path, Stores], tmp_path: Path) -> Iterator[dict[str, str]]:
+    """Makes the test's `home` one that is prepared on PostgreSQL databases of its own. Returns their settings."""
+    prepared, template = prepared_on_postgres
+    shutil.copytree(prepared, tmp_path / "home")
+    with databases(template) as stores:
+        yield stores.settings
 
 
 @pytest.fixture

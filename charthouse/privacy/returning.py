@@ -10,7 +10,6 @@ from charthouse.errors import LakeError, PrivacyError
 from charthouse.lake import vault
 from charthouse.lake.session import open_records, open_vault
 from charthouse.log import get_logger
-from charthouse.privacy import erase
 from charthouse.settings import Settings, get_settings
 from charthouse.state import audit
 from charthouse.state import session as state_session
@@ -24,10 +23,12 @@ if TYPE_CHECKING:
 
     from sqlalchemy.orm import Session
 
+    from charthouse.privacy.erase import Erased
+
 log = get_logger(__name__)
 
 
-def erase_returned(settings: Settings | None = None) -> list[erase.Erased]:
+def erase_returned(settings: Settings | None = None) -> list[Erased]:
     """Erase again whoever the tombstones know and the home holds all the same. Nobody has come back: nothing is done.
 
     Raises:
@@ -44,6 +45,8 @@ def erase_returned(settings: Settings | None = None) -> list[erase.Erased]:
         request_ids = [*_people(state, stones, settings), *_links(state, stones, settings)]
     if not request_ids:
         return []
+    from charthouse.privacy import erase  # half of what preparing a home would import, for what hardly ever happens
+
     log.warning("a restored home brought back what was erased: it is erased again", requests=len(request_ids))
     ended = erase.run(request_ids, settings)
     for each in ended:

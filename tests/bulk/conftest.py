@@ -21,7 +21,6 @@ from charthouse.lake.session import open_records, open_vault
 from charthouse.linking import credentials, links, people, providers
 from charthouse.linking.bulk_sources import group_level, set_bulk_source
 from charthouse.linking.registrations import set_registration
-from charthouse.operating.home import prepare
 from charthouse.partners import smart
 from charthouse.partners.client import Client
 from charthouse.settings import get_settings
@@ -266,11 +265,11 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
 
 
 @pytest.fixture(scope="module")
-def linked(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def linked(sandbox: Sandbox, prepared_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home in which three of the five people are linked, and nothing is read."""
     with pytest.MonkeyPatch.context() as patch:
         house = House(tmp_path_factory.mktemp("linked") / "home", sandbox).enter(patch)
-        prepare()
+        shutil.copytree(prepared_home, house.home)
         register(sandbox)
         house.link(sandbox.people()[:3])
         engine().dispose()

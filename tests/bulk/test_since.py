@@ -13,7 +13,6 @@ import pytest
 from sqlalchemy import select, update
 
 from charthouse.linking.links import list_links
-from charthouse.operating.home import prepare
 from charthouse.state import session
 from charthouse.state.base import now
 from charthouse.state.bulk import GoneResource
@@ -67,13 +66,13 @@ class Clinic:
 
 
 @pytest.fixture(scope="module")
-def founded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Clinic, House]]:
+def founded(prepared_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Clinic, House]]:
     """A provider that exports, and a home in which Ann and Bob are linked to it."""
     clinic = Clinic(tmp_path_factory.mktemp("clinic"))
     clinic.hold(ann=3, bob=2, eve=1)
     with serving(clinic.store) as sandbox, pytest.MonkeyPatch.context() as patch:
         made = House(tmp_path_factory.mktemp("founded") / "home", sandbox).enter(patch)
-        prepare()
+        shutil.copytree(prepared_home, made.home)
         register(sandbox)
         made.link(["ann", "bob"])
         made.export()

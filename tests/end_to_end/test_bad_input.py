@@ -7,6 +7,7 @@ accepted is lost.
 from __future__ import annotations
 
 import json
+import shutil
 import socket
 from typing import TYPE_CHECKING, Any
 
@@ -87,9 +88,10 @@ def write_source(folder: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def night(tmp_path_factory: pytest.TempPathFactory, migrated_airflow: Callable[[Path], None]) -> Iterator[RunReport]:
+def night(
+    prepared_home: Path, tmp_path_factory: pytest.TempPathFactory, migrated_airflow: Callable[[Path], None]
+) -> Iterator[RunReport]:
     """The night, run once: every fault belongs to a patient of its own."""
-    from charthouse.operating.home import prepare
     from charthouse.settings import get_settings
 
     folder = tmp_path_factory.mktemp("bad-input")
@@ -99,7 +101,7 @@ def night(tmp_path_factory: pytest.TempPathFactory, migrated_airflow: Callable[[
         patch.setenv("CHARTHOUSE_REQUEST_TRIES", "2")
         patch.setenv("CHARTHOUSE_RETRY_WAIT_MAX", "0.05")
         get_settings.cache_clear()
-        prepare()
+        shutil.copytree(prepared_home, folder / "home")
         write_source(folder / "source")
         sandbox_process.load(folder / "source", "odd")
         log = folder / "home" / "logs" / "night.log"

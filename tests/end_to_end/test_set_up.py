@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -32,14 +33,21 @@ def assert_refused(done: subprocess.CompletedProcess[str], code: str, *parts: st
         assert part in sentence
 
 
-def test_a_source_that_is_not_there(installation: Any) -> None:
-    assert_refused(installation.run("nightly", "--source", "no/such/folder"), "CH002", "no/such/folder")
+@pytest.fixture
+def ready(prepared_home: Path, tmp_path: Path, new_installation: Any) -> Any:
+    """A home in which everything is made, so that nothing but what keeps the night from starting is waited for."""
+    shutil.copytree(prepared_home, tmp_path / "home")
+    return new_installation(tmp_path / "home")
 
 
-def test_a_source_without_resources(installation: Any, tmp_path: Path) -> None:
+def test_a_source_that_is_not_there(ready: Any) -> None:
+    assert_refused(ready.run("nightly", "--source", "no/such/folder"), "CH002", "no/such/folder")
+
+
+def test_a_source_without_resources(ready: Any, tmp_path: Path) -> None:
     (tmp_path / "source").mkdir()
     (tmp_path / "source" / "notes.txt").write_text("nothing to see")
-    assert_refused(installation.run("nightly", "--source", str(tmp_path / "source")), "CH003", "source")
+    assert_refused(ready.run("nightly", "--source", str(tmp_path / "source")), "CH003", "source")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read anything")
@@ -48,10 +56,10 @@ def test_a_source_that_may_not_be_read(installation: Any, tmp_path: Path) -> Non
     assert_refused(installation.run("nightly", "--source", str(tmp_path / "closed")), "CH002", "closed")
 
 
-def test_a_port_in_use(installation: Any) -> None:
+def test_a_port_in_use(ready: Any) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        done = installation.run("nightly", "--people", "1", env={"CHARTHOUSE_SANDBOX_PORT": port})
+        done = ready.run("nightly", "--people", "1", env={"CHARTHOUSE_SANDBOX_PORT": port})
     assert_refused(done, "CH004", port)
 
 

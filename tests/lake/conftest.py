@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
 
-from charthouse.operating.home import prepare
 from charthouse.settings import get_settings
 
 if TYPE_CHECKING:
@@ -15,14 +15,18 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-def home(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def home(
+    request: pytest.FixtureRequest, prepared_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Path]:
     """A home whose lakes are made and empty."""
     monkeypatch.setenv("CHARTHOUSE_HOME", str(tmp_path / "home"))
     if request.param == "postgres":
-        for name, address in request.getfixturevalue("postgres_stores").items():
+        for name, address in request.getfixturevalue("home_on_postgres").items():
             monkeypatch.setenv(name, address)
+    else:
+        shutil.copytree(prepared_home, tmp_path / "home")
     get_settings.cache_clear()
-    yield prepare()
+    yield tmp_path / "home"
     from charthouse.state.engine import engine
 
     engine().dispose()

@@ -17,7 +17,6 @@ from charthouse.linking import credentials, links, people, providers
 from charthouse.linking.identity import parse_identity
 from charthouse.notify.contacts import set_contact
 from charthouse.notify.drain import drain
-from charthouse.operating.home import prepare
 from charthouse.settings import get_settings
 from charthouse.state import session
 from charthouse.state.engine import engine
@@ -115,13 +114,12 @@ class Home:
 
 
 def stocked(folder: Path) -> Home:
-    """A home in which the three are linked, with what a night brought of them."""
+    """A home, which is prepared, in which the three are linked, with what a night brought of them."""
     home = Home(folder)
     home.clinics = {name: Clinic(name) for name in ("north", "south")}
     for clinic in home.clinics.values():
         clinic.__enter__()
     with home.lived_in():
-        prepare()
         with session() as state:
             for name, clinic in home.clinics.items():
                 providers.register_provider(state, slug=name, name=f"The {name} clinic", fhir_base_url=clinic.base)
@@ -171,9 +169,13 @@ def _leak(home: Home, migrated_airflow: Callable[[Path], None]) -> None:
 
 
 @pytest.fixture(scope="session")
-def canaries(tmp_path_factory: pytest.TempPathFactory, migrated_airflow: Callable[[Path], None]) -> Iterator[Home]:
+def canaries(
+    prepared_home: Path, tmp_path_factory: pytest.TempPathFactory, migrated_airflow: Callable[[Path], None]
+) -> Iterator[Home]:
     """The home of the canaries, as it is after a night; look at it, and copy it to do anything."""
-    home = stocked(tmp_path_factory.mktemp("canaries") / "home")
+    folder = tmp_path_factory.mktemp("canaries") / "home"
+    shutil.copytree(prepared_home, folder)
+    home = stocked(folder)
     with home.lived_in():
         _leak(home, migrated_airflow)
     yield home

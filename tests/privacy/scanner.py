@@ -11,6 +11,7 @@ import subprocess
 import sys
 import zipfile
 from contextlib import closing
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -104,6 +105,12 @@ def contents(home: Path, file: Path) -> Iterator[bytes]:
                 yield content
 
 
+@cache
+def reader() -> duckdb.DuckDBPyConnection:
+    """One for all files: a home has hundreds, and to begin a database costs more than to read a small one."""
+    return duckdb.connect()
+
+
 def parquet(home: Path, file: Path) -> bytes:
     """Every value of a Parquet file as text, with its key from the lake's catalog where it is encrypted."""
     key = ""
@@ -117,9 +124,8 @@ def parquet(home: Path, file: Path) -> bytes:
                     key = row[0] if row else key
             if not key:
                 raise NobodysFileError
-    with duckdb.connect() as connection:
-        opened = f", encryption_config = {{footer_key_value: from_base64('{key}')}}" if key else ""
-        rows = connection.execute(f"SELECT * FROM read_parquet('{file}'{opened})").fetchall()
+    opened = f", encryption_config = {{footer_key_value: from_base64('{key}')}}" if key else ""
+    rows = reader().execute(f"SELECT * FROM read_parquet('{file}'{opened})").fetchall()
     return "\n".join(value if isinstance(value, str) else repr(value) for row in rows for value in row).encode(
         "utf-8", "replace"
     )

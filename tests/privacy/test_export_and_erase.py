@@ -7,27 +7,23 @@ from typing import TYPE_CHECKING
 import pytest
 
 from charthouse.linking import people
-from charthouse.operating.home import prepare
 from charthouse.privacy import erase, requests
 from charthouse.privacy.export import job
 from charthouse.settings import get_settings
 from charthouse.state import session
 from charthouse.state.privacy import ExportPart
+from tests.conftest import home
+
+__all__ = ["home"]  # an empty one, not that of the canaries
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 
 @pytest.fixture
-def person(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    monkeypatch.setenv("CHARTHOUSE_HOME", str(tmp_path / "home"))
-    get_settings.cache_clear()
-    prepare()
+def person(home: Path) -> str:
     with session() as state:
-        key = people.create_person(state).person_key
-    yield key
-    get_settings.cache_clear()
+        return people.create_person(state).person_key
 
 
 def test_what_was_exported_goes_and_what_waits_is_called_off(person: str) -> None:

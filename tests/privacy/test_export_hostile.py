@@ -10,6 +10,7 @@ import csv
 import io
 import json
 import re
+import shutil
 import zipfile
 from typing import TYPE_CHECKING, Any
 
@@ -103,14 +104,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def files(folder: Path) -> Iterator[dict[str, bytes]]:
+def files(folder: Path, prepared_home: Path) -> Iterator[dict[str, bytes]]:
     """The files of the export by their names."""
-    from charthouse.operating.home import prepare
-
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CHARTHOUSE_HOME", str(folder / "home"))
         get_settings.cache_clear()
-        prepare()
+        shutil.copytree(prepared_home, folder / "home")
         person, link = stocked.new_person()
         stopped = [(SCRIPT.encode(), ["CH201"]), (b'{"resourceType": "../../x", "id": "=1+1"}', ["CH204"])]
         stocked.store(folder / "stock", person, link, [json.dumps(each) for each in hostile()], stopped)

@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.postgres
-def test_erased_on_servers(postgres_stores: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, address in postgres_stores.items():
+def test_erased_on_servers(home_on_postgres: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, address in home_on_postgres.items():
         monkeypatch.setenv(name, address)
     home = stocked(tmp_path / "home")
     try:
-        with home.lived_in(), airflow_of_its_own(make_url(postgres_stores["CHARTHOUSE_STATE_URL"])) as airflow:
+        with home.lived_in(), airflow_of_its_own(make_url(home_on_postgres["CHARTHOUSE_STATE_URL"])) as airflow:
             monkeypatch.setenv("CHARTHOUSE_AIRFLOW_DATABASE_URL", airflow)
             get_settings.cache_clear()
             note(airflow, home.people["B"])

@@ -11,7 +11,6 @@ from sqlalchemy import create_engine, make_url, text
 
 from charthouse.lake.session import open_records, open_vault
 from charthouse.linking import credentials, links, people, providers
-from charthouse.operating.home import prepare
 from charthouse.settings import get_settings
 from charthouse.state import session
 from charthouse.sync.audit import audit_run
@@ -141,7 +140,9 @@ BOTH = pytest.mark.parametrize("house", ["sqlite", pytest.param("postgres", mark
 
 
 @pytest.fixture
-def house(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
+def house(
+    request: pytest.FixtureRequest, prepared_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[House]:
     """One person linked to a provider of three laboratory results.
 
     The audit is the real one, but here: in a process of its own, each night would load Great Expectations anew.
@@ -149,12 +150,16 @@ def house(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(
         "charthouse.sync.auditor.audit", lambda rows, broken: [asdict(audit) for audit in audit_staged(rows, broken)]
     )
-    monkeypatch.setenv("CHARTHOUSE_HOME", str(tmp_path / "home"))
-    stores = request.getfixturevalue("postgres_stores") if getattr(request, "param", "") == "postgres" else {}
+    home = tmp_path / "home"
+    monkeypatch.setenv("CHARTHOUSE_HOME", str(home))
+    stores: dict[str, str] = {}
+    if getattr(request, "param", "") == "postgres":
+        stores = request.getfixturevalue("home_on_postgres")
+    else:
+        shutil.copytree(prepared_home, home)
     for name, address in stores.items():
         monkeypatch.setenv(name, address)
     get_settings.cache_clear()
-    home = prepare()
     resources = [{"resourceType": "Patient", "id": PATIENT}, *(observation(number) for number in range(3))]
     with FhirServer(resources) as provider:
         with session() as state:
