@@ -1,9 +1,10 @@
 """The guard over questions as people write them: what it stops, what it lets pass, and that an emergency never passes.
 
-`phrases.tsv`: 300 phrasings, every third of a kind held out of the making of the rules. `emergencies.tsv` and
-`blind.tsv` were written after the rules stood, 60 and 40 emergencies. At their first try the rules alone named 21 of
-the 60; since then, what tells of somebody and asks for nothing that records say does not pass either, and 35 of the 40
-were stopped. Both numbers are what a new phrasing may expect of the rules; these sets have taught them since.
+`phrases.tsv`: 300 phrasings, every third of a kind held out while the rules were made; at the first try, recall was
+0.98 on those, and precision 0.98. They have been looked at since: what is printed for them now is no forecast.
+`emergencies.tsv` and `blind.tsv` were written after the rules stood, 60 and 40 emergencies. At their first try, rules
+alone named 21 of the 60; since then, what tells of somebody and asks for nothing that records say does not pass either,
+and 35 of the 40 were stopped. A new phrasing may expect that much; these sets have taught the rules since.
 """
 
 from __future__ import annotations
@@ -44,10 +45,10 @@ def told_whom_to_call(text: str) -> bool:
 def parts() -> dict[str, list[Phrase]]:
     """The 300 in two: every third of a kind is held out."""
     seen: dict[str, int] = {}
-    split: dict[str, list[Phrase]] = {"made with": [], "held out": []}
+    split: dict[str, list[Phrase]] = {"made with": [], "once held out": []}
     for kind, text in phrases("phrases.tsv"):
         seen[kind] = seen.get(kind, 0) + 1
-        split["held out" if seen[kind] % 3 == 0 else "made with"].append((kind, text))
+        split["once held out" if seen[kind] % 3 == 0 else "made with"].append((kind, text))
     return split
 
 
