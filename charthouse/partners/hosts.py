@@ -23,6 +23,10 @@ SLICE: Final = 0.25
 know that another was told to wait."""
 LATE: Final = 0.05
 """Seconds after which a place in a slice is lost: unused ones, sent all at once, would be more than the rate."""
+EVENLY: Final = 0.9
+"""The share of a host's rate that is used: what is sent evenly does not arrive so, and a host counts what arrives. At
+the full rate, a partner of 60 a second saw 62 to 65 in its busiest one.
+"""
 BREAK_AFTER: Final = 16
 """Tries in a row, of any worker and link, that a host leaves unanswered or turns away before it is left alone."""
 COOL_OFF: Final = 5.0
@@ -173,7 +177,7 @@ class Hosts:
             FetchError: CH140 when the host has failed for so long that it is left alone.
         """
         door = self._door(host)
-        rate = self._rates.get(host, self._settings.requests_per_second)
+        rate = EVENLY * self._rates.get(host, self._settings.requests_per_second)
         while time.monotonic() < ends:
             with door.lock:
                 wait = door.place(time.monotonic(), rate)

@@ -127,10 +127,10 @@ def test_workers_together_keep_to_a_hosts_rate_and_a_killed_one_takes_nothing_wi
         assert workers[1].wait(30) == 0
         workers[0].wait(30)
     spread = arrived[-1] - arrived[0]
-    assert len(arrived) <= RATE * spread + RATE / 4, "the rate of the host, not of each worker"
+    assert len(arrived) <= RATE * spread + 1, "the rate of the host, not of each worker"
     for start in arrived:
         within = sum(start <= moment < start + 1 for moment in arrived)
-        assert within <= RATE * 1.25, "nor in any second of it"
+        assert within <= RATE * 1.05, "nor in any second of it, but for what a busy machine delays"
     assert len(arrived) > killed + RATE / 2, "the one that is left goes on"
 
 
