@@ -14,7 +14,7 @@ import msgspec
 import orjson
 
 from transforms.bundles import Stub, references, resource_stub
-from transforms.checking.ownership import compartment, patients_at
+from transforms.checking.ownership import compartment, patient_of, patients_at
 from transforms.fhir_r4 import r4
 
 if TYPE_CHECKING:
@@ -41,8 +41,8 @@ class _About(msgspec.Struct):
 
 
 _ABOUT: Final = msgspec.json.Decoder(_About)
-_PLAIN: Final = ((("subject",),), (("patient",),))
-"""The subjects of most types: one reference, at the top."""
+_PLAIN: Final = frozenset({("subject",), ("patient",)})
+"""Where most types name their subject: one reference, at the top."""
 _FEW: Final = 8
 """Patients whose ids are looked for one by one."""
 
@@ -60,7 +60,8 @@ def page(lines: Iterable[bytes]) -> bytes:
 def owners(line: bytes, patients: Collection[str], bases: Sequence[str], stub: Stub | None = None) -> set[str]:
     """Those of `patients` whom a resource is about, by the elements that name its subject.
 
-    A line that mentions none of them is passed over by its bytes alone. `bases` are the FHIR bases below which absolute
+    Most lines name it at the top, and no more of them is taken in than that; others that mention none of them are
+    passed over by their bytes alone. `bases` are the FHIR bases below which absolute
     references count as the server's own. `stub` is `resource_stub` of the line, where it is known already.
 
     Raises:
@@ -75,12 +76,21 @@ def owners(line: bytes, patients: Collection[str], bases: Sequence[str], stub: S
         return {name}
     if kind in OF_SEVERAL:
         return set()
+    subject = _subject_paths(kind) if kind is not None else ()
+    if len(subject) == 1 and subject[0] in _PLAIN and line.isascii():  # what is passed over is not held against UTF-8
+        try:
+            about = _ABOUT.decode(line)
+        except (msgspec.DecodeError, RecursionError):
+            pass
+        else:
+            said = about.subject if subject[0] == ("subject",) else about.patient
+            named = patient_of(said.reference, bases) if said is not None and said.reference is not None else None
+            return {named} if named is not None and named in patients else set()
     candidates = _mentioned(line, patients)
     if not candidates:
         return set()
-    subject = _subject_paths(kind) if kind is not None else ()
     try:
-        resource = _about(line) if subject in _PLAIN else orjson.loads(line)
+        resource = orjson.loads(line)
     except orjson.JSONDecodeError:
         raise TornLineError from None
     if not isinstance(resource, dict):
@@ -93,22 +103,6 @@ def _mentioned(line: bytes, patients: Collection[str]) -> set[str]:
     if len(patients) <= _FEW:
         return {name for name in patients if name.encode() in line}
     return {found.decode("utf-8", "replace") for found in _PATIENT.findall(line)}.intersection(patients)
-
-
-def _about(line: bytes) -> Any:
-    """A resource, or no more of it than its subject, where all of it reads as JSON: that costs a third.
-
-    Raises:
-        JSONDecodeError: it is no JSON.
-    """
-    if line.isascii():  # what is passed over is not held against UTF-8
-        try:
-            said = _ABOUT.decode(line)
-        except (msgspec.DecodeError, RecursionError):
-            return orjson.loads(line)
-        found = {"subject": said.subject, "patient": said.patient}
-        return {name: {"reference": held.reference} for name, held in found.items() if held is not None}
-    return orjson.loads(line)
 
 
 def is_about_somebody(line: bytes, bases: Sequence[str]) -> bool:

@@ -163,13 +163,16 @@ def patients_named(resource: Any, base_url: str) -> set[str]:
 
 def patients_at(resource: dict[str, Any], paths: Iterable[Steps], bases: Iterable[str]) -> set[str]:
     """The ids of a server's patients that the references at these paths name; `bases` are addresses of that server."""
-    named = set()
-    for steps in paths:
-        for text in _references(resource, steps):
-            literal = _PATIENT.fullmatch(text)
-            if literal and (literal[1] is None or _own(literal[1]) in {_own(base) for base in bases}):
-                named.add(literal[2])
-    return named
+    found = (patient_of(text, bases) for steps in paths for text in _references(resource, steps))
+    return {name for name in found if name is not None}
+
+
+def patient_of(reference: str, bases: Iterable[str]) -> str | None:
+    """The id of the patient of a server whom a reference names; `bases` are addresses of that server."""
+    literal = _PATIENT.fullmatch(reference)
+    if literal and (literal[1] is None or _own(literal[1]) in {_own(base) for base in bases}):
+        return literal[2]
+    return None
 
 
 def _references(resource: dict[str, Any], steps: Steps) -> list[str]:
