@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from sqlalchemy import inspect
 
 from charthouse.state.bulk import BulkJob
+from charthouse.state.feed import CoachFeedEntry
 from charthouse.state.identity import IdentitySession, IdentityVerifier
 from charthouse.state.linking import ClientRegistration, SignIn, SigningKey
 from charthouse.state.models import Credential, Person
@@ -66,4 +67,5 @@ SEALED: Final = (
     SealedColumn(IdentityVerifier, "sealed_old_webhook_secret"),
     SealedColumn(IdentitySession, "sealed_address"),
     SealedColumn(PhoneUpload, "sealed_key"),
+    SealedColumn(CoachFeedEntry, "sealed_key"),
 )

@@ -32,7 +32,8 @@ def test_every_column_that_can_hold_something_sealed_is_declared():
         if isinstance(column.type, LargeBinary)
     }
     public = {("fhir_server", "statement")}  # what a server says of itself to anybody
-    assert stored - public == declared
+    hashes = {("coach_feed_entry", "manifest")}  # under the entry's sealed key
+    assert stored - public - hashes == declared
 
 
 @pytest.fixture
