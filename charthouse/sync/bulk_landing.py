@@ -162,10 +162,12 @@ def read_gone(folder: Path) -> set[tuple[str, str]]:
 class SharedResources:
     """What belongs to nobody, by `Type/id`, until it is known who points at it; and what has landed for whom.
 
-    Safe between threads.
+    Safe between threads. What lands is noted where something may be `followed` to it: to note 250,000 resources takes a
+    quarter of the work that all else is, and most exports hold nothing that asks.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, followed: bool = True) -> None:
+        self.followed = followed
         self._lock = threading.Lock()
         self._db = sqlite3.connect(folder / _SHARED, isolation_level=None, check_same_thread=False)
         self._db.execute("PRAGMA journal_mode = WAL")
@@ -305,7 +307,7 @@ class Sorter:
         self.kept += 1
         for link_id in links:
             self._give(link_id, kind, line)
-            if name is not None:
+            if name is not None and self._shared.followed:
                 self._landed.append((f"{kind}/{name}", link_id))
 
     def _follow_targets(self) -> None:
