@@ -205,7 +205,7 @@ class _BatchExport:
         self.folder = ExportFolder(batch.folder, work)
         jobs = [self._take_up(request) for request in self.requests]
         self.folder.tidy(job.id for job in jobs if job is not None)
-        self.shared = SharedResources(self.folder.folder, followed=False)
+        self.shared = SharedResources(self.folder.folder)
 
     def run(self, number: int, request: ExportRequest) -> Exported:
         """One export from its beginning, or from where it was, to its end."""
@@ -323,9 +323,7 @@ class _BatchExport:
                 pairs = self._read_deleted(job, file)
                 gone |= pairs or set()
                 spoilt = spoilt or pairs is None
-        # Whose a Provenance is, is known when its targets are there. A file holds one type (Bulk Data Access 3.0).
-        if any(file.type in {ndjson.BY_TARGET, ""} for file in manifest.files if file.kind == "output"):
-            self.shared.followed = True
+        # Whose a Provenance is, is known when its targets are there.
         for last in (False, True):
             self._read_some(job, [one for one in todo if (one[1].type == ndjson.BY_TARGET) is last], manifest.own_base)
         self.folder.write_gone(number, self._whose(gone))

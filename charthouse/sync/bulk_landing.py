@@ -162,19 +162,20 @@ def read_gone(folder: Path) -> set[tuple[str, str]]:
 class SharedResources:
     """What belongs to nobody, by `Type/id`, until it is known who points at it; and what has landed for whom.
 
-    Safe between threads. What lands is noted where something may be `followed` to it: to note 250,000 resources takes a
-    quarter of the work that all else is, and most exports hold nothing that asks.
+    Safe between threads. What lands is jotted down, a row for many, and looked through only when something asks: to
+    keep a row each would be a quarter of an export's work, and most hold nothing that asks.
     """
 
-    def __init__(self, folder: Path, *, followed: bool = True) -> None:
-        self.followed = followed
+    def __init__(self, folder: Path) -> None:
         self._lock = threading.Lock()
         self._db = sqlite3.connect(folder / _SHARED, isolation_level=None, check_same_thread=False)
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = NORMAL")
         self._db.execute("CREATE TABLE IF NOT EXISTS shared (key TEXT PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID")
-        # Every line is noted, and most exports hold nothing that asks for it: the index comes with the first question.
-        self._db.execute("CREATE TABLE IF NOT EXISTS landed (key TEXT, link TEXT)")
+        self._db.execute("CREATE TABLE IF NOT EXISTS jotted (link TEXT NOT NULL, keys TEXT NOT NULL)")
+        self._db.execute(
+            "CREATE TABLE IF NOT EXISTS landed (key TEXT, link TEXT, PRIMARY KEY (key, link)) WITHOUT ROWID"
+        )
 
     def add(self, rows: Iterable[tuple[str, bytes]]) -> None:
         """Keep some, in place of those of the same key."""
@@ -191,21 +192,35 @@ class SharedResources:
 
     def note_landed(self, rows: Iterable[tuple[str, str]]) -> None:
         """Note which resources (`Type/id`) have landed for which link."""
+        of_link: dict[str, list[str]] = {}
+        for key, link in rows:
+            of_link.setdefault(link, []).append(key)
+        jotted = [(link, "\n".join(keys)) for link, keys in of_link.items()]
         with self._lock:
             self._db.execute("BEGIN")
-            self._db.executemany("INSERT INTO landed VALUES (?, ?)", rows)
+            self._db.executemany("INSERT INTO jotted VALUES (?, ?)", jotted)
             self._db.execute("COMMIT")
 
     def landed_for(self, keys: Iterable[str]) -> dict[str, set[str]]:
         """The links for which each of these resources has landed."""
         found: dict[str, set[str]] = {}
         with self._lock:
-            self._db.execute("CREATE INDEX IF NOT EXISTS landed_key ON landed (key, link)")
+            self._look_through()
             for key in keys:
                 rows = self._db.execute("SELECT link FROM landed WHERE key = ?", [key]).fetchall()
                 if rows:
                     found[key] = {row[0] for row in rows}
         return found
+
+    def _look_through(self) -> None:
+        """Give what is jotted down a row each."""
+        self._db.execute("BEGIN")
+        for (row,) in self._db.execute("SELECT rowid FROM jotted").fetchall():
+            link, keys = self._db.execute("SELECT link, keys FROM jotted WHERE rowid = ?", [row]).fetchone()
+            each = ((key, link) for key in keys.split("\n"))
+            self._db.executemany("INSERT OR IGNORE INTO landed VALUES (?, ?)", each)
+            self._db.execute("DELETE FROM jotted WHERE rowid = ?", [row])
+        self._db.execute("COMMIT")
 
     def close(self) -> None:
         """Close the file."""
@@ -307,11 +322,13 @@ class Sorter:
         self.kept += 1
         for link_id in links:
             self._give(link_id, kind, line)
-            if name is not None and self._shared.followed:
+            if name is not None:
                 self._landed.append((f"{kind}/{name}", link_id))
 
     def _follow_targets(self) -> None:
         """Land what is of whoever its targets are of; the rest is others'."""
+        if not self._by_target:
+            return
         waiting, self._by_target = self._by_target, []
         named = {key for _, keys in waiting for key in keys}
         of_key = {key: set(links) for key, links in self._shared.landed_for(named).items()}
