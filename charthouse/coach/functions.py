@@ -142,7 +142,7 @@ FUNCTIONS: Final = (
         "Problems and diagnoses on record that are not over; how many others there are.",
         Nothing,
         results.FactList,
-        lambda records, _asked, now: lists.conditions(records, now),
+        lambda records, _asked, _now: lists.conditions(records),
     ),
     Function(
         "allergies",
@@ -150,7 +150,7 @@ FUNCTIONS: Final = (
         "Allergies and intolerances on record, and statements that none are known.",
         Nothing,
         results.FactList,
-        lambda records, _asked, now: lists.allergies(records, now),
+        lambda records, _asked, _now: lists.allergies(records),
     ),
     Function(
         "summary",
@@ -174,7 +174,7 @@ FUNCTIONS: Final = (
         "Entries of any category that say what is looked for: in names, texts, codes, values, notes, or by meaning.",
         SearchFor,
         results.SearchResult,
-        lambda records, asked, now: searching.search(records, asked.text, now),
+        lambda records, asked, _now: searching.search(records, asked.text),
     ),
     Function(
         "explain-term",
@@ -182,7 +182,7 @@ FUNCTIONS: Final = (
         "What the records call it, its code, and the address at MedlinePlus Connect that explains that code.",
         ByName,
         results.Explanation,
-        lambda records, asked, now: explaining.explain(records, asked.name, now),
+        lambda records, asked, _now: explaining.explain(records, asked.name),
     ),
     Function(
         "doctor-list",

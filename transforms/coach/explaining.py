@@ -12,12 +12,10 @@ from urllib.parse import urlencode
 from transforms.coach import telling
 from transforms.coach.matching import codes_of, is_of, matching, question
 from transforms.coach.results import Coding, Explanation, Term
-from transforms.coach.searching import CATEGORIES, KIND_OF, meanings
+from transforms.coach.searching import CATEGORIES, KIND_OF, looked_for, meanings
 from transforms.coach.vocabulary import addresses
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from transforms.coach.facts import PersonRecords, Row
 
 CONNECT: Final = "https://connect.medlineplus.gov/application"
@@ -34,15 +32,14 @@ OIDS: Final = {
 MOST: Final = 10
 
 
-def explain(records: PersonRecords, name: str, now: datetime) -> Explanation:
+def explain(records: PersonRecords, name: str) -> Explanation:
     """Terms of the records that go by a name: what they are called there, and where a public library explains them."""
-    del now
     asked = question(name, (), ("loinc",))
     meant = meanings(name)
     rows = [row for row in records.of(*CATEGORIES) if row.is_said]
     found = [row for row in rows if any(KIND_OF.get(row.table) == each.kind and is_of(row, each) for each in meant)]
     found = matching(rows, asked) if asked.codes else found or matching(rows, asked)
-    told = asked.told(CATEGORIES).model_copy(update={"meant": [matter.title for matter in meant]})
+    told = looked_for(asked, meant)
     by_code: dict[str, list[Row]] = {}
     for row in found:
         by_code.setdefault(best_code(row) or telling.name_of(row), []).append(row)
@@ -83,6 +80,6 @@ def _term(rows: list[Row]) -> Term:
         coding=Coding(system=addresses()[system], code=value, display=display or None) if code else None,
         categories=[name for name in CATEGORIES if any(each.table == name for each in rows)],
         entries=len(groups),
-        latest=telling.moment(row.start, row.start_precision, row.start_offset, row.start_day),
+        latest=telling.when(row),
         medline_plus_url=medline_plus(code, "" if system == "ndc" else display) if code else None,
     )

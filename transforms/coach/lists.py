@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from transforms.coach import telling
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 OVER: Final = frozenset({"inactive", "remission", "resolved"})
 """Clinical statuses of a condition or allergy that is over (HL7 condition-clinical, allergyintolerance-clinical)."""
 RULED_OUT: Final = frozenset({"refuted", "entered-in-error"})
-_ISO: Final = "%Y-%m-%dT%H:%M:%SZ"
 _LASTS: Final = {"year": timedelta(days=366), "month": timedelta(days=31), "day": timedelta(days=1)}
 """How long what is named as an end lasts at most: a day that is named as the end is included."""
 
@@ -49,19 +48,19 @@ def active_medications(records: PersonRecords, now: datetime) -> FactList:
     )
 
 
-def conditions(records: PersonRecords, now: datetime) -> FactList:
+def conditions(records: PersonRecords) -> FactList:
     """Conditions on record that are neither over nor ruled out."""
-    return _standing(records, "conditions", now)
+    return _standing(records, "conditions")
 
 
-def allergies(records: PersonRecords, now: datetime) -> FactList:
+def allergies(records: PersonRecords) -> FactList:
     """Allergies and intolerances that are neither over nor ruled out; and statements that there are none."""
-    return _standing(records, "allergies", now)
+    return _standing(records, "allergies")
 
 
 def is_active(row: Row, now: datetime) -> bool:
     """Whether a medication is to be taken now, as far as its record says."""
-    at = now.strftime(_ISO)
+    at = telling.instant(now)
     return (
         (row.status or "").lower() == "active"
         and row.is_said
@@ -99,8 +98,7 @@ def is_current(row: Row) -> bool:
     )
 
 
-def _standing(records: PersonRecords, table: str, now: datetime) -> FactList:
-    del now
+def _standing(records: PersonRecords, table: str) -> FactList:
     others: Counter[str] = Counter()
     current, nothing = [], []
     for group in telling.folded(records.of(table)):
@@ -157,4 +155,4 @@ def _end_of(step: Step, start: str | None) -> datetime | None:
 
 
 def _at(moment: str) -> datetime:
-    return datetime.strptime(moment, _ISO).replace(tzinfo=timezone.utc)  # noqa: UP017
+    return datetime.strptime(moment, telling.ISO).replace(tzinfo=UTC)

@@ -67,7 +67,7 @@ def parts_of(records: PersonRecords, row: Row) -> list[Fact]:
 
 def dated(row: Row, now: datetime) -> bool:
     """Whether a row has a date that has come."""
-    return row.start is not None and row.start <= (now + AHEAD).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return row.start is not None and row.start <= telling.instant(now + AHEAD)
 
 
 def _called(rows: Sequence[Row], asked: Question) -> list[Row]:

@@ -13,11 +13,10 @@ from transforms.coach.wording import words_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from datetime import datetime
 
     from transforms.coach.facts import PersonRecords, Row
     from transforms.coach.matching import Question
-    from transforms.coach.results import Category
+    from transforms.coach.results import Category, LookedFor
     from transforms.coach.telling import Group
     from transforms.coach.vocabulary import Kind, Matter
 
@@ -35,15 +34,14 @@ KIND_OF: Final[dict[str, Kind]] = {
 """By which vocabulary the rows of a category are known."""
 
 
-def search(records: PersonRecords, text: str, now: datetime) -> SearchResult:
+def search(records: PersonRecords, text: str) -> SearchResult:
     """Entries that say what is looked for: the closest first, then the newest.
 
     All words must stand in one entry. What is known by another name is found by its meaning.
     """
-    del now
     asked = question(text, (), ("loinc",))
     meant = meanings(text)
-    told = asked.told(CATEGORIES).model_copy(update={"meant": [matter.title for matter in meant]})
+    told = looked_for(asked, meant)
     if asked.is_empty and not meant:
         return SearchResult(found=False, looked_for=told)
     found: dict[Where, list[Group]] = {}
@@ -65,6 +63,11 @@ def meanings(text: str) -> tuple[Matter, ...]:
     """What a text is known to mean, in any vocabulary: one matter of each kind at most."""
     found = (vocabulary.understand(text, (kind,)).matters[:1] for kind in KINDS)
     return tuple(matter for several in found for matter in several)
+
+
+def looked_for(asked: Question, meant: Iterable[Matter]) -> LookedFor:
+    """What was looked for in all categories, as an answer says it."""
+    return asked.told(CATEGORIES).model_copy(update={"meant": [matter.title for matter in meant]})
 
 
 def _where(row: Row, asked: Question, meant: Iterable[Matter]) -> Where | None:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Final
 from transforms.coach import lists, telling
 from transforms.coach.immunizations import given
 from transforms.coach.results import FactList, Moment, Section, Summary
+from transforms.coach.telling import has_value, newest_of_each
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
     from datetime import datetime
 
     from transforms.coach.facts import PersonRecords, Row
@@ -29,14 +30,14 @@ def summary(records: PersonRecords, now: datetime) -> Summary:
     )
     sections = [
         _of_list("Medication Summary", "10160-0", lists.active_medications(records, now)),
-        _of_list("Allergies and Intolerances", "48765-2", lists.allergies(records, now)),
-        _of_list("Problem List", "11450-4", lists.conditions(records, now)),
+        _of_list("Allergies and Intolerances", "48765-2", lists.allergies(records)),
+        _of_list("Problem List", "11450-4", lists.conditions(records)),
         _section("Immunizations", "11369-6", _rows(groups, "vaccines", given)),
         _section("History of Procedures", "47519-4", _rows(groups, "procedures", _was_done)),
-        _section("Diagnostic Results", "30954-2", _latest_of_each(_rows(groups, "lab_results", _has_value))),
-        _section("Vital Signs", "8716-3", _latest_of_each(_rows(groups, "vitals", _has_value))),
-        _section("Social History", "29762-2", _latest_of_each(_rows(groups, "social_history", _has_value))),
-        _section("History of Pregnancy", "10162-6", _rows(groups, "pregnancy", _has_value)),
+        _section("Diagnostic Results", "30954-2", newest_of_each(_rows(groups, "lab_results", has_value))),
+        _section("Vital Signs", "8716-3", newest_of_each(_rows(groups, "vitals", has_value))),
+        _section("Social History", "29762-2", newest_of_each(_rows(groups, "social_history", has_value))),
+        _section("History of Pregnancy", "10162-6", _rows(groups, "pregnancy", has_value)),
         _section("Visits", "46240-8", _rows(groups, "visits", _was_done)),
     ]
     return Summary(
@@ -75,24 +76,9 @@ def _of_list(title: str, loinc: str, found: FactList) -> Section:
     )
 
 
-def _latest_of_each(groups: Iterable[Group]) -> list[Group]:
-    """Of results of one code the newest: what a person would be told first. They come newest first."""
-    found: dict[str, Group] = {}
-    for group in groups:
-        found.setdefault(group[0].code or telling.name_of(group[0]), group)
-    return list(found.values())
-
-
-def _has_value(row: Row) -> bool:
-    # A component of a pressure is told by its whole.
-    told = telling.value_of(row)
-    return told is not None and told.kind != "absent" and not (row.component and row.table == "vitals")
-
-
 def _was_done(row: Row) -> bool:
     return (row.status or "").lower() not in _NOT_DONE
 
 
 def _when(rows: Sequence[Row]) -> Moment | None:
-    row = rows[0] if rows else None
-    return telling.moment(row.start, row.start_precision, row.start_offset, row.start_day) if row else None
+    return telling.when(rows[0]) if rows else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from transforms.coach.results import Coding, Fact, Interpretation, Moment, Quantity, ReferenceRange, Source, Value
@@ -26,6 +26,8 @@ STAGES: Final[dict[str, Stage]] = {
     "appended": "corrected",
     "cancelled": "cancelled",
 }
+ISO: Final = "%Y-%m-%dT%H:%M:%SZ"
+"""How a row has its moments, in UTC."""
 Group = Sequence["Row"]
 """Rows that are one record, the best first."""
 
@@ -41,6 +43,14 @@ def folded(rows: Iterable[Row]) -> list[Group]:
 def newest_first(groups: Iterable[Group]) -> list[Group]:
     """By when it is true, then by when it was recorded; those without a date at the end."""
     return sorted(groups, key=lambda group: order_of(group[0]), reverse=True)
+
+
+def newest_of_each(groups: Iterable[Group]) -> list[Group]:
+    """Of those of one code the first: the newest, where they come newest first."""
+    found: dict[str, Group] = {}
+    for group in groups:
+        found.setdefault(group[0].code or name_of(group[0]), group)
+    return list(found.values())
 
 
 def order_of(row: Row) -> tuple[str, bool, str, str]:
@@ -61,7 +71,7 @@ def fact(group: Group, parts: Sequence[Fact] = ()) -> Fact:
         "name": name_of(row),
         "text": row.text if row.text != name_of(row) else None,
         "codings": codings_of(row),
-        "when": moment(row.start, row.start_precision, row.start_offset, row.start_day),
+        "when": when(row),
         "until": moment(row.end, row.end_precision),
         "recorded": moment(row.recorded, "second"),
         "status": row.status,
@@ -110,11 +120,21 @@ def moment(at: str | None, precision: str | None, offset: str | None = None, day
         return Moment(value=day or at[:10], precision="day")
     local, zone = at.removesuffix("Z"), "Z"
     if offset and (minutes := _minutes(offset)):
-        moved = datetime.fromisoformat(local).replace(tzinfo=timezone.utc) + timedelta(minutes=minutes)  # noqa: UP017
+        moved = datetime.fromisoformat(local).replace(tzinfo=UTC) + timedelta(minutes=minutes)
         local, zone = moved.strftime("%Y-%m-%dT%H:%M:%S"), offset
     if precision == "minute":
         return Moment(value=local[:16] + zone, precision="minute")
     return Moment(value=local + zone, precision="second")
+
+
+def when(row: Row) -> Moment | None:
+    """When it is true, or began to be."""
+    return moment(row.start, row.start_precision, row.start_offset, row.start_day)
+
+
+def instant(at: datetime) -> str:
+    """An instant as rows have theirs, to be compared with them."""
+    return at.strftime(ISO)
 
 
 def value_of(row: Row) -> Value | None:
@@ -143,6 +163,13 @@ def value_of(row: Row) -> Value | None:
     if row.absent is not None:
         return _value("absent", row.absent)
     return None
+
+
+def has_value(row: Row) -> bool:
+    """Whether there is a value in it, and more than a word on why there is none; a side of a pressure is told by its
+    whole."""
+    told = value_of(row)
+    return told is not None and told.kind != "absent" and not (row.component and row.table == "vitals")
 
 
 def pressure(systolic: Amount | None, diastolic: Amount | None) -> Value:

@@ -91,7 +91,7 @@ def _title(group: Group) -> str:
 
 def _point(group: Group, amount: Amount, _unit: str, number: float) -> Point | None:
     row = group[0]
-    when = telling.moment(row.start, row.start_precision, row.start_offset, row.start_day)
+    when = telling.when(row)
     if when is None:
         return None
     shown = telling.value_of(row)

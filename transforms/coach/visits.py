@@ -8,10 +8,9 @@ from transforms.coach import lists, telling
 from transforms.coach.immunizations import given
 from transforms.coach.measured import dated
 from transforms.coach.results import DoctorList, Visits
-from transforms.coach.telling import stage_of, value_of
+from transforms.coach.telling import has_value, newest_of_each, stage_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from datetime import datetime
 
     from transforms.coach.facts import PersonRecords, Row
@@ -25,13 +24,12 @@ _CALLED_OFF: Final = frozenset({"cancelled", "entered-in-error", "noshow"})
 _TO_COME: Final = frozenset({"planned", "booked", "pending", "proposed", "arrived", "triaged"})
 _OUTSIDE: Final = frozenset({"H", "HH", "HU", "L", "LL", "LU", "A", "AA", "<", ">", "HX", "LX"})
 """HL7 ObservationInterpretation: high, low, abnormal, critical, off the scale."""
-_ISO: Final = "%Y-%m-%dT%H:%M:%SZ"
 
 
 def upcoming_and_recent(records: PersonRecords, now: datetime) -> Visits:
     """Visits that are planned for later, soonest first; and those that have begun, latest first."""
     groups = telling.folded(row for row in records.of("visits") if _counts(row))
-    at = now.strftime(_ISO)
+    at = telling.instant(now)
     coming = [group for group in groups if _is_to_come(group[0], at)]
     were = telling.newest_first(group for group in groups if not _is_to_come(group[0], at) and not _is_open(group[0]))
     return Visits(
@@ -48,7 +46,7 @@ def doctor_list(records: PersonRecords, now: datetime) -> DoctorList:
     A result that came of the visit itself counts as new. Without a visit on record everything would be new: then only
     results outside their range are told.
     """
-    at = now.strftime(_ISO)
+    at = telling.instant(now)
     visits = telling.newest_first(
         group
         for group in telling.folded(row for row in records.of("visits") if _counts(row) and not _is_open(row))
@@ -65,7 +63,7 @@ def doctor_list(records: PersonRecords, now: datetime) -> DoctorList:
     vaccines = telling.newest_first(telling.folded(row for row in records.of("vaccines") if given(row)))
     found = {
         "new_results": [group for group in results if _is_since(group[0], since)],
-        "outside_range": [group for group in _newest_of_each(results) if is_outside(group[0])],
+        "outside_range": [group for group in newest_of_each(results) if is_outside(group[0])],
         "new_conditions": [group for group in conditions if _is_since(group[0], since)],
         "new_medications": [
             group for group in medications if _is_since(group[0], since) and lists.is_active(group[0], now)
@@ -75,11 +73,10 @@ def doctor_list(records: PersonRecords, now: datetime) -> DoctorList:
         "new_vaccines": [group for group in vaccines if _is_since(group[0], since)],
     }
     told: dict[str, list[Fact]] = {name: telling.facts(groups[:MOST]) for name, groups in found.items()}
-    row = last[0] if last else None
     return DoctorList(
         found=any(told.values()),
         last_visit=telling.fact(last) if last else None,
-        since=telling.moment(row.start, row.start_precision, row.start_offset, row.start_day) if row else None,
+        since=telling.when(last[0]) if last else None,
         more={name: len(groups) - MOST for name, groups in found.items() if len(groups) > MOST},
         new_results=told["new_results"],
         outside_range=told["outside_range"],
@@ -119,24 +116,13 @@ def is_outside(row: Row) -> bool:
 
 
 def _results(records: PersonRecords, now: datetime) -> list[Group]:
-    """Results with a value, newest first; a side of a pressure is told by its whole."""
+    """Results with a value, newest first."""
     rows = (
         row
         for row in records.of("lab_results", "vitals")
-        if not row.negated
-        and stage_of(row) != "cancelled"
-        and not (row.component and row.table == "vitals")
-        and (told := value_of(row)) is not None
-        and told.kind != "absent"
+        if not row.negated and stage_of(row) != "cancelled" and has_value(row)
     )
     return telling.newest_first(group for group in telling.folded(rows) if dated(group[0], now))
-
-
-def _newest_of_each(groups: Iterable[Group]) -> list[Group]:
-    found: dict[str, Group] = {}
-    for group in groups:
-        found.setdefault(group[0].code or telling.name_of(group[0]), group)
-    return list(found.values())
 
 
 def _counts(row: Row) -> bool:

@@ -8,7 +8,9 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from transforms.coach.wording import distance, words_of
+from rapidfuzz.distance import OSA
+
+from transforms.coach.wording import words_of
 from transforms.duplicates.vocabulary import content
 from transforms.tables.systems import folded_address, short_names
 from transforms.tables.value_sets import value_sets
@@ -141,7 +143,7 @@ def _near(said: Phrase, kind: Kind) -> Phrase | None:
                 continue
             length = min(len(one), len(other))
             most = 0 if length < LEAST_MISSPELT or one.isdigit() else 1 if length < 8 else 2
-            away = distance(one, other, most) if most and one[0] == other[0] else 99
+            away = OSA.distance(one, other, score_cutoff=most) if most and one[0] == other[0] else 99
             apart += away if away <= most else 99
             if apart > 2:
                 break

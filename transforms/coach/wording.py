@@ -6,8 +6,6 @@ import unicodedata
 from functools import lru_cache
 from typing import Final
 
-from rapidfuzz.distance import OSA
-
 _KEPT: Final = 16_384
 _NOT_PLURAL: Final = ("ss", "us", "is", "as")
 
@@ -15,9 +13,15 @@ _NOT_PLURAL: Final = ("ss", "us", "is", "as")
 @lru_cache(maxsize=_KEPT)
 def words_of(text: str) -> tuple[str, ...]:
     """The words of a text: case, accents, punctuation, possessives and plurals make no difference."""
-    plain = unicodedata.normalize("NFKD", text.replace("'s ", " ").replace("’s ", " ")).casefold()
-    spaced = "".join(letter if letter.isalnum() else "" if unicodedata.combining(letter) else " " for letter in plain)
+    plain = plain_letters(text.replace("'s ", " ").replace("’s ", " "))
+    spaced = "".join(letter if letter.isalnum() else " " for letter in plain)
     return tuple(_singular(word) for word in spaced.split())
+
+
+def plain_letters(text: str) -> str:
+    """A text in small letters without accents, each in its simplest form."""
+    plain = unicodedata.normalize("NFKD", text).casefold()
+    return "".join(letter for letter in plain if not unicodedata.combining(letter))
 
 
 def holds(words: tuple[str, ...], phrase: tuple[str, ...]) -> bool:
@@ -31,14 +35,6 @@ def place_of(words: tuple[str, ...], phrase: tuple[str, ...]) -> int:
     if not length:
         return -1
     return next((at for at in range(len(words) - length + 1) if words[at : at + length] == phrase), -1)
-
-
-def distance(one: str, other: str, most: int) -> int:
-    """How many letters are to be put in, left out, changed, or changed places with the next (optimal string alignment).
-
-    Beyond `most` it is `most + 1`.
-    """
-    return int(OSA.distance(one, other, score_cutoff=most))
 
 
 def _singular(word: str) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
 from rapidfuzz.distance import OSA
+
+from transforms.coach.wording import plain_letters
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -36,8 +37,7 @@ class Lexicon:
 def fold(text: str) -> list[tuple[str, ...]]:
     """The words of a text, folded, each in the forms that it may be meant in: `Can’t  BREATHEEEE` is `cant`, and
     `breathe` or `breathee`."""
-    plain = unicodedata.normalize("NFKD", _INVISIBLE.sub("", text)).casefold()
-    plain = "".join(sign for sign in plain if not unicodedata.combining(sign))
+    plain = plain_letters(_INVISIBLE.sub("", text))
     return [_forms(word) for word in _WORD.findall(_APOSTROPHES.sub("", plain))]
 
 
