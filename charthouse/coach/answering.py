@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 from pydantic import Field, ValidationError
 from sqlalchemy import select
 
-from charthouse.coach import access, guarding, shelf
+from charthouse.coach import access, shelf
 from charthouse.coach.functions import FUNCTIONS, Asked, Function, function
 from charthouse.errors import CoachError
 from charthouse.settings import get_settings
 from charthouse.state import session
 from charthouse.state.base import now
 from charthouse.state.models import Link
+from transforms.coach.guard import stopped
 from transforms.coach.results import Freshness, LinkFreshness, Result, Shape
 from transforms.coach.standing import Verdict  # noqa: TC001 - pydantic reads the annotations
 
@@ -87,7 +88,7 @@ def answer(
     called = function(name)
     asked = asked_of(called, given)
     # Before the gate: whoever is in danger is told whom to call, whatever they agreed to. It says nothing of records.
-    verdict = guarding.verdict_on(getattr(asked, each) for each in called.free_text)
+    verdict = stopped(*(getattr(asked, each) for each in called.free_text))
     if verdict is not None:
         return answer_type(called)(function=called.name, verdict=verdict)
     with session(settings) as state:

@@ -17,9 +17,8 @@ from sqlalchemy import func, select
 
 from charthouse import faults
 from charthouse.coach import access, shelf
-from charthouse.errors import LakeError
 from charthouse.lake import records
-from charthouse.lake.session import open_records
+from charthouse.lake.session import RECORDS, is_made, open_records
 from charthouse.settings import Settings, get_settings
 from charthouse.state import session
 from charthouse.state.base import new_key, now
@@ -59,10 +58,8 @@ def gather(settings: Settings | None = None) -> Gathered:
     gone = settle(settings)
     marks = _marks(agreed, settings)
     with session(settings, read_only=True) as state:
-        known = {
-            entry.person_key: entry.mark
-            for entry in state.scalars(select(CoachFeedEntry).where(CoachFeedEntry.person_key.is_not(None)))
-        }
+        told = select(CoachFeedEntry.person_key, CoachFeedEntry.mark).where(CoachFeedEntry.person_key.is_not(None))
+        known = dict(state.execute(told).tuples().all())
     new = changed = 0
     for person_key in sorted(agreed):
         if known.get(person_key) == marks[person_key]:
@@ -142,14 +139,10 @@ def _marks(people: set[str], settings: Settings) -> Mapping[str, str]:
 
 
 def _built(settings: Settings) -> Mapping[str, tuple[int, str]]:
-    try:
-        with open_records(read_only=True, trusting=True, settings=settings) as connection:
-            return records.built(connection)
-    except LakeError as error:
-        made = settings.records_catalog or (settings.home / "records" / "catalog.sqlite").exists()
-        if error.code == "CH501" and not made:
-            return {}  # no night has been yet
-        raise
+    if not is_made(RECORDS, settings):
+        return {}  # no night has been yet
+    with open_records(read_only=True, trusting=True, settings=settings) as connection:
+        return records.built(connection)
 
 
 def standing(settings: Settings | None = None) -> dict[str, Any]:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import select
 
 from charthouse.coach import access
-from charthouse.errors import CharthouseError, LakeError
+from charthouse.errors import CharthouseError
 from charthouse.lake import people, shelf
-from charthouse.lake.session import open_records
+from charthouse.lake.session import RECORDS, is_made, open_records
 from charthouse.log import get_logger
 from charthouse.state import session
 from charthouse.state.linking import Consent
@@ -18,7 +18,7 @@ from charthouse.state.models import Person
 from transforms.coach.facts import PersonRecords
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection
 
     from charthouse.settings import Settings
 
@@ -36,14 +36,11 @@ def read(person_key: str, settings: Settings) -> PersonRecords:
     found = shelf.take(person_key, settings)
     if found is not None:
         return found
+    if not is_made(RECORDS, settings):
+        return PersonRecords()  # no night has been yet
     seen = shelf.mark(settings)
-    try:
-        with open_records(read_only=True, trusting=True, settings=settings) as connection:
-            found = people.records_of(connection, [person_key])[person_key]
-    except LakeError as error:
-        if error.code == "CH501" and not _is_made(settings):
-            return PersonRecords()  # no night has been yet
-        raise
+    with open_records(read_only=True, trusting=True, settings=settings) as connection:
+        found = people.records_of(connection, [person_key])[person_key]
     with suppress(OSError):  # a full disk answers all the same
         shelf.put(person_key, found, seen, lambda: _may(person_key, settings), settings)
     return found
@@ -62,8 +59,8 @@ def stock(keys: Collection[str], settings: Settings) -> int:
     try:
         seen = shelf.mark(settings)
         with open_records(read_only=True, trusting=True, settings=settings) as connection:
-            for some in _chunks(whom):
-                for person_key, found in people.records_of(connection, some).items():
+            for start in range(0, len(whom), AT_ONCE):
+                for person_key, found in people.records_of(connection, whom[start : start + AT_ONCE]).items():
                     put += shelf.put(person_key, found, seen, lambda: True, settings)
     except (CharthouseError, OSError) as error:
         log.warning("shelves were not put", what=type(error).__name__)
@@ -90,11 +87,3 @@ def who_agreed(settings: Settings) -> set[str]:
 def _may(person_key: str, settings: Settings) -> bool:
     with session(settings, read_only=True) as state:
         return access.may_be_read(state, person_key)
-
-
-def _is_made(settings: Settings) -> bool:
-    return bool(settings.records_catalog) or (settings.home / "records" / "catalog.sqlite").exists()
-
-
-def _chunks(keys: Sequence[str]) -> list[Sequence[str]]:
-    return [keys[start : start + AT_ONCE] for start in range(0, len(keys), AT_ONCE)]

@@ -120,16 +120,27 @@ def data_of(lake: str, settings: Settings) -> str:
     return {VAULT: settings.vault_data, RECORDS: settings.records_data}[lake] or str(settings.home / lake / "data")
 
 
+def is_made(lake: str, settings: Settings) -> bool:
+    """Whether a lake was made; one whose catalog is on a server is taken for made."""
+    return bool(_given_catalog(lake, settings)) or _catalog_file(lake, settings).exists()
+
+
+def _given_catalog(lake: str, settings: Settings) -> str:
+    return {VAULT: settings.vault_catalog, RECORDS: settings.records_catalog}[lake]
+
+
+def _catalog_file(lake: str, settings: Settings) -> Path:
+    return settings.home / lake / "catalog.sqlite"
+
+
 def _catalog_of(lake: str, settings: Settings, *, read_only: bool) -> str:
-    given = {VAULT: settings.vault_catalog, RECORDS: settings.records_catalog}[lake]
-    if given:
+    if given := _given_catalog(lake, settings):
         return given
-    file = settings.home / lake / "catalog.sqlite"
-    if read_only:
-        if not file.exists():
-            raise LakeError("CH501", where=lake, what="it has not been made yet")
-    else:
+    file = _catalog_file(lake, settings)
+    if not read_only:
         file.parent.mkdir(parents=True, exist_ok=True)
+    elif not is_made(lake, settings):
+        raise LakeError("CH501", where=lake, what="it has not been made yet")
     return f"sqlite:{file}"
 
 
