@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from charthouse.errors import SetupError
 from charthouse.linking.network_accounts import list_accounts
 from charthouse.linking.verifiers import list_verifiers
+from charthouse.partners.addresses import is_near
 from charthouse.state import session
 
 
@@ -23,12 +23,5 @@ def refuse_real_ones() -> None:
             "verifier": [row.api_url for row in list_verifiers(state)],
         }
     for what, addresses in known.items():
-        if not all(_is_here(urlsplit(address).hostname or "") for address in addresses):
+        if not all(is_near(urlsplit(address).hostname or "") for address in addresses):
             raise SetupError("CH990", where=what)
-
-
-def _is_here(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

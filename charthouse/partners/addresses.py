@@ -127,8 +127,12 @@ def within(url: str | None, home: Origin | None, others: Collection[Origin] = ()
 def proxies_for(url: str) -> dict[str, str] | None:
     """What to tell `requests` of proxies: one of the environment is for the world outside, not for this machine."""
     host = urlsplit(url).hostname or ""
+    return {"no_proxy": host} if is_near(host) else None
+
+
+def is_near(host: str) -> bool:
+    """Whether a host is this machine, by its name or address alone: nobody listens on the way to it."""
     try:
-        loopback = ipaddress.ip_address(host).is_loopback
+        return ipaddress.ip_address(host).is_loopback
     except ValueError:
-        loopback = host == "localhost"
-    return {"no_proxy": host} if loopback else None
+        return host == "localhost"

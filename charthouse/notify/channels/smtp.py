@@ -10,12 +10,12 @@ import ssl
 import threading
 from contextlib import suppress
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote, urlsplit
 
 from charthouse.errors import NoticeError
 from charthouse.notify.channels.outcomes import SENT, Fuse, Outcome
+from charthouse.partners.addresses import is_near
 
 if TYPE_CHECKING:
     from charthouse.notify.mail import Mail
@@ -39,10 +39,7 @@ class MailServer:
     @property
     def is_near(self) -> bool:
         """Whether it is on this machine, where nobody listens on the way."""
-        try:
-            return ip_address(self.host).is_loopback
-        except ValueError:
-            return self.host == "localhost"
+        return is_near(self.host)
 
 
 def server_of(url: str) -> MailServer:
