@@ -18,11 +18,10 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from airflow.sdk import AssetAlias, AssetOrTimeSchedule, CronTriggerTimetable, dag
+from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable, dag
 
-from plugins.steps import step
-
-PUBLISHED = AssetAlias("published_tables")
+from plugins.assets import PUBLISHED
+from plugins.steps import TRIED_AGAIN, step
 
 
 @dag(
@@ -33,13 +32,7 @@ PUBLISHED = AssetAlias("published_tables")
     dagrun_timeout=timedelta(hours=2),
     doc_md=__doc__,
     tags=["notices"],
-    default_args={
-        "owner": "charthouse",
-        "retries": 2,
-        "retry_delay": timedelta(seconds=15),
-        "retry_exponential_backoff": True,
-        "execution_timeout": timedelta(hours=1),
-    },
+    default_args=TRIED_AGAIN | {"execution_timeout": timedelta(hours=1)},
 )
 def notify_people() -> None:
     """One step; what it does is in `charthouse.notify`."""
