@@ -43,8 +43,6 @@ class _About(msgspec.Struct):
 _ABOUT: Final = msgspec.json.Decoder(_About)
 _PLAIN: Final = frozenset({("subject",), ("patient",)})
 """Where most types name their subject: one reference, at the top."""
-_FEW: Final = 8
-"""Patients whose ids are looked for one by one."""
 
 
 class TornLineError(ValueError):
@@ -86,7 +84,7 @@ def owners(line: bytes, patients: Collection[str], bases: Sequence[str], stub: S
             said = about.subject if subject[0] == ("subject",) else about.patient
             named = patient_of(said.reference, bases) if said is not None and said.reference is not None else None
             return {named} if named is not None and named in patients else set()
-    candidates = _mentioned(line, patients)
+    candidates = {found.decode("utf-8", "replace") for found in _PATIENT.findall(line)}.intersection(patients)
     if not candidates:
         return set()
     try:
@@ -96,13 +94,6 @@ def owners(line: bytes, patients: Collection[str], bases: Sequence[str], stub: S
     if not isinstance(resource, dict):
         return set()
     return candidates & patients_at(resource, subject, bases)
-
-
-def _mentioned(line: bytes, patients: Collection[str]) -> set[str]:
-    """Those of `patients` whom a line may name: for a few, whose ids are in it at all."""
-    if len(patients) <= _FEW:
-        return {name for name in patients if name.encode() in line}
-    return {found.decode("utf-8", "replace") for found in _PATIENT.findall(line)}.intersection(patients)
 
 
 def is_about_somebody(line: bytes, bases: Sequence[str]) -> bool:

@@ -37,11 +37,11 @@ from charthouse.sync.bulk_landing import (
     ExportFolder,
     FileRecord,
     Outcomes,
-    SharedResources,
     Sorter,
 )
 from charthouse.sync.bulk_log import BulkLog
 from charthouse.sync.bulk_marks import EVERYTHING
+from charthouse.sync.bulk_shared import SharedResources
 from charthouse.sync.bulk_shelf import SealedShelf
 from transforms import ndjson
 

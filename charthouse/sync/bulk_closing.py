@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from charthouse.linking.links import LinkWork
     from charthouse.partners.bulk import BulkClient
     from charthouse.settings import Settings
-    from charthouse.sync.bulk_landing import ExportFolder, FileRecord, SharedResources
+    from charthouse.sync.bulk_landing import ExportFolder, FileRecord
+    from charthouse.sync.bulk_shared import SharedResources
     from charthouse.sync.fetch_link import Presence
 
 GIVE_UP_AFTER: Final = 3

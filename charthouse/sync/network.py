@@ -35,7 +35,8 @@ from charthouse.partners.bulk_http import BulkHttp
 from charthouse.state import session as state_session
 from charthouse.state.network import FoundProvider, NetworkPerson
 from charthouse.sync import landing, network_marks
-from charthouse.sync.bulk_landing import FOLDER, ExportFolder, SharedResources
+from charthouse.sync.bulk_landing import FOLDER, ExportFolder
+from charthouse.sync.bulk_shared import SharedResources
 from charthouse.sync.network_closing import Brought, close_links
 from charthouse.sync.network_sorting import StreamSorter
 

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Set
 
     from charthouse.linking.links import LinkWork
-    from charthouse.sync.bulk_landing import ExportFolder, SharedResources
+    from charthouse.sync.bulk_landing import ExportFolder
+    from charthouse.sync.bulk_shared import SharedResources
     from charthouse.sync.fetch_link import Presence
 
 

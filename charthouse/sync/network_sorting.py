@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
     from pathlib import Path
 
-    from charthouse.sync.bulk_landing import ExportFolder, Landed, SharedResources
+    from charthouse.sync.bulk_landing import ExportFolder, Landed
+    from charthouse.sync.bulk_shared import SharedResources
 
 BOOKKEEPING: Final = frozenset({"Person", "Subscription", "SubscriptionStatus", "SubscriptionTopic"})
 HIDDEN: Final = ("https://fhir.icanbwell.com/4_0_0/CodeSystem/server-behavior", "hidden")
@@ -68,7 +69,7 @@ class StreamSorter:
         if kind in BOOKKEEPING:
             self.bookkeeping += 1
             return
-        if (_MARKS[0] in line or _MARKS[1] in line) and is_withheld(line):
+        if any(mark in line for mark in _MARKS) and is_withheld(line):
             self.withheld += 1
             for link_id in self._links_of(line):
                 self.withheld_by_link[link_id] = self.withheld_by_link.get(link_id, 0) + 1

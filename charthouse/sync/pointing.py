@@ -18,7 +18,8 @@ from transforms.bundles import read_page, references, resource_stub
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from charthouse.sync.bulk_landing import ExportFolder, SharedResources
+    from charthouse.sync.bulk_landing import ExportFolder
+    from charthouse.sync.bulk_shared import SharedResources
 
 MOST_AT_ONCE: Final = 500
 """Resources of one page of what is pointed at."""
